@@ -1,0 +1,50 @@
+# Set up, demonstrate, test, check, measure. PYTHON=... chooses the interpreter; with a PYTHON that
+# already has everything (make test-cuda PYTHON=python3) no environment is created.
+
+PYTHON ?=
+BASE   := $(firstword $(foreach p,python3 python3.11 python3.12 python3.13,$(shell $(p) -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11)) or print("$(p)")' 2>/dev/null)))
+PY     := $(or $(PYTHON),.venv/bin/python)
+READY  := $(if $(PYTHON),,.venv/ready)
+INPUT  ?=
+
+.PHONY: help setup demo test test-cuda check format bench clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo [INPUT=my.mp4]  set up everything, restore a clip, show the result"
+	@echo "make test                 set up everything, run the tests"
+	@echo "make check                formatting, lint, types"
+	@echo "make bench                measure speed and memory"
+	@echo "make test-cuda            the tests that need a GPU; fails without one"
+
+setup: $(READY)
+
+.venv/ready: pyproject.toml constraints.txt
+	@test -n "$(BASE)" || { echo "no Python 3.11 or newer (with venv) found; install one, on Debian: apt-get install python3 python3-venv"; exit 1; }
+	$(BASE) -m venv .venv
+	.venv/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+demo: $(READY)
+	$(PY) -m demo $(if $(INPUT),--input "$(INPUT)")
+
+test: $(READY)
+	$(PY) -m pytest
+
+test-cuda: $(READY)
+	DEBLUR_REQUIRE_CUDA=1 $(PY) -m pytest -m needs_cuda
+
+check: $(READY)
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+
+format: $(READY)
+	$(PY) -m ruff format .
+	$(PY) -m ruff check --fix .
+
+bench: $(READY)
+	$(PY) -m benchmarks
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache dist build demo/*.mp4 demo/*.png benchmarks/out

@@ -1,0 +1,1 @@
+"""Timing scripts; they use the public API only."""

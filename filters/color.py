@@ -1,0 +1,159 @@
+"""Y'CbCr planes to R'G'B' and back, exactly as the frame says it is coded.
+
+The matrices follow from two numbers each (ITU-T H.273, table 4): Kr and Kb, the parts of red and
+blue in luma. kornia's are those of BT.601 in full range alone, so these few lines are our own.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+LUMA: Final = {
+    "bt709": (0.2126, 0.0722),
+    "fcc": (0.30, 0.11),
+    "bt601": (0.299, 0.114),
+    "smpte240m": (0.212, 0.087),
+    "bt2020": (0.2627, 0.0593),
+}
+"""(Kr, Kb) by name of the matrix."""
+
+
+@dataclass(frozen=True)
+class Coding:
+    """How the samples of a picture's planes stand for color."""
+
+    matrix: str = "bt709"
+    """A key of `LUMA`."""
+    full_range: bool = False
+    """Whether luma uses all codes (0..255 in 8 bits) or the studio ones (16..235)."""
+    depth: int = 8
+    """Bits per sample."""
+    subsampling: tuple[int, int] = (2, 2)
+    """Luma samples per chroma sample, across and down; (1, 1) is 4:4:4."""
+    gray: bool = False
+    """Whether there is luma alone."""
+
+    def __post_init__(self) -> None:
+        if self.matrix not in LUMA:
+            raise ValueError(f"matrix must be one of {', '.join(LUMA)}, got {self.matrix}")
+        if not 8 <= self.depth <= 16:
+            raise ValueError(f"depth must be in 8..16 bits, got {self.depth}")
+        if any(factor not in (1, 2) for factor in self.subsampling):
+            raise ValueError(f"subsampling must be 1 or 2 each way, got {self.subsampling}")
+
+    @property
+    def top(self) -> int:
+        """The largest code."""
+        return int(2**self.depth - 1)
+
+    @property
+    def black(self) -> float:
+        """The code of black luma."""
+        return 0.0 if self.full_range else 16.0 * 2 ** (self.depth - 8)
+
+    @property
+    def luma_span(self) -> float:
+        """Codes from black to white."""
+        return float(self.top) if self.full_range else 219.0 * 2 ** (self.depth - 8)
+
+    @property
+    def chroma_span(self) -> float:
+        """Codes from the least to the greatest chroma."""
+        return float(self.top) if self.full_range else 224.0 * 2 ** (self.depth - 8)
+
+    @property
+    def neutral(self) -> float:
+        """The code of no chroma."""
+        return float(2 ** (self.depth - 1))
+
+
+def to_rgb(planes: Sequence[Tensor], coding: Coding) -> Tensor:
+    """Planes Y, U, V (or Y alone), each (h, w) of codes, to (1, 3, H, W) float32 R'G'B'.
+
+    Values are in 0..1 for legal codes, and beyond where the codes lie beyond; nothing is clamped.
+    Chroma is taken to be sited as in MPEG-2 and H.264: left across, midway down.
+    """
+    luma = (planes[0].float() - coding.black) * (1 / coding.luma_span)
+    height, width = luma.shape
+    if coding.gray:
+        return luma.expand(1, 3, height, width)
+    blue, red = (
+        _upsample((plane.float() - coding.neutral) * (1 / coding.chroma_span), coding)
+        for plane in planes[1:]
+    )
+    blue, red = blue[:height, :width], red[:height, :width]
+    kr, kb = LUMA[coding.matrix]
+    rgb = luma.new_empty(1, 3, height, width)
+    torch.add(luma, red, alpha=2 * (1 - kr), out=rgb[0, 0])
+    torch.add(luma, blue, alpha=2 * (1 - kb), out=rgb[0, 2])
+    green = torch.add(luma, red, alpha=-2 * kr * (1 - kr) / (1 - kr - kb), out=rgb[0, 1])
+    green.sub_(blue, alpha=2 * kb * (1 - kb) / (1 - kr - kb))
+    return rgb
+
+
+def add_change(planes: Sequence[Tensor], change: Tensor, coding: Coding) -> list[Tensor]:
+    """Add a change of R'G'B', (1, 3, H, W), to the planes; same shapes and dtypes.
+
+    The planes are changed by what the picture changed by, instead of being made anew from R'G'B':
+    where nothing changed every sample stays what it was, codes outside the legal range included,
+    and chroma is not resampled for nothing.
+    """
+    kr, kb = LUMA[coding.matrix]
+    red, green, blue = change[0].float()
+    luma = red * kr + green * (1 - kr - kb) + blue * kb
+    out = [_add_codes(planes[0], luma, coding.luma_span, coding)]
+    if not coding.gray:
+        for plane, part, k in ((planes[1], blue, kb), (planes[2], red, kr)):
+            chroma = _downsample((part - luma) * (0.5 / (1 - k)), coding)
+            out.append(_add_codes(plane, chroma, coding.chroma_span, coding))
+    return out
+
+
+def to_planes(rgb: Tensor, coding: Coding) -> list[Tensor]:
+    """(1, 3, H, W) R'G'B' in 0..1 to planes of codes, uint8 or uint16 by depth."""
+    dtype = torch.uint8 if coding.depth == 8 else torch.uint16
+    height, width = rgb.shape[2:]
+    across, down = coding.subsampling
+    luma = torch.full((height, width), coding.black)
+    chroma = torch.full((-(-height // down), -(-width // across)), coding.neutral)
+    planes = [luma] if coding.gray else [luma, chroma, chroma]
+    return [plane.to(dtype) for plane in add_change(planes, rgb, coding)]
+
+
+def _add_codes(plane: Tensor, change: Tensor, span: float, coding: Coding) -> Tensor:
+    codes = torch.add(plane.float(), change, alpha=span)
+    return codes.round_().clamp_(0, coding.top).to(plane.dtype)
+
+
+def _upsample(chroma: Tensor, coding: Coding) -> Tensor:
+    """(h, w) to (h * down, w * across)."""
+    across, down = coding.subsampling
+    if down == 2:
+        tall = F.interpolate(
+            chroma[None, None], scale_factor=(2, 1), mode="bilinear", align_corners=False
+        )
+        chroma = tall[0, 0]
+    if across == 2:
+        # On the left luma sample of each pair: every other sample is there already.
+        following = torch.cat([chroma[:, 1:], chroma[:, -1:]], dim=1)
+        chroma = torch.stack([chroma, (chroma + following) * 0.5], dim=2).flatten(1)
+    return chroma
+
+
+def _downsample(chroma: Tensor, coding: Coding) -> Tensor:
+    """(H, W) to (ceil(H / down), ceil(W / across)), filtered for the place of the samples."""
+    across, down = coding.subsampling
+    if across == 2:
+        if chroma.shape[1] % 2:
+            chroma = torch.cat([chroma, chroma[:, -1:]], dim=1)
+        left = torch.cat([chroma[:, :1], chroma[:, 1:-1:2]], dim=1)
+        chroma = chroma[:, ::2] * 0.5 + (left + chroma[:, 1::2]) * 0.25
+    if down == 2:
+        if chroma.shape[0] % 2:
+            chroma = torch.cat([chroma, chroma[-1:]], dim=0)
+        chroma = (chroma[::2] + chroma[1::2]) * 0.5
+    return chroma

@@ -1,0 +1,12 @@
+"""MSSNet: multi-scale-stage deblurring of single images.
+
+restore = mssnet.load("lite.safetensors")
+sharp = restore(blurred)  # (N, 3, H, W) RGB in 0..1, any height and width
+"""
+
+from mssnet.config import PRESETS, Config
+from mssnet.deblurrer import Deblurrer, load
+from mssnet.model import MSSNet
+from mssnet.state import from_state_dict
+
+__all__ = ["PRESETS", "Config", "Deblurrer", "MSSNet", "from_state_dict", "load"]

@@ -1,0 +1,51 @@
+"""The sizes an MSSNet can have."""
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True)
+class Config:
+    """What decides every tensor shape of an MSSNet.
+
+    The published networks are `small`, `base` and `large` of Kim, Lee and Cho, "MSSNet:
+    Multi-Scale-Stage Network for Single Image Deblurring", ECCV Workshops 2022, table 1.
+    """
+
+    widths: tuple[int, int, int] = (54, 96, 138)
+    """Channels at the three levels of every U-Net, finest first."""
+
+    stages: tuple[int, int, int] = (1, 2, 3)
+    """U-Net stages at each of the three scales, coarsest first."""
+
+    blocks: int = 2
+    """Residual blocks per level, in the encoder and again in the decoder."""
+
+    unshuffle: int = 1
+    """Pixel-unshuffle factor before the last scale: 1 as published, 2 halves the size inside."""
+
+    def __post_init__(self) -> None:
+        for name in ("widths", "stages"):
+            values = getattr(self, name)
+            if len(values) != 3 or min(values) < 1:
+                raise ValueError(f"{name} must be three positive numbers, got {values}")
+        if self.blocks < 1:
+            raise ValueError(f"blocks must be at least 1, got {self.blocks}")
+        if self.unshuffle < 1:
+            raise ValueError(f"unshuffle must be at least 1, got {self.unshuffle}")
+
+    @property
+    def multiple_of(self) -> int:
+        """Height and width of the network's input must be multiples of this."""
+        # The coarsest scale works at 1/4 of the last one's size, and its U-Net halves that twice.
+        return 16 * self.unshuffle
+
+
+PRESETS: Final = {
+    "small": Config(widths=(20, 60, 100)),
+    "base": Config(widths=(54, 96, 138)),
+    "large": Config(widths=(80, 130, 180)),
+    "lite": Config(widths=(32, 48, 64), stages=(1, 1, 1), blocks=1, unshuffle=2),
+    "wide": Config(widths=(64, 96, 128), unshuffle=2),
+}
+"""`small`, `base`, `large` as published; `lite` for a CPU in real time; `wide` for a GPU."""

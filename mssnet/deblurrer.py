@@ -1,0 +1,165 @@
+"""A network as a function on images of any size."""
+
+import logging
+import math
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from mssnet.model import MSSNet
+from mssnet.state import from_state_dict
+
+_log = logging.getLogger(__name__)
+
+_OVERLAP = 96
+"""Pixels by which tiles overlap: past them, what a tile does not see changes next to nothing."""
+_SMALLEST_TILE = 128
+
+
+def load(
+    path: str | Path,
+    *,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype = torch.float32,
+    last_stage: int | None = None,
+    tile: int | None = None,
+) -> "Deblurrer":
+    """Build the network in a safetensors file; its sizes are read off the tensors' shapes.
+
+        restore = mssnet.load("lite.safetensors", device="cuda", dtype=torch.float16)
+        sharp = restore(blurred)  # (N, 3, H, W) in 0..1, any height and width
+
+    `dtype` is what the network computes in. `last_stage` leaves the last scale early, `tile` is
+    the largest side in pixels that is restored in one piece (None: no limit, until memory runs
+    out). Raises `ValueError` for a file that is not an MSSNet's weights, `OSError` for one that
+    cannot be read.
+    """
+    try:
+        state = load_file(path)
+    except SafetensorError as error:
+        raise ValueError(f"{path} is not a whole safetensors file ({error})") from error
+    net = from_state_dict(state).to(device, dtype)
+    return Deblurrer(net, last_stage=last_stage, tile=tile)
+
+
+class Deblurrer:
+    """Restores images of any size, in tiles where memory demands it."""
+
+    def __init__(
+        self, net: MSSNet, *, last_stage: int | None = None, tile: int | None = None
+    ) -> None:
+        if tile is not None and tile < _SMALLEST_TILE:
+            raise ValueError(f"tile must be at least {_SMALLEST_TILE} pixels, got {tile}")
+        self.net = net.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.last_stage = last_stage
+        self.tile = tile
+        self.device = net.slope.device
+        self.dtype = net.slope.dtype
+
+    def __repr__(self) -> str:
+        return f"Deblurrer({self.net.config}, {self.device}, {self.dtype}, tile={self.tile})"
+
+    @torch.inference_mode()
+    def __call__(self, image: Tensor) -> Tensor:
+        """Restore `image`, (N, 3, H, W) RGB in 0..1, H and W from 1 up; same shape and dtype.
+
+        The result is clamped to 0..1. When memory runs out the tile is halved and the image
+        restored again; `torch.OutOfMemoryError` is raised only below 128 pixels.
+        """
+        if image.ndim != 4 or image.shape[1] != 3 or not image.numel():
+            raise ValueError(f"image must have shape (N, 3, H, W), got {tuple(image.shape)}")
+        if not image.is_floating_point():
+            raise ValueError(f"image must hold floating-point values in 0..1, got {image.dtype}")
+        exact = image.to(self.device, torch.promote_types(image.dtype, torch.float32))
+        while True:
+            try:
+                if self.tile is None or max(image.shape[2:]) <= self.tile:
+                    restored = self._whole(exact)
+                else:
+                    restored = self._tiled(exact, self.tile)
+                return restored.clamp_(0, 1).to(image.dtype)
+            except RuntimeError as error:
+                if not _out_of_memory(error):
+                    raise
+                self.tile = smaller_tile(self.tile, image.shape[2], image.shape[3])
+                if self.tile is None:
+                    raise
+            # Outside the handler: the exception holds on to the frames that hold the memory.
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+            _log.warning("out of memory on %s: going on in tiles of %s", self.device, self.tile)
+
+    def _whole(self, image: Tensor) -> Tensor:
+        height, width = image.shape[2:]
+        multiple = self.net.config.multiple_of
+        padded = pad_to_multiple(image, multiple)
+        padded = padded.contiguous(memory_format=torch.channels_last)
+        restored = self.net(padded, last_stage=self.last_stage)
+        assert isinstance(restored, Tensor)
+        return restored[:, :, :height, :width]
+
+    def _tiled(self, image: Tensor, tile: int) -> Tensor:
+        """Restore overlapping tiles and blend them over the overlaps."""
+        total = torch.zeros_like(image)
+        weights = torch.zeros_like(image[:1, :1])
+        for top, bottom in spans(image.shape[2], tile, self.net.config.multiple_of):
+            for left, right in spans(image.shape[3], tile, self.net.config.multiple_of):
+                piece = self._whole(image[:, :, top:bottom, left:right])
+                down = _ramp(bottom - top, top > 0, bottom < image.shape[2])
+                across = _ramp(right - left, left > 0, right < image.shape[3])
+                weight = (down[:, None] * across[None, :]).to(piece)
+                total[:, :, top:bottom, left:right] += piece * weight
+                weights[:, :, top:bottom, left:right] += weight
+        return total / weights
+
+
+def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
+    """Mirror (N, C, H, W) beyond its right and bottom edge up to multiples; any H, W from 1."""
+    for dim in (2, 3):
+        size = image.shape[dim]
+        if extra := -size % multiple:
+            # A triangle wave, so that an image smaller than its padding mirrors again and again.
+            place = torch.arange(size + extra, device=image.device)
+            period = max(2 * (size - 1), 1)
+            place = place % period
+            image = image.index_select(
+                dim, torch.minimum(place, period - place).clamp_(0, size - 1)
+            )
+    return image
+
+
+def spans(size: int, tile: int, multiple: int) -> list[tuple[int, int]]:
+    """Ranges of at most `tile` that cover 0..size, overlap, and start at multiples."""
+    if size <= tile:
+        return [(0, size)]
+    overlap = min(_OVERLAP, tile // 2)
+    count = math.ceil((size - overlap) / (tile - overlap - multiple))
+    step = (size - overlap) / count
+    starts = [int(index * step) // multiple * multiple for index in range(count)]
+    return [(start, min(start + tile, size)) for start in starts]
+
+
+def smaller_tile(tile: int | None, height: int, width: int) -> int | None:
+    """Half the tile (or half the image's longer side), or None where that is too small."""
+    side = max(height, width)
+    half = (side if tile is None else min(tile, side)) // 2
+    return half if half >= _SMALLEST_TILE else None
+
+
+def _out_of_memory(error: RuntimeError) -> bool:
+    # The CPU's allocator has no exception class of its own.
+    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
+
+
+def _ramp(size: int, rises: bool, falls: bool) -> Tensor:
+    """Blending weights of a tile along one side, above 0 everywhere."""
+    ramp = torch.ones(size)
+    rise = torch.arange(1, min(_OVERLAP, size) + 1) / (_OVERLAP + 1)
+    if rises:
+        ramp[: len(rise)] = rise
+    if falls:
+        ramp[-len(rise) :] = torch.minimum(ramp[-len(rise) :], rise.flip(0))
+    return ramp

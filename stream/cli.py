@@ -1,0 +1,290 @@
+"""The command `deblur`. The only place that prints and exits."""
+
+import json
+import logging
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from stream.job import Job
+    from stream.job import Progress as JobProgress
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help="Clean blurry, shaky video. What goes wrong is said in one line; the exit code says "
+    "what kind of thing it was (see the README).",
+)
+models_app = typer.Typer(no_args_is_help=False, help="List and import models.")
+app.add_typer(models_app, name="models")
+
+_err = Console(stderr=True, highlight=False, soft_wrap=True)
+_out = Console(highlight=False)
+
+
+def main() -> None:
+    """Entry point of the command."""
+    logging.basicConfig(format="deblur: %(message)s", level=logging.WARNING)
+    app(prog_name="deblur")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"deblur-stream {version('deblur-stream')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def run(
+    input: Annotated[Path, typer.Argument(help="The video file to restore.", show_default=False)],
+    output: Annotated[
+        Path | None,
+        typer.Argument(help="The file to write; INPUT.deblurred.EXT beside the input by default."),
+    ] = None,
+    model: Annotated[
+        str, typer.Option(help="A model's name (see `deblur models`) or a .safetensors file.")
+    ] = "lite",
+    strength: Annotated[
+        float, typer.Option(help="0 leaves the picture as it is, 1 restores it fully.")
+    ] = 1.0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    precision: Annotated[
+        str, typer.Option(help="auto, float32, bfloat16 or float16, inside the network.")
+    ] = "auto",
+    codec: Annotated[
+        str | None,
+        typer.Option(help="h264, hevc, av1, vp9, vp8, prores or ffv1; the source's by default."),
+    ] = None,
+    quality: Annotated[
+        int | None,
+        typer.Option(help="CRF of the encoder, lower is better; visually lossless by default."),
+    ] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="The encoder's own preset, such as fast or slow.")
+    ] = None,
+    start: Annotated[float, typer.Option(help="Begin at this second of the input.")] = 0.0,
+    duration: Annotated[float | None, typer.Option(help="Work on this many seconds only.")] = None,
+    tile: Annotated[
+        int | None,
+        typer.Option(help="Largest side restored in one piece; smaller needs less memory."),
+    ] = None,
+    max_pixels: Annotated[
+        int, typer.Option(help="Refuse larger frames (a small file can claim a huge picture).")
+    ] = 8192 * 4352,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUTPUT.")] = False,
+) -> None:
+    """Restore a video file: everything in it but the blur stays as it is."""
+    # Here, so that --help and a wrong option answer at once; torch takes seconds to load.
+    import stream
+
+    with _reported():
+        settings = stream.Settings(
+            model=model,
+            strength=strength,
+            device=device,
+            precision=precision,
+            tile=tile,
+            overwrite=overwrite,
+            max_pixels=max_pixels,
+            span=stream.Span(start, duration),
+            encoder=stream.EncoderSettings(codec=codec, quality=quality, preset=preset),
+        )
+        job = stream.Job(input, output, settings)
+        with _signals(job), _bar(job) as show:
+            report = job.run(show)
+        for warning in report.warnings:
+            _say(f"note: {warning}")
+        verb = "stopped early: " if report.stopped else ""
+        _say(
+            f"{verb}{report.frames} frames in {_clock(report.seconds)} "
+            f"({report.fps:.1f} fps) -> {report.output}"
+        )
+        if report.stopped:
+            raise typer.Exit(130)
+
+
+@app.command()
+def info(
+    file: Annotated[Path, typer.Argument(help="The video file.", show_default=False)],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Say what the program sees in a file."""
+    from stream.probe import probe
+
+    with _reported():
+        facts = probe(file)
+    if as_json:
+        typer.echo(json.dumps(facts, indent=2))
+        return
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    for key, value in facts.items():
+        if key != "streams":
+            table.add_row(key, _plain(value))
+    _out.print(table)
+    for stream_facts in facts["streams"]:
+        facts_table = Table(show_header=False, box=None, padding=(0, 2, 0, 2))
+        for key, value in stream_facts.items():
+            if value not in (None, "", {}, []) and key not in ("index", "type"):
+                facts_table.add_row(key, _plain(value))
+        main_mark = " (restored)" if stream_facts.get("restored") else ""
+        _out.print(f"\nstream {stream_facts['index']}: {stream_facts['type']}{main_mark}")
+        _out.print(facts_table)
+
+
+@models_app.callback(invoke_without_command=True)
+def models(context: typer.Context) -> None:
+    """List the models on this machine."""
+    if context.invoked_subcommand:
+        return
+    import stream
+    import weights
+
+    with _reported():
+        try:
+            found = weights.checkpoints()
+        except weights.WeightsError as error:
+            raise stream.ModelError(str(error)) from error
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for column in ("name", "size", "MB", "about"):
+        table.add_column(column)
+    for checkpoint in found:
+        size = f"{checkpoint.bytes / 1e6:.1f}"
+        table.add_row(checkpoint.name, checkpoint.preset, size, checkpoint.about)
+    _out.print(table)
+
+
+@models_app.command("import")
+def import_model(
+    file: Annotated[
+        Path, typer.Argument(help="A checkpoint: .pt, .pth or .safetensors.", show_default=False)
+    ],
+    name: Annotated[str, typer.Option(help="The name that --model then takes.")],
+) -> None:
+    """Convert a checkpoint, such as one of MSSNet's authors, into a model of this program."""
+    from stream.models import import_checkpoint
+
+    with _reported():
+        checkpoint = import_checkpoint(file, name)
+    _say(f"{checkpoint.name} ({checkpoint.preset}) -> {checkpoint.file}")
+
+
+def _say(text: str) -> None:
+    _err.print(text, markup=False)
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key}={text}" for key, text in value.items())
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+@contextmanager
+def _reported() -> Iterator[None]:
+    """Say what went wrong in one line and end with the exit code of its kind."""
+    import stream
+
+    try:
+        yield
+    except stream.DeblurError as error:
+        _fail(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        _fail("stopped", 130)
+    except typer.Exit:
+        raise
+    except Exception as error:
+        logging.getLogger(__name__).debug("unexpected", exc_info=True)
+        text = str(error).splitlines()[0] if str(error) else ""
+        _fail(
+            f"unexpected {type(error).__name__}: {text}; please report this with the command "
+            "and the output of `deblur info`",
+            stream.DeblurError.exit_code,
+        )
+
+
+def _fail(text: str, code: int) -> NoReturn:
+    _say(f"deblur: {' '.join(text.split())}")
+    raise typer.Exit(code)
+
+
+@contextmanager
+def _signals(job: "Job") -> Iterator[None]:
+    """First signal: finish the file properly. Second: stop at once."""
+    count = 0
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        nonlocal count
+        count += 1
+        if count == 1:
+            _say("stopping: finishing the frames in hand (again to stop at once)")
+            job.stop()
+        else:
+            job.cancel()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _bar(job: "Job") -> Iterator["Callable[[JobProgress], None] | None"]:
+    """A progress bar on a terminal, and nothing elsewhere."""
+    if not _err.is_terminal:
+        yield None
+        return
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[state]}", markup=False),
+    )
+    with Progress(*columns, console=_err, transient=True) as bar:
+        task = bar.add_task(job.input.name, total=None, state="starting")
+
+        def show(progress: "JobProgress") -> None:
+            total = progress.expected_frames
+            left = ""
+            if total and progress.frames:
+                seconds = max(total - progress.frames, 0) / progress.fps
+                left = f", {_clock(seconds)} left"
+            share = progress.busy[progress.bottleneck]
+            bar.update(
+                task,
+                completed=progress.frames,
+                total=max(total, progress.frames) if total else None,
+                state=f"{progress.fps:.1f} fps{left}, bottleneck {progress.bottleneck} "
+                f"({share:.0%} busy)",
+            )
+
+        yield show

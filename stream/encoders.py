@@ -1,0 +1,118 @@
+"""The encoders this program drives, and which one suits a video."""
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from typing import Final
+
+import av
+
+from filters import Coding
+from stream.convert import pix_fmt_of
+from stream.errors import SinkError, UsageError
+
+
+@dataclass(frozen=True)
+class EncoderSettings:
+    """How the restored video is encoded."""
+
+    codec: str | None = None
+    """One of `CODECS`; None stays with the source's, or H.264 where it has no encoder here."""
+    quality: int | None = None
+    """The encoder's CRF, lower is better; None is visually lossless."""
+    preset: str | None = None
+    """The encoder's own name for its effort; None is a fast one."""
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """One of FFmpeg's encoders and how it is driven."""
+
+    name: str
+    codec: str
+    quality: int = 0
+    """The CRF that is visually lossless; nothing where `worst` is 0, which knows no CRF."""
+    worst: int = 0
+    preset: str = ""
+    options: tuple[tuple[str, str], ...] = ()
+
+    def settings(self, asked: EncoderSettings) -> dict[str, str]:
+        """FFmpeg's options for it. Raises `UsageError`."""
+        chosen = dict(self.options)
+        if self.worst:
+            quality = self.quality if asked.quality is None else asked.quality
+            if not 0 <= quality <= self.worst:
+                raise UsageError(
+                    f"--quality of {self.name} goes from 0 (best) to {self.worst}, got {quality}"
+                )
+            chosen["crf"] = str(quality)
+        elif asked.quality is not None:
+            raise UsageError(f"{self.name} takes no --quality")
+        if preset := asked.preset or self.preset:
+            chosen["cpu-used" if self.name.startswith("libvpx") else "preset"] = preset
+        return chosen
+
+    def coding(self, coding: Coding, width: int, height: int) -> Coding:
+        """The coding nearest to the frames' own that it takes, losing nothing if it can."""
+        taken = {format.name for format in av.Codec(self.name, "w").video_formats or ()}
+        even = width % 2 == 0 and height % 2 == 0
+        # H.264 and HEVC store subsampled chroma in whole pairs, so an odd size needs all of it.
+        pairs = self.codec in ("h264", "hevc") and not even and coding.subsampling != (1, 1)
+        depths = [depth for depth in (8, 9, 10, 12, 14, 16) if depth >= coding.depth]
+        depths += [depth for depth in (14, 12, 10, 9, 8) if depth < coding.depth]
+        chroma = [(1, 1)] if pairs else [coding.subsampling, (1, 1), (2, 1), (2, 2)]
+        for depth in depths:
+            for subsampling in chroma:
+                near = replace(coding, depth=depth, subsampling=subsampling)
+                if pix_fmt_of(near) in taken:
+                    return near
+        return replace(coding, depth=8, subsampling=(2, 2), gray=False)
+
+
+ENCODERS: Final = (
+    # No B-frames: decoding order is then showing order, and the crash-tolerant form of MP4 keeps
+    # every timestamp. With them it loses the last frame or moves the picture against the sound.
+    Encoder("libx264", "h264", 17, 51, "fast", (("bf", "0"),)),
+    Encoder("libx265", "hevc", 18, 51, "fast", (("x265-params", "bframes=0:log-level=error"),)),
+    Encoder("libsvtav1", "av1", 20, 63, "8"),
+    Encoder("libvpx-vp9", "vp9", 20, 63, "5", (("b", "0"), ("row-mt", "1"))),
+    Encoder("libvpx", "vp8", 8, 63, "5", (("b", "40M"),)),
+    Encoder("prores_ks", "prores"),
+    Encoder("ffv1", "ffv1"),
+)
+
+CODECS: Final = tuple(encoder.codec for encoder in ENCODERS)
+"""What `--codec` takes; an encoder's own name does as well."""
+
+
+def choose(
+    asked: EncoderSettings,
+    codec: str,
+    coding: Coding,
+    size: tuple[int, int],
+    container: Collection[str],
+    suffix: str,
+) -> Encoder:
+    """The encoder for a video of the given codec, coding and size (width, height).
+
+    `container` holds the codecs that the output can hold. Without a wish it is the source's own
+    codec if that takes the frames as they are, else the first one that does.
+    """
+    if asked.codec is not None:
+        for encoder in ENCODERS:
+            if asked.codec in (encoder.name, encoder.codec):
+                if encoder.codec not in container:
+                    raise SinkError(
+                        f"{suffix} files cannot hold {encoder.codec} video; "
+                        "choose another --codec or another ending"
+                    )
+                return encoder
+        raise UsageError(f"unknown --codec {asked.codec}; choose one of {', '.join(CODECS)}")
+    order = [encoder for encoder in ENCODERS if encoder.codec in container]
+    order.sort(key=lambda encoder: encoder.codec != codec)
+    if not order:
+        raise SinkError(f"{suffix} files hold no kind of video that can be encoded here")
+    for encoder in order:
+        if encoder.coding(coding, *size) == coding:
+            return encoder
+    # None takes the frames as they are: an odd size in an MP4 file, say.
+    return order[0]

@@ -1,0 +1,63 @@
+"""What can go wrong, and the exit code that each kind ends the command with.
+
+DeblurError            70  a fault of ours
+├── UsageError          2  options that do not fit together
+├── SourceError        65  the input is not a video, damaged, truncated or encrypted
+│   └── NoInputError   66  the input does not exist or cannot be read
+├── DeviceError        69  the device asked for is not there, or out of memory
+├── SinkError          73  the output cannot be created
+│   └── WriteError     74  writing failed on the way: the disk is full
+└── ModelError         78  the weights are unknown, damaged or not what they should be
+
+The codes are those of sysexits.h; 130 is a job stopped by Ctrl-C.
+"""
+
+from typing import ClassVar
+
+
+class DeblurError(Exception):
+    """Any failure that the user can be told about in one line."""
+
+    exit_code: ClassVar[int] = 70
+
+
+class UsageError(DeblurError):
+    """Options that make no sense, alone or together."""
+
+    exit_code = 2
+
+
+class SourceError(DeblurError):
+    """The input cannot be decoded, or not to its end."""
+
+    exit_code = 65
+
+
+class NoInputError(SourceError):
+    """The input does not exist or may not be read."""
+
+    exit_code = 66
+
+
+class DeviceError(DeblurError):
+    """The compute device is missing or too small."""
+
+    exit_code = 69
+
+
+class SinkError(DeblurError):
+    """The output cannot be created."""
+
+    exit_code = 73
+
+
+class WriteError(SinkError):
+    """The output could not be written to its end."""
+
+    exit_code = 74
+
+
+class ModelError(DeblurError):
+    """The model's weights are unknown or unfit."""
+
+    exit_code = 78

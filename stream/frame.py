@@ -1,0 +1,69 @@
+"""What travels through the pipeline."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, TypeAlias
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from filters import Coding
+
+Plane = NDArray[np.uint8] | NDArray[np.uint16]
+Packet: TypeAlias = "av.Packet[Any]"
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One picture, as planes of codes, and the moment it is shown."""
+
+    planes: tuple[Plane, ...]
+    """Y, U, V (or Y alone), each (h, w), uint8 up to 8 bits and uint16 above."""
+    coding: Coding
+    pts: int
+    """When the picture is shown, in units of `time_base`."""
+    time_base: Fraction
+    """Seconds."""
+    cut: bool = False
+    """Whether this is the first frame after a cut, a seek or a reconnect."""
+
+    def __post_init__(self) -> None:
+        if len(self.planes) != (1 if self.coding.gray else 3):
+            raise ValueError(f"{len(self.planes)} planes do not fit {self.coding}")
+
+    def __repr__(self) -> str:
+        return f"Frame({self.width}x{self.height}, {self.seconds:.3f} s, {self.coding})"
+
+    @property
+    def width(self) -> int:
+        return int(self.planes[0].shape[1])
+
+    @property
+    def height(self) -> int:
+        return int(self.planes[0].shape[0])
+
+    @property
+    def seconds(self) -> float:
+        """For people; arithmetic is done on `pts`."""
+        return float(self.pts * self.time_base)
+
+    @property
+    def nbytes(self) -> int:
+        return sum(plane.nbytes for plane in self.planes)
+
+
+@dataclass(frozen=True, eq=False)
+class Copied:
+    """A packet of a stream that passes through untouched."""
+
+    stream: int
+    """Index of the stream in the input."""
+    packet: Packet
+
+    @property
+    def nbytes(self) -> int:
+        return self.packet.size
+
+
+Item = Frame | Copied

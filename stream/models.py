@@ -1,0 +1,108 @@
+"""The network a job works with, on the device and in the precision it works in."""
+
+from pathlib import Path
+
+import torch
+
+import mssnet
+import weights
+from stream.errors import DeviceError, ModelError, UsageError
+
+PRECISIONS = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+"""What `--precision` takes, beside auto."""
+
+
+def load_model(
+    name: str, *, device: str = "auto", precision: str = "auto", tile: int | None = None
+) -> mssnet.Deblurrer:
+    """Load a checkpoint by name. Raises `ModelError`, `DeviceError` or `UsageError`."""
+    where = choose_device(device)
+    dtype = choose_dtype(precision, where)
+    try:
+        return mssnet.load(weights.path(name), device=where, dtype=dtype, tile=tile)
+    except weights.WeightsError as error:
+        raise ModelError(f"{error}; see `deblur models`") from error
+    except (ValueError, OSError) as error:
+        raise ModelError(f"cannot use the model {name}: {error}") from error
+
+
+def choose_device(name: str) -> torch.device:
+    """`auto` is the GPU where there is one that works, else the CPU."""
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UsageError(f"unknown --device {name}; use auto, cpu, cuda, cuda:1 or mps") from None
+    count = torch.cuda.device_count() if device.type == "cuda" else 1
+    if device.type == "cuda" and (device.index or 0) >= count:
+        raise DeviceError(f"there is no {name} here ({count} GPUs found); use --device cpu")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise DeviceError("there is no Apple GPU here; use --device cpu")
+    if device.type not in ("cpu", "cuda", "mps"):
+        raise UsageError(f"unknown --device {name}; use auto, cpu, cuda, cuda:1 or mps")
+    return device
+
+
+def choose_dtype(name: str, device: torch.device) -> torch.dtype:
+    """`auto` is float16 on a GPU, bfloat16 on a CPU that computes in it, else float32."""
+    if name in PRECISIONS:
+        return PRECISIONS[name]
+    if name != "auto":
+        raise UsageError(f"unknown --precision {name}; use auto, {', '.join(PRECISIONS)}")
+    if device.type != "cpu":
+        return torch.float16
+    # Private, but the only way to ask; without it bfloat16 would be emulated, ten times slower.
+    fast = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
+    return torch.bfloat16 if fast else torch.float32
+
+
+def import_checkpoint(file: Path, name: str) -> weights.Checkpoint:
+    """Convert a checkpoint of the authors (`.pt`, `.pth`) or of ours into one that `name` finds.
+
+    A pickle is read with `weights_only=True`: it can hold tensors and nothing that runs. Raises
+    `ModelError`.
+    """
+    if not file.is_file():
+        raise ModelError(f"{file} does not exist")
+    try:
+        if file.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            state = load_file(file)
+        else:
+            loaded = torch.load(file, map_location="cpu", weights_only=True)
+            state = _state_of(loaded)
+        net = mssnet.from_state_dict(state)
+    except Exception as error:
+        # A damaged or hostile pickle can raise about anything.
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ModelError(f"{file} is not an MSSNet checkpoint: {reason}") from error
+    size = next((preset for preset, c in mssnet.PRESETS.items() if c == net.config), "")
+    preset = size or "/".join(str(width) for width in net.config.widths)
+    try:
+        return weights.add(
+            name, net.state_dict(), preset=preset, about=f"imported from {file.name}"
+        )
+    except weights.WeightsError as error:
+        raise ModelError(str(error)) from error
+
+
+def _state_of(loaded: object) -> dict[str, torch.Tensor]:
+    """The state dict in what `torch.load` returned, bare or wrapped under a known key."""
+    if isinstance(loaded, dict):
+        for key in ("model_state_dict", "state_dict", "params", "net"):
+            if isinstance(loaded.get(key), dict):
+                loaded = loaded[key]
+                break
+    if not isinstance(loaded, dict) or not loaded:
+        raise ValueError("it holds no state dict")
+    if not all(isinstance(value, torch.Tensor) for value in loaded.values()):
+        raise ValueError("its state dict holds something that is not a tensor")
+    return loaded
