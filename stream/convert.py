@@ -39,7 +39,15 @@ class Tags:
 
 
 def tags_of(frame: av.VideoFrame) -> Tags:
-    """Read a decoded frame's color tags."""
+    """A decoded frame's color tags; those of an RGB frame are the ones it is converted to."""
+    if frame.format.is_rgb or frame.format.has_palette:
+        large = frame.width >= 1280 or frame.height > 576
+        return Tags(
+            matrix=1 if large else 6,
+            primaries=int(frame.color_primaries),
+            transfer=int(frame.color_trc),
+            range=1,
+        )
     full = frame.format.name.startswith("yuvj")
     return Tags(
         matrix=int(frame.colorspace),
@@ -124,9 +132,8 @@ class Unpacker:
     def _rgb_to_yuv(self, decoded: av.VideoFrame) -> dict[str, int]:
         if not (decoded.format.is_rgb or decoded.format.has_palette):
             return {}
-        # swscale would use BT.601 whatever the size; its own codes: 1 is BT.709, 5 BT.601.
-        coding = coding_of(self._pix_fmt, self._tags, decoded.width, decoded.height)
-        return {"dst_colorspace": 1 if coding.matrix == "bt709" else 5, "dst_color_range": 1}
+        # swscale would use BT.601 whatever the size. Its own codes: 1 is BT.709, 5 is BT.601.
+        return {"dst_colorspace": 1 if self._tags.matrix == 1 else 5, "dst_color_range": 1}
 
 
 def planes_of(decoded: av.VideoFrame, coding: Coding) -> tuple[Plane, ...]:

@@ -33,6 +33,8 @@ class Encoder:
     """The CRF that is visually lossless; nothing where `worst` is 0, which knows no CRF."""
     worst: int = 0
     preset: str = ""
+    smallest: int = 1
+    """The least width and height it takes, in pixels; smaller ones fail, or hang it."""
     options: tuple[tuple[str, str], ...] = ()
 
     def settings(self, asked: EncoderSettings) -> dict[str, str]:
@@ -71,13 +73,13 @@ class Encoder:
 ENCODERS: Final = (
     # No B-frames: decoding order is then showing order, and the crash-tolerant form of MP4 keeps
     # every timestamp. With them it loses the last frame or moves the picture against the sound.
-    Encoder("libx264", "h264", 17, 51, "fast", (("bf", "0"),)),
-    Encoder("libx265", "hevc", 18, 51, "fast", (("x265-params", "bframes=0:log-level=error"),)),
-    Encoder("libsvtav1", "av1", 20, 63, "8"),
-    Encoder("libvpx-vp9", "vp9", 20, 63, "5", (("b", "0"), ("row-mt", "1"))),
-    Encoder("libvpx", "vp8", 8, 63, "5", (("b", "40M"),)),
+    Encoder("libx264", "h264", 15, 51, "fast", options=(("bf", "0"),)),
+    Encoder("libx265", "hevc", 16, 51, "fast", 16, (("x265-params", "bframes=0:log-level=error"),)),
+    Encoder("libsvtav1", "av1", 18, 63, "8", 64),
+    Encoder("libvpx-vp9", "vp9", 18, 63, "5", options=(("b", "0"), ("row-mt", "1"))),
+    Encoder("libvpx", "vp8", 6, 63, "5", options=(("b", "40M"),)),
     Encoder("prores_ks", "prores"),
-    Encoder("ffv1", "ffv1"),
+    Encoder("ffv1", "ffv1", smallest=16),
 )
 
 CODECS: Final = tuple(encoder.codec for encoder in ENCODERS)
@@ -95,7 +97,8 @@ def choose(
     """The encoder for a video of the given codec, coding and size (width, height).
 
     `container` holds the codecs that the output can hold. Without a wish it is the source's own
-    codec if that takes the frames as they are, else the first one that does.
+    codec if that can hold
+    all of the frames, else the first one that can.
     """
     if asked.codec is not None:
         for encoder in ENCODERS:
@@ -105,14 +108,22 @@ def choose(
                         f"{suffix} files cannot hold {encoder.codec} video; "
                         "choose another --codec or another ending"
                     )
+                if min(size) < encoder.smallest:
+                    raise UsageError(
+                        f"{encoder.name} takes no frames of {size[0]}x{size[1]}; "
+                        "choose another --codec"
+                    )
                 return encoder
         raise UsageError(f"unknown --codec {asked.codec}; choose one of {', '.join(CODECS)}")
     order = [encoder for encoder in ENCODERS if encoder.codec in container]
     order.sort(key=lambda encoder: encoder.codec != codec)
     if not order:
         raise SinkError(f"{suffix} files hold no kind of video that can be encoded here")
-    for encoder in order:
-        if encoder.coding(coding, *size) == coding:
-            return encoder
-    # None takes the frames as they are: an odd size in an MP4 file, say.
-    return order[0]
+    order = [encoder for encoder in order if min(size) >= encoder.smallest] or order
+    return next((each for each in order if _keeps(each.coding(coding, *size), coding)), order[0])
+
+
+def _keeps(taken: Coding, own: Coding) -> bool:
+    """Whether everything of the frames' own coding fits into the one an encoder takes."""
+    finer = all(a <= b for a, b in zip(taken.subsampling, own.subsampling, strict=True))
+    return taken.depth >= own.depth and finer and taken.gray <= own.gray

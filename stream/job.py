@@ -238,8 +238,11 @@ def run(
 
 
 def default_output(input: Path) -> Path:
-    """`shaky.mp4` becomes `shaky.deblurred.mp4`; containers we do not write become `.mkv`."""
-    kept = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".ts", ".mts", ".m2ts", ".avi"}
+    """`shaky.mp4` becomes `shaky.deblurred.mp4`.
+
+    Containers that cannot keep everything, AVI's timestamps for one, become `.mkv`.
+    """
+    kept = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".ts", ".mts", ".m2ts"}
     suffix = input.suffix if input.suffix.lower() in kept else ".mkv"
     return input.with_name(f"{input.stem}.deblurred{suffix}")
 

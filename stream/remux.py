@@ -23,7 +23,7 @@ def copy_stream(
             dropped.append(describe(stream))
         return None
     codec = context.codec.canonical_name
-    if codec not in output.supported_codecs and not _fits(codec, output.format.name):
+    if not holds(output, codec):
         dropped.append(describe(stream))
         return None
     try:
@@ -49,10 +49,15 @@ def describe(stream: av.stream.Stream) -> str:
     """A stream in words: kind, index, codec, language and title."""
     context = stream.codec_context
     codec = context.codec.canonical_name if context is not None else ""
-    cover = "cover art" if stream.disposition & Disposition.attached_pic else stream.type
+    cover = "cover art" if is_cover(stream) else stream.type
     facts = [codec, stream.metadata.get("language", ""), title(stream)]
     said = ", ".join(fact for fact in facts if fact and fact != "und")
     return f"{cover} stream {stream.index}" + (f" ({said})" if said else "")
+
+
+def is_cover(stream: av.stream.Stream) -> bool:
+    """Whether a video stream is a picture that stands for the file."""
+    return bool(stream.disposition & Disposition.attached_pic)
 
 
 def title(stream: av.stream.Stream) -> str:
@@ -60,11 +65,22 @@ def title(stream: av.stream.Stream) -> str:
     return title.strip()
 
 
-def _fits(codec: str, container: str) -> bool:
-    """Codecs that a container holds although PyAV's list of its encoders does not say so."""
-    if "matroska" in container:
+def holds(output: av.container.OutputContainer, codec: str) -> bool:
+    """Whether a container can hold a codec, by FFmpeg's canonical name of it."""
+    if "matroska" in output.format.name:
         return codec not in ("mov_text", "eia_608", "dvb_teletext")
-    return False
+    if output.format.name == "mpegts":
+        # FFmpeg has no list for it; these are what players of it know.
+        return codec in _MPEGTS
+    if output.format.name == "mp4" and codec in ("ffv1", "vp8"):
+        return False  # FFmpeg writes it and nothing plays it
+    return codec in output.supported_codecs
+
+
+_MPEGTS = {
+    *("h264", "hevc", "mpeg2video", "mpeg4", "aac", "ac3", "eac3", "mp2", "mp3", "opus", "dts"),
+    *("dvb_subtitle", "dvb_teletext"),
+}
 
 
 def _attach(

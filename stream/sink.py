@@ -10,10 +10,10 @@ from av.stream import Stream
 from av.video.reformatter import VideoReformatter
 
 from stream.convert import coding_of, pix_fmt_of, planar_format, to_av
-from stream.encoders import EncoderSettings, choose
+from stream.encoders import ENCODERS, EncoderSettings, choose
 from stream.errors import SinkError, WriteError
 from stream.frame import Copied, Frame, Item
-from stream.remux import carry_tags, copy_stream
+from stream.remux import carry_tags, copy_stream, holds, is_cover
 from stream.source import Source
 
 _log = logging.getLogger(__name__)
@@ -56,13 +56,17 @@ class FileSink:
             raise SinkError(f"{self.path} has no ending that says the format, such as .mp4 or .mkv")
         if not self.path.parent.is_dir():
             raise SinkError(f"the folder {self.path.parent} does not exist; create it first")
+        options = _CRASH_TOLERANT.get(suffix, {})
+        if options is _MP4 and any(is_cover(stream) for stream in source.container.streams):
+            # FFmpeg would leave an empty track beside the cover.
+            options = {}
         try:
             # Without the file: prefix FFmpeg would take a colon in a name for a protocol.
             self._container = av.open(
                 f"file:{self.part.absolute()}",
                 "w",
                 format="mp4" if suffix == ".m4v" else None,
-                options=_CRASH_TOLERANT.get(suffix, {}),
+                options=options,
             )
         except (av.error.MuxerNotFoundError, ValueError) as error:
             raise SinkError(
@@ -91,11 +95,13 @@ class FileSink:
             source.video.codec_context.codec.canonical_name,
             own,
             (width, height),
-            self._container.supported_codecs,
+            [encoder.codec for encoder in ENCODERS if holds(self._container, encoder.codec)],
             self.path.suffix,
         )
         self._coding = encoder.coding(own, width, height)
         options = encoder.settings(settings)
+        # Else libsvtav1 prints its settings on stderr.
+        os.environ.setdefault("SVT_LOG", "1")
         added = self._container.add_stream(encoder.name, rate=source.rate, options=options)
         assert isinstance(added, av.VideoStream)
         context = added.codec_context
@@ -176,8 +182,11 @@ class FileSink:
     def _copy(self, item: Copied) -> None:
         copy = self._copies.get(item.stream)
         packet = item.packet
-        if copy is None or packet.dts is None:
+        if copy is None or not packet.size:
             return
+        if packet.dts is None:
+            # Cover art has no time at all.
+            packet.dts = packet.pts = packet.pts or 0
         packet.stream = copy
         try:
             self._container.mux(packet)

@@ -11,11 +11,11 @@ from typing import Any
 import av
 import av.container
 import av.error
-from av.stream import Disposition
 
 from stream.convert import Tags, Unpacker, tags_of
 from stream.errors import NoInputError, SourceError, UsageError
 from stream.frame import Copied, Item, Packet
+from stream.remux import is_cover
 
 _log = logging.getLogger(__name__)
 
@@ -74,11 +74,7 @@ def open_input(path: str | os.PathLike[str]) -> av.container.InputContainer:
 
 def main_video(container: av.container.InputContainer) -> av.VideoStream | None:
     """The video stream to restore: the default one, else the first; never cover art."""
-    moving = [
-        stream
-        for stream in container.streams.video
-        if not stream.disposition & Disposition.attached_pic
-    ]
+    moving = [stream for stream in container.streams.video if not is_cover(stream)]
     best = container.streams.best("video")
     return best if isinstance(best, av.VideoStream) and best in moving else next(iter(moving), None)
 
@@ -180,9 +176,8 @@ class Source:
             if finished:
                 # What other streams have left of the part lies within the interleaving.
                 break
-        if not finished and self.container.duration:
-            promised = (self.container.start_time or 0) + self.container.duration
-            self.short_s = max(0.0, promised / av.time_base - self._ends_s)
+        if not finished:
+            self.short_s = max(0.0, self._promised_s(wanted) - self._ends_s)
 
     def _limits(self) -> tuple[float, float]:
         if not self.span.start and self.span.duration is None:
@@ -190,6 +185,18 @@ class Source:
         begin = self.origin_s + self.span.start
         end = float("inf") if self.span.duration is None else begin + self.span.duration
         return begin, end
+
+    def _promised_s(self, streams: list[Any]) -> float:
+        """When the last of the streams ends, by what the file's header says."""
+        ends = [
+            float(((stream.start_time or 0) + stream.duration) * stream.time_base)
+            for stream in streams
+            if stream.duration and stream.time_base
+        ]
+        # Matroska says it of the file alone, which may have other streams that last longer.
+        if not ends and self.container.duration and len(streams) == len(self.container.streams):
+            ends = [self.origin_s + self.container.duration / av.time_base]
+        return max(ends, default=0.0)
 
     def _demux(self, streams: list[Any]) -> Iterator[Packet]:
         packets = self.container.demux(streams)

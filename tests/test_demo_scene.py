@@ -65,7 +65,7 @@ def test_colors_are_converted_as_they_are_tagged(
 ) -> None:
     flat = np.broadcast_to(np.array(color, np.uint8), (96, 160, 3))
     frame = video.to_yuv(np.ascontiguousarray(flat))
-    planes = [np.frombuffer(plane, np.uint8)[0] for plane in frame.planes]
+    planes = [int(bytes(plane)[0]) for plane in frame.planes]
     assert planes == pytest.approx(codes, abs=1)
     assert np.abs(video.to_rgb(frame).astype(int) - flat).max() <= 2
 

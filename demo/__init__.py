@@ -1,0 +1,1 @@
+"""The demo: `python -m demo` films a street that is drawn here, and cleans the film."""

@@ -1,0 +1,49 @@
+"""Fixtures for every test."""
+
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+SHARED = Path(__file__).parents[2] / "shared"
+"""Reference data that may lie beside the checkout; tests that need it skip where it is missing."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if torch.cuda.is_available() or os.environ.get("DEBLUR_REQUIRE_CUDA") == "1":
+        return
+    for item in items:
+        if item.get_closest_marker("needs_cuda"):
+            item.add_marker(pytest.mark.skip(reason="no GPU here"))
+
+
+@pytest.fixture
+def shared() -> Path:
+    """The folder with reference data."""
+    if not SHARED.is_dir():
+        pytest.skip("the reference data beside the checkout is missing")
+    return SHARED
+
+
+@pytest.fixture(autouse=True)
+def no_thread_outlives_a_test() -> Iterator[None]:
+    """Threads of the pipeline end with the job that started them."""
+    yield
+    left = [thread.name for thread in threading.enumerate() if thread.name.startswith("deblur-")]
+    assert not left, f"threads still running: {left}"
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    torch.manual_seed(7)
+
+
+@pytest.fixture(autouse=True)
+def own_data_folder(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Imported models go where the user's own are not."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
