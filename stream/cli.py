@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,6 +40,9 @@ _out = Console(highlight=False)
 def main() -> None:
     """Entry point of the command."""
     logging.basicConfig(format="deblur: %(message)s", level=logging.WARNING)
+    # Threads of the network that wait must sleep, not spin: decoder and encoder need the cores.
+    # Read when torch is loaded, which is later.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     app(prog_name="deblur")
 
 
@@ -113,7 +117,8 @@ def run(
             encoder=stream.EncoderSettings(codec=codec, quality=quality, preset=preset),
         )
         job = stream.Job(input, output, settings)
-        with _signals(job), _bar(job) as show:
+        _handle_signals(job)
+        with _bar(job) as show:
             report = job.run(show)
         for warning in report.warnings:
             _say(f"note: {warning}")
@@ -235,9 +240,11 @@ def _fail(text: str, code: int) -> NoReturn:
     raise typer.Exit(code)
 
 
-@contextmanager
-def _signals(job: "Job") -> Iterator[None]:
-    """First signal: finish the file properly. Second: stop at once."""
+def _handle_signals(job: "Job") -> None:
+    """First signal: finish the file properly. Second: stop at once.
+
+    The handlers stay: one that comes while the program is ending anyway must not spoil it.
+    """
     count = 0
 
     def handle(number: int, frame: FrameType | None) -> None:
@@ -249,12 +256,8 @@ def _signals(job: "Job") -> Iterator[None]:
         else:
             job.cancel()
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, handle)
 
 
 @contextmanager

@@ -124,7 +124,7 @@ class Job:
             source.close()
 
     def stop(self) -> None:
-        """End the job early but properly: what has been read is restored and the file closed."""
+        """End the job early but properly: the frames in hand are finished and the file closed."""
         self._stopped = True
         if self._pipeline is not None:
             self._pipeline.stop()

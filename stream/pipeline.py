@@ -32,16 +32,17 @@ class Queue(Generic[T]):
         self._bytes = 0
         self._changed = threading.Condition()
         self._ended = False  # the producer is done; what is queued may still be read
+        self._full = False  # nothing more is taken
         self._cancelled = False  # nobody reads or writes any more
 
     def put(self, item: T) -> None:
         """Wait until there is room; an item larger than the budget passes alone."""
         with self._changed:
             while self._items and self._bytes + item.nbytes > self._budget:
-                if self._cancelled:
+                if self._cancelled or self._full:
                     raise Closed
                 self._changed.wait()
-            if self._cancelled:
+            if self._cancelled or self._full:
                 raise Closed
             self._items.append(item)
             self._bytes += item.nbytes
@@ -51,6 +52,14 @@ class Queue(Generic[T]):
         """Say that nothing more will be put."""
         with self._changed:
             self._ended = True
+            self._changed.notify_all()
+
+    def discard(self) -> None:
+        """Drop what is queued and take nothing more; the reader sees the end."""
+        with self._changed:
+            self._items.clear()
+            self._bytes = 0
+            self._ended = self._full = True
             self._changed.notify_all()
 
     def cancel(self) -> None:
@@ -119,7 +128,7 @@ class Pipeline(Generic[T]):
         stages: dict[str, Stage[T]],
         sink: Sink[T],
         *,
-        budget_bytes: int = 128 << 20,
+        budget_bytes: int = 64 << 20,
     ) -> None:
         self._source = source
         self._stages = stages
@@ -158,8 +167,9 @@ class Pipeline(Generic[T]):
             raise self._error
 
     def stop(self) -> None:
-        """Read no more; what has been read is still processed and written."""
+        """Read no more, drop what waits for the first stage, and finish the rest properly."""
         self._stopped.set()
+        self._queues[0].discard()
 
     def fail(self, error: BaseException) -> None:
         """Stop everything at once; `run` raises the first error it was given."""

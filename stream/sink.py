@@ -61,6 +61,8 @@ class FileSink:
             # FFmpeg would leave an empty track beside the cover.
             options = {}
         try:
+            # FFmpeg opens the file only when the first packet is written.
+            self.part.touch()
             # Without the file: prefix FFmpeg would take a colon in a name for a protocol.
             self._container = av.open(
                 f"file:{self.part.absolute()}",
@@ -69,6 +71,7 @@ class FileSink:
                 options=options,
             )
         except (av.error.MuxerNotFoundError, ValueError) as error:
+            self.part.unlink(missing_ok=True)
             raise SinkError(
                 f"no container is known by the ending {suffix}; use .mp4, .mov, .mkv or .webm"
             ) from error

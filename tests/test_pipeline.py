@@ -110,7 +110,7 @@ def test_a_slow_sink_holds_the_source_back() -> None:
     assert most <= 2 * 3 + 3 + 1
 
 
-def test_stop_finishes_what_was_read() -> None:
+def test_stop_finishes_what_is_in_hand() -> None:
     sink = Collect(delay_s=0.005)
     pipeline = Pipeline[Parcel](numbers(10_000), {"a": Late(3)}, sink, budget_bytes=50)
     ticks = 0

@@ -40,10 +40,12 @@ def picture(size: int, rng: np.random.Generator) -> Image:
     for _ in range(int(rng.integers(0, 6))):
         words = "".join(chr(int(c)) for c in rng.integers(33, 127, int(rng.integers(3, 12))))
         at = (int(rng.integers(0, size)), int(rng.integers(0, size)))
-        ink = tuple(float(c) for c in rng.uniform(0, 1, 3))
+        ink = rng.uniform(0, 1, 3).astype(np.float32)
         scale = float(rng.uniform(0.3, 2.0))
         thick = int(rng.integers(1, 4))
-        cv2.putText(image, words, at, cv2.FONT_HERSHEY_SIMPLEX, scale, ink, thick, cv2.LINE_AA)
+        mask = np.zeros((size, size), np.uint8)
+        cv2.putText(mask, words, at, cv2.FONT_HERSHEY_SIMPLEX, scale, (255,), thick, cv2.LINE_AA)
+        image += (mask[..., None] / np.float32(255)) * (ink - image)
     return np.asarray(np.clip(image, 0, 1), np.float32)
 
 
