@@ -5,8 +5,8 @@ sharp = restore(blurred)  # (N, 3, H, W) RGB in 0..1, any height and width
 """
 
 from mssnet.config import PRESETS, Config
-from mssnet.deblurrer import Deblurrer, load
+from mssnet.deblurrer import Deblurrer, load, tile_within
 from mssnet.model import MSSNet
 from mssnet.state import from_state_dict
 
-__all__ = ["PRESETS", "Config", "Deblurrer", "MSSNet", "from_state_dict", "load"]
+__all__ = ["PRESETS", "Config", "Deblurrer", "MSSNet", "from_state_dict", "load", "tile_within"]

@@ -116,6 +116,17 @@ class Deblurrer:
         return total / weights
 
 
+def tile_within(net: MSSNet, budget_bytes: int) -> int:
+    """The largest tile side in pixels that `net` restores within so much memory.
+
+    Measured with every preset on a CPU, the network takes 8 to 21 times the bytes of one feature
+    map of its finest level; this counts 24.
+    """
+    config = net.config
+    per_pixel = 24 * config.widths[0] * net.slope.element_size() / config.unshuffle**2
+    return max(_SMALLEST_TILE, math.isqrt(int(budget_bytes / per_pixel)))
+
+
 def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
     """Mirror (N, C, H, W) beyond its right and bottom edge up to multiples; any H, W from 1."""
     for dim in (2, 3):

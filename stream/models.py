@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import psutil
 import torch
 
 import mssnet
@@ -23,11 +24,16 @@ def load_model(
     where = choose_device(device)
     dtype = choose_dtype(precision, where)
     try:
-        return mssnet.load(weights.path(name), device=where, dtype=dtype, tile=tile)
+        restore = mssnet.load(weights.path(name), device=where, dtype=dtype, tile=tile)
     except weights.WeightsError as error:
         raise ModelError(f"{error}; see `deblur models`") from error
     except (ValueError, OSError) as error:
         raise ModelError(f"cannot use the model {name}: {error}") from error
+    if tile is None and where.type == "cpu":
+        # A GPU says when its memory is full; on a CPU the system ends the program instead.
+        budget = int(0.6 * psutil.virtual_memory().available)
+        restore.tile = mssnet.tile_within(restore.net, budget)
+    return restore
 
 
 def choose_device(name: str) -> torch.device:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 import mssnet
 from mssnet import PRESETS, Config, Deblurrer, MSSNet
-from mssnet.deblurrer import pad_to_multiple, smaller_tile, spans
+from mssnet.deblurrer import pad_to_multiple, smaller_tile, spans, tile_within
 from mssnet.state import from_published_names
 
 TINY = Config(widths=(4, 6, 8), stages=(1, 2, 3), blocks=1)
@@ -224,6 +224,13 @@ def test_spans_cover_all_and_overlap(size: int, tile: int) -> None:
     assert all(end - start <= tile and start % 32 == 0 for start, end in found)
     for (_, end), (start, _) in pairwise(found):
         assert end - start >= 32
+
+
+def test_the_tile_follows_the_memory() -> None:
+    lite, base = MSSNet(PRESETS["lite"]), MSSNet(PRESETS["base"])
+    assert tile_within(lite, 8 << 30) > 2 * tile_within(base, 8 << 30) > 1000
+    assert tile_within(lite.to(torch.bfloat16), 8 << 30) > 4096, "8K in two pieces with 8 GB"
+    assert tile_within(base, 1) == 128
 
 
 class Starved(MSSNet):

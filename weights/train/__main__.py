@@ -7,6 +7,7 @@ import torch
 import typer
 
 from mssnet import PRESETS
+from weights.train.camera import CameraSettings
 from weights.train.data import DataSettings
 from weights.train.loop import TrainSettings, train
 from weights.train.synthesis import BlurSettings
@@ -35,6 +36,12 @@ def deblur(
     batch: Annotated[int, typer.Option(help="Patches per step.")] = 8,
     rate: Annotated[float, typer.Option(help="Highest learning rate.")] = 6e-4,
     longest: Annotated[float, typer.Option(help="Longest blur in pixels.")] = 80,
+    bias: Annotated[float, typer.Option(help="How much short blur outweighs long blur.")] = 1.8,
+    sharp: Annotated[float, typer.Option(help="Share of samples in which nothing moves.")] = 0.10,
+    encoded: Annotated[
+        float, typer.Option(help="Share of samples averaged in encoded values.")
+    ] = 0.35,
+    noise: Annotated[float, typer.Option(help="Share of samples with sensor noise.")] = 0.6,
     workers: Annotated[int, typer.Option(help="Processes that make samples.")] = 1,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     seed: Annotated[int, typer.Option(help="Seed of all that is random.")] = 0,
@@ -48,7 +55,12 @@ def deblur(
     if patch % multiple:
         raise typer.BadParameter(f"--patch must be a multiple of {multiple} for {preset}")
     data = DataSettings(
-        images=images, response=response, patch=patch, seed=seed, blur=BlurSettings(longest=longest)
+        images=images,
+        response=response,
+        patch=patch,
+        seed=seed,
+        blur=BlurSettings(longest=longest, bias=bias, sharp=sharp, encoded=encoded),
+        camera=CameraSettings(noise=noise),
     )
     settings = TrainSettings(
         preset=preset,

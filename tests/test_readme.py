@@ -1,0 +1,54 @@
+"""What the README tells people to type works as it stands there."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.clips import make_clip
+
+README = (Path(__file__).parents[1] / "README.md").read_text()
+FENCES = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
+COMMANDS = [
+    line.split("#")[0].split()
+    for language, text in FENCES
+    if language == "sh"
+    for line in text.splitlines()
+    if line.startswith("deblur ")
+]
+PYTHON = [text for language, text in FENCES if language == "python"]
+
+
+def test_commands_work_one_after_the_other(tmp_path: Path) -> None:
+    make_clip(tmp_path / "shaky.mp4", size=(96, 64), frames=300, audio=("eng",))
+    bare = {"import", "mssnet-realblur"}
+    commands = [words for words in COMMANDS if not bare & set(words)]
+    assert len(commands) >= 5
+    for words in commands:
+        command = [str(Path(sys.executable).with_name("deblur")), *words[1:]]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, (words, done.stderr)
+    assert (tmp_path / "shaky.deblurred.mp4").exists() or (tmp_path / "clean.mkv").exists()
+
+
+@pytest.mark.parametrize("code", PYTHON)
+def test_python_works(code: str, tmp_path: Path) -> None:
+    make_clip(tmp_path / "shaky.mp4", size=(96, 64), frames=4)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_exit_code_is_in_the_table() -> None:
+    import stream
+
+    codes = {
+        value.exit_code
+        for value in vars(stream).values()
+        if isinstance(value, type) and issubclass(value, stream.DeblurError)
+    }
+    told = {int(code) for code in re.findall(r"^\| (\d+) \|", README, re.MULTILINE)}
+    assert told == codes | {0}
