@@ -3,20 +3,25 @@
 report = stream.run("shaky.mp4", "clean.mp4")
 """
 
-from stream.encoders import EncoderSettings
-from stream.errors import (
-    DeblurError,
-    DeviceError,
-    ModelError,
-    NoInputError,
-    SinkError,
-    SourceError,
-    UsageError,
-    WriteError,
-)
-from stream.frame import Frame
-from stream.job import CancelledError, Job, Progress, Report, Settings, run
-from stream.source import Span
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from stream.encoders import EncoderSettings
+    from stream.errors import (
+        CancelledError,
+        DeblurError,
+        DeviceError,
+        ModelError,
+        NoInputError,
+        SinkError,
+        SourceError,
+        UsageError,
+        WriteError,
+    )
+    from stream.frame import Frame
+    from stream.job import Job, Progress, Report, Settings, run
+    from stream.source import Span
 
 __all__ = [
     "CancelledError",
@@ -37,3 +42,20 @@ __all__ = [
     "WriteError",
     "run",
 ]
+
+_HOMES = {
+    "EncoderSettings": "encoders",
+    "Frame": "frame",
+    "Span": "source",
+    **dict.fromkeys(("Job", "Progress", "Report", "Settings", "run"), "job"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Loaded when first used (PEP 562): the command has something to say to torch before it is
+    # loaded, and `deblur --help` shall not take seconds.
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"stream.{_HOMES.get(name, 'errors')}"), name)
+    globals()[name] = value
+    return value

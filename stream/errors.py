@@ -7,9 +7,10 @@ DeblurError            70  a fault of ours
 ├── DeviceError        69  the device asked for is not there, or out of memory
 ├── SinkError          73  the output cannot be created
 │   └── WriteError     74  writing failed on the way: the disk is full
-└── ModelError         78  the weights are unknown, damaged or not what they should be
+├── ModelError         78  the weights are unknown, damaged or not what they should be
+└── CancelledError    130  the job was stopped at once
 
-The codes are those of sysexits.h; 130 is a job stopped by Ctrl-C.
+The codes are those of sysexits.h, and the shells' for a program ended by Ctrl-C.
 """
 
 from typing import ClassVar
@@ -61,3 +62,9 @@ class ModelError(DeblurError):
     """The model's weights are unknown or unfit."""
 
     exit_code = 78
+
+
+class CancelledError(DeblurError):
+    """The job was told to end at once."""
+
+    exit_code = 130

@@ -10,7 +10,14 @@ from pathlib import Path
 import torch
 
 from stream.encoders import EncoderSettings
-from stream.errors import DeblurError, DeviceError, SinkError, SourceError, UsageError
+from stream.errors import (
+    CancelledError,
+    DeblurError,
+    DeviceError,
+    SinkError,
+    SourceError,
+    UsageError,
+)
 from stream.frame import Item
 from stream.models import load_model
 from stream.pipeline import Pipeline
@@ -197,12 +204,6 @@ class Job:
             )
 
 
-class CancelledError(DeblurError):
-    """The job was told to end at once."""
-
-    exit_code = 130
-
-
 def run(
     input: str | os.PathLike[str],
     output: str | os.PathLike[str] | None = None,
@@ -278,6 +279,8 @@ def _warnings(source: Source, sink: FileSink) -> list[str]:
         said.append(f"{sink.path.suffix} cannot hold: {', '.join(sink.dropped)}")
     if source.damaged:
         said.append(f"{source.damaged} damaged frames were concealed")
+    if sink.refused:
+        said.append(f"{sink.refused} packets with impossible timestamps were left out")
     if source.rescaled:
         said.append(f"{source.rescaled} frames had another size and were scaled to the first one's")
     if source.interlaced:

@@ -49,6 +49,8 @@ class FileSink:
         self.path = Path(path)
         self.part = self.path.with_name(f"{self.path.stem}.part{self.path.suffix}")
         self.frames = 0
+        self.refused = 0
+        """Copied packets that the muxer did not take."""
         self.dropped: list[str] = []
         """What the output cannot hold, in words."""
         suffix = self.path.suffix.lower()
@@ -195,7 +197,8 @@ class FileSink:
             self._container.mux(packet)
         except av.error.ArgumentError as error:
             # Timestamps that go backwards; a muxer refuses them, and the next ones may be fine.
-            _log.warning("a packet of stream %d was refused: %s", item.stream, error.strerror)
+            self.refused += 1
+            _log.debug("a packet of stream %d was refused: %s", item.stream, error.strerror)
 
     def _write_error(self, error: OSError) -> WriteError:
         return WriteError(f"cannot write {self.part}: {error.strerror}; free some space")

@@ -69,7 +69,7 @@ def test_what_is_public_is_there(package: str) -> None:
     imported = {
         alias.asname or alias.name
         for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == package
         for alias in node.names
     }
     assert set(module.__all__) == imported
@@ -79,10 +79,16 @@ def test_what_is_public_is_there(package: str) -> None:
             assert value.__doc__, f"{package}.{name} has no docstring"
 
 
+def test_the_command_starts_without_torch() -> None:
+    """Help comes at once, and what torch reads when it is loaded can still be set."""
+    code = "import sys, stream.cli; assert not {'torch', 'av', 'cv2'} & sys.modules.keys()"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
 def test_importing_does_nothing() -> None:
     """No GPU is touched, no logging configured and no thread started by importing."""
     code = (
-        "import logging, threading, torch, stream, mssnet, filters, weights;"
+        "import logging, threading, torch, stream, stream.job, mssnet, filters, weights;"
         "assert not torch.cuda.is_initialized();"
         "assert not logging.getLogger().handlers;"
         "assert threading.active_count() == 1"

@@ -47,7 +47,7 @@ def test_every_exit_code_is_in_the_table() -> None:
 
     codes = {
         value.exit_code
-        for value in vars(stream).values()
+        for value in (getattr(stream, name) for name in stream.__all__)
         if isinstance(value, type) and issubclass(value, stream.DeblurError)
     }
     told = {int(code) for code in re.findall(r"^\| (\d+) \|", README, re.MULTILINE)}
