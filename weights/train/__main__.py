@@ -41,7 +41,9 @@ def deblur(
     encoded: Annotated[
         float, typer.Option(help="Share of samples averaged in encoded values.")
     ] = 0.35,
-    noise: Annotated[float, typer.Option(help="Share of samples with sensor noise.")] = 0.6,
+    noise: Annotated[float, typer.Option(help="Share of samples with sensor noise.")] = 0.15,
+    h264: Annotated[float, typer.Option(help="Share of samples compressed as H.264.")] = 0.3,
+    jpeg: Annotated[float, typer.Option(help="Share of samples compressed as JPEG.")] = 0.05,
     workers: Annotated[int, typer.Option(help="Processes that make samples.")] = 1,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     seed: Annotated[int, typer.Option(help="Seed of all that is random.")] = 0,
@@ -60,7 +62,7 @@ def deblur(
         patch=patch,
         seed=seed,
         blur=BlurSettings(longest=longest, bias=bias, sharp=sharp, encoded=encoded),
-        camera=CameraSettings(noise=noise),
+        camera=CameraSettings(noise=noise, h264=h264, jpeg=jpeg),
     )
     settings = TrainSettings(
         preset=preset,
