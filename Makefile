@@ -2,7 +2,7 @@
 # already has everything (make test-cuda PYTHON=python3) no environment is created.
 
 PYTHON ?=
-BASE   := $(firstword $(foreach p,python3 python3.11 python3.12 python3.13,$(shell $(p) -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11)) or print("$(p)")' 2>/dev/null)))
+BASE   := $(firstword $(foreach p,python3 python3.11 python3.12 python3.13,$(shell $(p) -c 'import sys, venv, ensurepip; sys.version_info < (3, 11) and sys.exit(1); print("$(p)")' 2>/dev/null)))
 PY     := $(or $(PYTHON),.venv/bin/python)
 READY  := $(if $(PYTHON),,.venv/ready)
 INPUT  ?=
