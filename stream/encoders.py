@@ -33,6 +33,8 @@ class Encoder:
     """The CRF that is visually lossless; nothing where `worst` is 0, which knows no CRF."""
     worst: int = 0
     preset: str = ""
+    presets: tuple[str, ...] = ()
+    """All presets it knows, fast ones first."""
     smallest: int = 1
     """The least width and height it takes, in pixels; smaller ones fail, or hang it."""
     options: tuple[tuple[str, str], ...] = ()
@@ -49,6 +51,10 @@ class Encoder:
             chosen["crf"] = str(quality)
         elif asked.quality is not None:
             raise UsageError(f"{self.name} takes no --quality")
+        if asked.preset is not None and asked.preset not in self.presets:
+            # x264 itself would print a second line.
+            known = f"it knows {', '.join(self.presets)}" if self.presets else "it has none"
+            raise UsageError(f"unknown --preset {asked.preset} of {self.name}; {known}")
         if preset := asked.preset or self.preset:
             chosen["cpu-used" if self.name.startswith("libvpx") else "preset"] = preset
         return chosen
@@ -70,14 +76,19 @@ class Encoder:
         return replace(coding, depth=8, subsampling=(2, 2), gray=False)
 
 
+_X26 = tuple(["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"])
+_SVT = tuple(str(number) for number in range(13, -1, -1))
+_VPX = tuple(str(number) for number in range(8, -1, -1))
+_NO_B_FRAMES_X265 = (("x265-params", "bframes=0:log-level=error"),)
+
 ENCODERS: Final = (
     # No B-frames: decoding order is then showing order, and the crash-tolerant form of MP4 keeps
     # every timestamp. With them it loses the last frame or moves the picture against the sound.
-    Encoder("libx264", "h264", 15, 51, "fast", options=(("bf", "0"),)),
-    Encoder("libx265", "hevc", 16, 51, "fast", 16, (("x265-params", "bframes=0:log-level=error"),)),
-    Encoder("libsvtav1", "av1", 18, 63, "8", 64),
-    Encoder("libvpx-vp9", "vp9", 18, 63, "5", options=(("b", "0"), ("row-mt", "1"))),
-    Encoder("libvpx", "vp8", 6, 63, "5", options=(("b", "40M"),)),
+    Encoder("libx264", "h264", 15, 51, "fast", _X26, options=(("bf", "0"),)),
+    Encoder("libx265", "hevc", 16, 51, "fast", _X26, 16, _NO_B_FRAMES_X265),
+    Encoder("libsvtav1", "av1", 18, 63, "8", _SVT, smallest=64),
+    Encoder("libvpx-vp9", "vp9", 18, 63, "5", _VPX, options=(("b", "0"), ("row-mt", "1"))),
+    Encoder("libvpx", "vp8", 6, 63, "5", _VPX, options=(("b", "40M"),)),
     Encoder("prores_ks", "prores"),
     Encoder("ffv1", "ffv1", smallest=16),
 )

@@ -126,6 +126,14 @@ class FileSink:
         added.metadata.update({k: v for k, v in source.video.metadata.items() if k != "encoder"})
         added.disposition = source.video.disposition
         self.encoder = encoder
+        try:
+            # Now, not at the first frame: what it refuses is the user's to know at once.
+            context.open()
+        except av.error.FFmpegError as error:
+            raise SinkError(
+                f"{encoder.name} cannot encode {width}x{height} {context.pix_fmt} "
+                f"({error.strerror}); choose another --codec"
+            ) from error
         return added
 
     def push(self, item: Item) -> None:

@@ -19,6 +19,8 @@ from torch.utils.data import DataLoader
 from mssnet import PRESETS, MSSNet
 from weights.train.data import DataSettings, Samples
 
+_BETAS = (0.9, 0.999)
+
 
 @dataclass(frozen=True)
 class TrainSettings:
@@ -63,13 +65,15 @@ def train(settings: TrainSettings, data: DataSettings, out: Path, resume: Path |
     device = torch.device(settings.device)
     net = MSSNet(PRESETS[settings.preset])
     net = net.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-    optimizer = torch.optim.AdamW(net.parameters(), lr=0.0, betas=(0.9, 0.99), weight_decay=1e-4)
+    optimizer = torch.optim.AdamW(net.parameters(), lr=0.0, betas=_BETAS, weight_decay=1e-4)
     mean = {name: tensor.detach().clone() for name, tensor in net.state_dict().items()}
     step, spent = 0, 0.0
     if resume:
         state = torch.load(resume / "state.pt", map_location=device, weights_only=True)
         net.load_state_dict(state["net"])
         optimizer.load_state_dict(state["optimizer"])
+        for group in optimizer.param_groups:
+            group["betas"] = _BETAS  # the state holds those it was saved with
         mean, step, spent = state["mean"], state["step"], state["spent_s"]
 
     out.mkdir(parents=True, exist_ok=True)
