@@ -76,9 +76,13 @@ class Encoder:
         return replace(coding, depth=8, subsampling=(2, 2), gray=False)
 
 
-_X26 = tuple(["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"])
+_X26 = (
+    *("ultrafast", "superfast", "veryfast", "faster", "fast"),
+    *("medium", "slow", "slower", "veryslow"),
+)
 _SVT = tuple(str(number) for number in range(13, -1, -1))
 _VPX = tuple(str(number) for number in range(8, -1, -1))
+
 _NO_B_FRAMES_X265 = (("x265-params", "bframes=0:log-level=error"),)
 
 ENCODERS: Final = (
