@@ -41,9 +41,9 @@ def deblur(
     encoded: Annotated[
         float, typer.Option(help="Share of samples averaged in encoded values.")
     ] = 0.35,
-    noise: Annotated[float, typer.Option(help="Share of samples with sensor noise.")] = 0.15,
-    h264: Annotated[float, typer.Option(help="Share of samples compressed as H.264.")] = 0.3,
-    jpeg: Annotated[float, typer.Option(help="Share of samples compressed as JPEG.")] = 0.05,
+    noise: Annotated[float, typer.Option(help="Share of samples with sensor noise.")] = 0.45,
+    h264: Annotated[float, typer.Option(help="Share of samples compressed as H.264.")] = 0.45,
+    jpeg: Annotated[float, typer.Option(help="Share of samples compressed as JPEG.")] = 0.10,
     workers: Annotated[int, typer.Option(help="Processes that make samples.")] = 1,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     seed: Annotated[int, typer.Option(help="Seed of all that is random.")] = 0,

@@ -21,11 +21,9 @@ _NOISE = ((8.9e-5, 2.9e-5), (1e-4, 9.2e-4), (2.3e-5, 1.9e-4))
 class CameraSettings:
     """Shares of the samples, all in 0..1."""
 
-    # Small on purpose: with noise on most samples a small network spends itself on denoising, and
-    # hardly deblurs.
-    noise: float = 0.15
-    h264: float = 0.3
-    jpeg: float = 0.05
+    noise: float = 0.45
+    h264: float = 0.45
+    jpeg: float = 0.10
 
 
 def degrade(image: Image, settings: CameraSettings, rng: np.random.Generator) -> Image:
