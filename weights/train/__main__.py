@@ -12,6 +12,8 @@ from weights.train.data import DataSettings
 from weights.train.loop import TrainSettings, train
 from weights.train.synthesis import BlurSettings
 
+_BLUR, _CAMERA = BlurSettings(), CameraSettings()
+
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 
@@ -35,15 +37,25 @@ def deblur(
     patch: Annotated[int, typer.Option(help="Side of a training patch in pixels.")] = 192,
     batch: Annotated[int, typer.Option(help="Patches per step.")] = 8,
     rate: Annotated[float, typer.Option(help="Highest learning rate.")] = 6e-4,
-    longest: Annotated[float, typer.Option(help="Longest blur in pixels.")] = 80,
-    bias: Annotated[float, typer.Option(help="How much short blur outweighs long blur.")] = 1.8,
-    sharp: Annotated[float, typer.Option(help="Share of samples in which nothing moves.")] = 0.10,
+    longest: Annotated[float, typer.Option(help="Longest blur in pixels.")] = _BLUR.longest,
+    bias: Annotated[
+        float, typer.Option(help="How much short blur outweighs long blur.")
+    ] = _BLUR.bias,
+    sharp: Annotated[
+        float, typer.Option(help="Share of samples in which nothing moves.")
+    ] = _BLUR.sharp,
     encoded: Annotated[
         float, typer.Option(help="Share of samples averaged in encoded values.")
-    ] = 0.35,
-    noise: Annotated[float, typer.Option(help="Share of samples with sensor noise.")] = 0.45,
-    h264: Annotated[float, typer.Option(help="Share of samples compressed as H.264.")] = 0.45,
-    jpeg: Annotated[float, typer.Option(help="Share of samples compressed as JPEG.")] = 0.10,
+    ] = _BLUR.encoded,
+    noise: Annotated[
+        float, typer.Option(help="Share of samples with sensor noise.")
+    ] = _CAMERA.noise,
+    h264: Annotated[
+        float, typer.Option(help="Share of samples compressed as H.264.")
+    ] = _CAMERA.h264,
+    jpeg: Annotated[
+        float, typer.Option(help="Share of samples compressed as JPEG.")
+    ] = _CAMERA.jpeg,
     workers: Annotated[int, typer.Option(help="Processes that make samples.")] = 1,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     seed: Annotated[int, typer.Option(help="Seed of all that is random.")] = 0,

@@ -21,9 +21,9 @@ _NOISE = ((8.9e-5, 2.9e-5), (1e-4, 9.2e-4), (2.3e-5, 1.9e-4))
 class CameraSettings:
     """Shares of the samples, all in 0..1."""
 
-    noise: float = 0.45
+    noise: float = 0.50
     h264: float = 0.45
-    jpeg: float = 0.10
+    jpeg: float = 0.15
 
 
 def degrade(image: Image, settings: CameraSettings, rng: np.random.Generator) -> Image:
@@ -34,7 +34,7 @@ def degrade(image: Image, settings: CameraSettings, rng: np.random.Generator) ->
     if kind < settings.h264:
         return _h264(image, rng)
     if kind < settings.h264 + settings.jpeg:
-        return _jpeg(image, int(rng.integers(60, 98)))
+        return _jpeg(image, int(rng.integers(40, 98)))
     return image
 
 
@@ -55,7 +55,7 @@ def _sensor(image: Image, rng: np.random.Generator) -> Image:
 
     shot, read = _NOISE[rng.integers(len(_NOISE))]
     # From a sunny day to a lamp; what a camera's own denoiser leaves is at the lower end.
-    level = 10 ** rng.uniform(-2.0, -0.2)
+    level = 10 ** rng.uniform(-1.7, 0.1)
     variance = level * (mosaic * shot * rng.uniform(0.5, 1.5) + min(read, 2e-4))
     noise = rng.standard_normal((height, width), np.float32) * np.sqrt(variance) * balance
     # Bilinear demosaicing is linear, so the noise can go through it alone. The picture itself
@@ -86,7 +86,7 @@ def _h264(image: Image, rng: np.random.Generator) -> Image:
     codec.thread_count = 1
     codec.options = {
         "preset": "veryfast",
-        "crf": str(int(rng.integers(16, 30))),
+        "crf": str(int(rng.integers(16, 33))),
         "tune": "zerolatency",
     }
     packets = []

@@ -22,15 +22,15 @@ Image = NDArray[np.float32]
 class BlurSettings:
     """How blurred, and in which ways, the scenes are; lengths in pixels of a 720p frame."""
 
-    longest: float = 80.0
+    longest: float = 60.0
     """The longest path of a point across the picture during one exposure."""
-    bias: float = 1.8
+    bias: float = 1.3
     """How much short blur outweighs long blur: a length is `longest * u**bias`, u uniform."""
-    sharp: float = 0.10
+    sharp: float = 0.06
     """Share of scenes in which nothing moves."""
     slight: float = 0.12
     """Share of scenes blurred by less than 3 pixels."""
-    encoded: float = 0.35
+    encoded: float = 0.50
     """Share of scenes averaged in encoded values instead of light."""
     defocus: float = 0.10
     """Share of scenes that are also out of focus."""
