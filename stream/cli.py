@@ -118,8 +118,13 @@ def run(
         )
         job = stream.Job(input, output, settings)
         _handle_signals(job)
-        with _bar(job) as show:
-            report = job.run(show)
+        try:
+            with _bar(job) as show:
+                report = job.run(show)
+        finally:
+            # What is done is done: a signal while Python ends must not turn it into a failure.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
         for warning in report.warnings:
             _say(f"note: {warning}")
         verb = "stopped early: " if report.stopped else ""
@@ -241,10 +246,7 @@ def _fail(text: str, code: int) -> NoReturn:
 
 
 def _handle_signals(job: "Job") -> None:
-    """First signal: finish the file properly. Second: stop at once.
-
-    The handlers stay: one that comes while the program is ending anyway must not spoil it.
-    """
+    """First signal: finish the file properly. Second: stop at once."""
     count = 0
 
     def handle(number: int, frame: FrameType | None) -> None:
