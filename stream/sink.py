@@ -62,6 +62,9 @@ class FileSink:
         if options is _MP4 and any(is_cover(stream) for stream in source.container.streams):
             # FFmpeg would leave an empty track beside the cover.
             options = {}
+        if suffix in (".mp4", ".m4v", ".mov") and source.time_base.denominator > 1000:
+            # A late start is stored in this clock; by default it would be cut to milliseconds.
+            options = {**options, "movie_timescale": str(source.time_base.denominator)}
         try:
             # FFmpeg opens the file only when the first packet is written.
             self.part.touch()

@@ -28,6 +28,11 @@ CLIPS: dict[str, dict[str, object]] = {
     "variable rate": {"time_base": Fraction(1, 1000), "pts": [0, 7, 40, 41, 90, 300, 1005, 1500]},
     "fine clock": {"time_base": Fraction(1, 90000), "pts": [0, 3003, 6007, 9009, 12012, 15015]},
     "starts late": {"pts": range(25, 37)},
+    "starts late, on a fine clock": {
+        "time_base": Fraction(1, 30000),
+        "pts": range(2002, 12012, 1001),
+        "mux": {"movie_timescale": "30000"},
+    },
     "one frame": {"frames": 1},
     "10 bits": {"pix_fmt": "yuv420p10le"},
     "10 bits, 4:2:2": {"pix_fmt": "yuv422p10le"},
