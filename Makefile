@@ -22,7 +22,7 @@ setup: $(READY)
 .venv/ready: pyproject.toml constraints.txt
 	@test -n "$(BASE)" || { echo "no Python 3.11 or newer (with venv) found; install one, on Debian: apt-get install python3 python3-venv"; exit 1; }
 	$(BASE) -m venv .venv
-	.venv/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	.venv/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,train]'
 	@touch $@
 
 demo: $(READY)

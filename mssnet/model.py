@@ -157,24 +157,44 @@ class MSSNet(nn.Module):
         )
 
     def forward(self, image: Tensor, last_stage: int | None = None) -> Tensor | list[Tensor]:
-        every = self.training and last_stage is None
+        if self.training and last_stage is None:
+            return self.images(image)
         last_stage = self._check(image, last_stage)
-        # The published weights were trained with corners aligned here, and only here.
-        half = F.interpolate(image, scale_factor=0.5, mode="bilinear", align_corners=True)
-        views = (half, image, image)
+        views = self._views(image)
         scales = cast(list[Scale], list(self.scales))
-        images = []
         before: Features | None = None
         for index, (scale, view) in enumerate(zip(scales, views, strict=True)):
             count = last_stage if index == 2 else self.config.stages[index]
-            features = scale(view, before, self.slope, count)
-            before = features[-1]
-            if every:
-                images += [scale.image(view, each, stage) for stage, each in enumerate(features)]
-        if every:
-            return images
+            before = scale(view, before, self.slope, count)[-1]
         assert before is not None
         return scales[2].image(image, before, last_stage - 1)
+
+    def images(self, image: Tensor, scales: int = 3) -> list[Tensor]:
+        """The images of all stages of the first `scales` scales, coarsest first.
+
+        Those of the first scale have half the height and width. Two scales cost a quarter of all
+        three, and their last image has the full size already.
+        """
+        self._check(image, None)
+        images = []
+        before: Features | None = None
+        for module, view, count in zip(
+            self.scales, self._views(image), self.config.stages, strict=True
+        ):
+            scale = cast(Scale, module)
+            features = scale(view, before, self.slope, count)
+            before = features[-1]
+            images += [scale.image(view, each, stage) for stage, each in enumerate(features)]
+            scales -= 1
+            if not scales:
+                break
+        return images
+
+    def _views(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What each scale looks at."""
+        # The published weights were trained with corners aligned here, and only here.
+        half = F.interpolate(image, scale_factor=0.5, mode="bilinear", align_corners=True)
+        return half, image, image
 
     def _check(self, image: Tensor, last_stage: int | None) -> int:
         if image.ndim != 4 or image.shape[1] != 3:

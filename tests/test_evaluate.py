@@ -18,11 +18,11 @@ from weights.evaluate import (
     PairsError,
     PairSet,
     align,
-    app,
     evaluate,
     find_pairs,
     sheet,
 )
+from weights.evaluate.__main__ import app
 
 
 def texture(height: int, width: int, seed: int = 0) -> Frame:

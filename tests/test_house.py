@@ -23,7 +23,7 @@ MAY_USE_AV = {
     *(f"stream/{name}.py" for name in ("convert", "encoders", "frame", "probe", "remux")),
     "stream/source.py",
     "stream/sink.py",
-    "weights/evaluate.py",
+    "weights/evaluate/pairs.py",
     "weights/train/camera.py",
 }
 

@@ -1,18 +1,17 @@
 """`python -m weights.train deblur`: train a checkpoint."""
 
+import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import torch
 import typer
 
+import weights
 from mssnet import PRESETS
-from weights.train.camera import CameraSettings
-from weights.train.data import DataSettings
-from weights.train.loop import TrainSettings, train
-from weights.train.synthesis import BlurSettings
-
-_BLUR, _CAMERA = BlurSettings(), CameraSettings()
+from weights.train import recipe as recipes
+from weights.train.loop import RunSettings, StoppedError, train
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -25,67 +24,102 @@ def main() -> None:
 @app.command()
 def deblur(
     out: Annotated[Path, typer.Option(help="Folder for the state, the weights and the log.")],
-    preset: Annotated[str, typer.Option(help=f"One of {', '.join(PRESETS)}.")] = "lite",
+    recipe: Annotated[
+        str | None,
+        typer.Option(help="Name of a recipe, or a .toml file; that of the preset if not given."),
+    ] = None,
+    preset: Annotated[
+        str | None, typer.Option(help=f"The network's size: {', '.join(PRESETS)}.")
+    ] = None,
     images: Annotated[
         Path | None, typer.Option(help="Folder of sharp photographs; without one, drawn pictures.")
     ] = None,
     response: Annotated[
         Path | None, typer.Option(help="Measured inverse response curve (.npy, 256 rows).")
     ] = None,
-    minutes: Annotated[float, typer.Option(help="How long to train, earlier runs included.")] = 60,
-    resume: Annotated[Path | None, typer.Option(help="Folder of a run to go on with.")] = None,
-    patch: Annotated[int, typer.Option(help="Side of a training patch in pixels.")] = 192,
-    batch: Annotated[int, typer.Option(help="Patches per step.")] = 8,
-    rate: Annotated[float, typer.Option(help="Highest learning rate.")] = 6e-4,
-    longest: Annotated[float, typer.Option(help="Longest blur in pixels.")] = _BLUR.longest,
-    bias: Annotated[
-        float, typer.Option(help="How much short blur outweighs long blur.")
-    ] = _BLUR.bias,
-    sharp: Annotated[
-        float, typer.Option(help="Share of samples in which nothing moves.")
-    ] = _BLUR.sharp,
-    encoded: Annotated[
-        float, typer.Option(help="Share of samples averaged in encoded values.")
-    ] = _BLUR.encoded,
-    noise: Annotated[
-        float, typer.Option(help="Share of samples with sensor noise.")
-    ] = _CAMERA.noise,
-    h264: Annotated[
-        float, typer.Option(help="Share of samples compressed as H.264.")
-    ] = _CAMERA.h264,
-    jpeg: Annotated[
-        float, typer.Option(help="Share of samples compressed as JPEG.")
-    ] = _CAMERA.jpeg,
-    workers: Annotated[int, typer.Option(help="Processes that make samples.")] = 1,
+    minutes: Annotated[
+        float | None, typer.Option(help="How long to train, interrupted runs included.")
+    ] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(min=1, help="How many steps to train, instead of minutes: reproducible."),
+    ] = None,
+    resume: Annotated[
+        str | None,
+        typer.Option(
+            help="What to go on with: the folder of an interrupted run, or, to start a new run "
+            "from finished weights, a checkpoint's name or .safetensors file."
+        ),
+    ] = None,
+    change: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Change a recipe's setting, such as blur.longest=40."),
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="CPU cores to train with; all if not given.")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Threads that make samples.")] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    seed: Annotated[int, typer.Option(help="Seed of all that is random.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of all that is random.")] = 0,
+    piece_mib: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Also keep the weights to go on with as files of at most this many MiB, for "
+            "machines that hand back only small ones; --resume takes their folder.",
+        ),
+    ] = None,
 ) -> None:
     """Train the deblurring network on blur synthesized from photographs."""
-    if preset not in PRESETS:
-        raise typer.BadParameter(f"unknown preset {preset}; choose one of {', '.join(PRESETS)}")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise typer.BadParameter("no usable GPU here; use --device cpu")
-    multiple = PRESETS[preset].multiple_of
-    if patch % multiple:
-        raise typer.BadParameter(f"--patch must be a multiple of {multiple} for {preset}")
-    data = DataSettings(
-        images=images,
-        response=response,
-        patch=patch,
-        seed=seed,
-        blur=BlurSettings(longest=longest, bias=bias, sharp=sharp, encoded=encoded),
-        camera=CameraSettings(noise=noise, h264=h264, jpeg=jpeg),
+    try:
+        if device not in ("cpu", "cuda"):
+            raise ValueError(f"unknown device {device}; choose cpu or cuda")
+        if device == "cuda" and not torch.cuda.is_available():
+            raise ValueError("no usable GPU here; use --device cpu")
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        folder = Path(resume) if resume and Path(resume).is_dir() else None
+        made = _recipe(recipe, preset, minutes, change or [])
+        run = RunSettings(
+            images=images,
+            response=response,
+            steps=steps,
+            start=weights.path(resume) if resume and not folder else None,
+            device=device,
+            threads=threads or cores or 1,
+            workers=workers or (1 if device == "cpu" else max((cores or 2) - 1, 1)),
+            seed=seed,
+            piece_mib=piece_mib,
+        )
+        progress = train(made, run, out, folder)
+    except StoppedError:
+        again = f"add --resume {out} to the same command to go on"
+        typer.echo(f"stopped, all steps kept in {out}; {again}", err=True)
+        raise typer.Exit(130) from None
+    except (ValueError, weights.WeightsError, OSError) as error:
+        typer.echo(f"error: {' '.join(str(error).split())}", err=True)
+        raise typer.Exit(2) from error
+    typer.echo(
+        f"{progress.step} steps in {progress.seconds / 60:.1f} minutes; "
+        f"the weights are {out / 'weights.safetensors'}"
     )
-    settings = TrainSettings(
-        preset=preset,
-        minutes=minutes,
-        batch=batch,
-        rate=rate,
-        workers=workers,
-        device=device,
-        seed=seed,
-    )
-    train(settings, data, out, resume)
+
+
+def _recipe(
+    name: str | None, preset: str | None, minutes: float | None, changes: list[str]
+) -> recipes.Recipe:
+    settings = {}
+    for change in changes:
+        key, equals, value = change.partition("=")
+        if not equals:
+            raise ValueError(f"--set takes NAME=VALUE, such as blur.longest=40, not {change}")
+        settings[key] = value
+    if preset:
+        settings["preset"] = preset
+    if preset and preset not in PRESETS:
+        raise ValueError(f"unknown preset {preset}; choose one of {', '.join(PRESETS)}")
+    file = recipes.find(name or (preset if preset in ("lite", "wide") else "lite"))
+    recipe = recipes.load(file, settings)
+    return replace(recipe, minutes=minutes) if minutes else recipe
 
 
 if __name__ == "__main__":

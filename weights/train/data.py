@@ -1,21 +1,29 @@
-"""Endless training samples: photographs in, blurred and sharp patches out."""
+"""Endless training samples, made ahead of the network by threads.
 
-from collections.abc import Callable, Iterator
+Samples come in groups. A group is a number of scenes, each used several times, turned and degraded
+anew at each use, in random order: making scenes is the costly part. A group depends on the seed and
+its own number alone, so a run can go on anywhere in the stream.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import IterableDataset, get_worker_info
 
-from weights.train.camera import CameraSettings, degrade
-from weights.train.procedural import picture
-from weights.train.synthesis import BlurSettings, Image, Response, scene, srgb
+from weights.train.camera import CameraSettings, compress, sensor, subsample
+from weights.train.photos import Photos, symmetric
+from weights.train.response import Response, srgb
+from weights.train.synthesis import BlurSettings, scenes
 
-_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
+_AHEAD = 2
+"""Groups made ahead per worker."""
 
 
 @dataclass(frozen=True)
@@ -26,78 +34,129 @@ class DataSettings:
     """A folder of sharp photographs, searched through; None draws procedural pictures."""
     response: Path | None = None
     """A measured inverse response curve, .npy of 256 rows, used beside the sRGB curve."""
+    drawn: float = 0.05
+    """Share of drawn pictures and test charts among the photographs."""
     patch: int = 192
     """Side of a sample in pixels, even."""
-    uses: int = 2
-    """How often a scene is used, each time degraded anew; making scenes is the costly part."""
+    scenes: int = 48
+    """Scenes in a group."""
+    uses: int = 4
+    """How often each scene is used."""
     seed: int = 0
     blur: BlurSettings = field(default_factory=BlurSettings)
     camera: CameraSettings = field(default_factory=CameraSettings)
 
+    @property
+    def group(self) -> int:
+        """Samples in a group."""
+        return self.scenes * self.uses
 
-class Samples(IterableDataset[tuple[Tensor, Tensor]]):
-    """Pairs (blurred, sharp), float32 (3, patch, patch) RGB in 0..1, without end."""
 
-    def __init__(self, settings: DataSettings) -> None:
-        self.settings = settings
-        self.files = find_images(settings.images) if settings.images else []
-        self.responses = [srgb()]
+class Samples:
+    """The stream of samples of one seed."""
+
+    def __init__(self, settings: DataSettings, device: torch.device) -> None:
+        """Raises `ValueError` or `OSError` where the pictures or the curve cannot be used."""
+        self.settings, self.device = settings, device
+        self.photos = Photos(
+            settings.images,
+            drawn=settings.drawn,
+            size=settings.patch,
+            seed=settings.seed,
+            device=device,
+        )
+        self.responses = [srgb().to(device)]
         if settings.response:
             curve = np.load(settings.response, allow_pickle=False)
-            self.responses.append(Response(curve.reshape(256, -1).mean(axis=1).astype(np.float64)))
+            measured = Response(curve.reshape(len(curve), -1).mean(axis=1).astype(np.float64))
+            self.responses.append(measured.to(device))
+
+    def with_settings(self, settings: DataSettings) -> "Samples":
+        """The same pictures and curves, which are costly to read, with other settings."""
+        other = copy(self)
+        other.settings = settings
+        return other
+
+    def group(self, number: int, helpers: Executor | None = None) -> tuple[Tensor, Tensor]:
+        """Group `number`: (blurred, sharp), each (group, 3, patch, patch) uint8 RGB on the device.
+
+        `helpers` compress the samples, which is work for the CPU wherever the rest is made.
+        """
+        settings = self.settings
+        rng = np.random.default_rng([settings.seed, number])
+        blurred, sharp = scenes(
+            self.photos,
+            settings.scenes,
+            settings.patch,
+            settings.blur,
+            self.responses,
+            rng,
+            self.device,
+        )
+        inputs, targets = [], []
+        for _ in range(settings.uses):
+            worse = subsample(sensor(blurred, settings.camera, rng), settings.camera, rng)
+            for one, target in zip(_bytes(worse), _bytes(sharp), strict=True):
+                way = int(rng.integers(8))
+                inputs.append(symmetric(one, way))
+                targets.append(symmetric(target, way))
+        order = torch.from_numpy(rng.permutation(settings.group)).to(self.device)
+        compressed = self._compress(torch.stack(inputs), rng, helpers)
+        return compressed[order], torch.stack(targets)[order]
+
+    def _compress(
+        self, images: Tensor, rng: np.random.Generator, helpers: Executor | None
+    ) -> Tensor:
+        arrays = images.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+        generators = rng.spawn(len(arrays))
+        each = (helpers.map if helpers else map)(
+            compress, arrays, [self.settings.camera] * len(arrays), generators
+        )
+        done = torch.from_numpy(np.stack(list(each)))
+        return done.to(self.device).permute(0, 3, 1, 2)
+
+
+class Batches:
+    """Batches of a stream of samples, made ahead by `workers` threads; close it after use.
+
+    Iterating yields (blurred, sharp), float32 (batch, 3, patch, patch) in 0..1, from `step` on;
+    step 0 is the first of the stream.
+    """
+
+    def __init__(self, samples: Samples, batch: int, *, step: int = 0, workers: int = 1) -> None:
+        if samples.settings.group % batch:
+            raise ValueError(
+                f"a batch of {batch} does not divide a group of {samples.settings.group}"
+            )
+        self._samples, self._batch, self._step = samples, batch, step
+        self._workers = ThreadPoolExecutor(max(workers, 1), "samples")
+        # Threads that wait for others of their own pool could wait forever, so these have theirs.
+        helps = samples.device.type == "cuda"
+        self._helpers = ThreadPoolExecutor(max(workers, 1), "codec") if helps else None
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        settings = self.settings
-        worker = get_worker_info()
-        rng = np.random.default_rng([settings.seed, worker.id if worker else 0])
         cv2.setNumThreads(1)  # the workers are the parallelism
-        photo = self._photos(rng)
-        pool: list[tuple[Image, Image, int]] = []
+        each = self._samples.settings.group // self._batch
+        number, skip = divmod(self._step, each)
+        ahead: deque[Future[tuple[Tensor, Tensor]]] = deque()
         while True:
-            if len(pool) < 48 or rng.random() < 1 / settings.uses:
-                pair = scene(photo, settings.patch, settings.blur, self.responses, rng)
-                pool.append((*pair, settings.uses))
-            if len(pool) < 16:
-                continue
-            blurred, sharp, uses = pool.pop(int(rng.integers(len(pool))))
-            if uses > 1:
-                pool.append((blurred, sharp, uses - 1))
-            turns, mirrored = int(rng.integers(4)), rng.random() < 0.5
-            blurred, sharp = (
-                np.rot90(image[:, ::-1] if mirrored else image, turns) for image in (blurred, sharp)
-            )
-            blurred = degrade(np.ascontiguousarray(blurred), settings.camera, rng)
-            yield _tensor(blurred), _tensor(sharp)
+            # On a GPU one thread feeds it; the others compress.
+            while len(ahead) < (_AHEAD if self._helpers else _AHEAD * self._workers._max_workers):
+                task = self._samples.group
+                ahead.append(self._workers.submit(task, number + len(ahead), self._helpers))
+            blurred, sharp = ahead.popleft().result()
+            number += 1
+            for index in range(skip, each):
+                part = slice(index * self._batch, (index + 1) * self._batch)
+                yield blurred[part].float() / 255, sharp[part].float() / 255
+            skip = 0
 
-    def _photos(self, rng: np.random.Generator) -> Callable[[], Image]:
-        cache: dict[Path, NDArray[np.uint8]] = {}
-
-        def photo() -> Image:
-            if not self.files:
-                return picture(3 * self.settings.patch, rng)
-            path = self.files[rng.integers(len(self.files))]
-            if path not in cache:
-                cache[path] = read_rgb(path)
-            return cache[path].astype(np.float32) / np.float32(255)
-
-        return photo
+    def close(self) -> None:
+        """Stop making samples; returns when the group in the making is done."""
+        self._workers.shutdown(cancel_futures=True)
+        if self._helpers:
+            self._helpers.shutdown(cancel_futures=True)
 
 
-def find_images(folder: Path) -> list[Path]:
-    """All pictures in a folder and the folders below it, in order of their names."""
-    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in _SUFFIXES)
-    if not files:
-        raise ValueError(f"no pictures ({', '.join(sorted(_SUFFIXES))}) in {folder}")
-    return files
-
-
-def read_rgb(path: Path) -> NDArray[np.uint8]:
-    """Read a picture as (H, W, 3) RGB."""
-    bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if bgr is None:
-        raise ValueError(f"cannot read the picture {path}")
-    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
-
-
-def _tensor(image: Image) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+def _bytes(images: Tensor) -> Tensor:
+    return (images * 255).round().clamp(0, 255).byte()

@@ -1,177 +1,316 @@
 """The training loop of the deblurring network."""
 
-import json
 import math
-import os
+import signal
 import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import FrameType
 
 import torch
-import torch.nn.functional as F
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from safetensors.torch import save_file
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bar
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from mssnet import PRESETS, MSSNet
-from weights.train.data import DataSettings, Samples
+from mssnet.model import Scale
+from weights.train.board import Board
+from weights.train.data import Batches, DataSettings, Samples
+from weights.train.gradients import Gradients
+from weights.train.optimizer import Optimizer
+from weights.train.recipe import Phase, Recipe
+from weights.train.sheet import Sheet
+from weights.train.state import Progress, append_log, begin_log, restore, save, save_pieces
 
-_BETAS = (0.9, 0.999)
+_CLIP = 5.0
+_CONTRAST = 4.0
+"""How much larger brightness is than contrast, which takes its place, in a photograph."""
+_LOG_STEPS = 20
+_SAVE_SECONDS = 45.0
+"""With the seconds that saving takes well under the minute that may be lost."""
 
 
 @dataclass(frozen=True)
-class TrainSettings:
-    """How long and how fast to train."""
+class RunSettings:
+    """What differs from run to run of the same recipe."""
 
-    preset: str = "lite"
-    minutes: float = 60.0
-    batch: int = 8
-    rate: float = 6e-4
-    """The highest learning rate; it falls along a cosine to `rate / 300` as the minutes pass."""
-    warmup: int = 300
-    """Iterations over which the rate rises from 0."""
-    average: float = 0.999
-    """Decay of the running average of the weights, which is what is shipped."""
-    workers: int = 1
+    images: Path | None = None
+    response: Path | None = None
+    steps: int | None = None
+    """The length of the run in place of the recipe's minutes; makes it the same every time."""
+    start: Path | None = None
+    """Weights to start from instead of random ones."""
     device: str = "cpu"
+    threads: int = 1
+    """CPU cores to compute gradients with."""
+    workers: int = 1
+    """Threads that make samples."""
     seed: int = 0
+    piece_mib: int | None = None
+    """Also keep a smaller state in files of this size; see `state.save_pieces`."""
+    sheet_seconds: float = 240.0
+    """Time between sheets."""
 
 
-def loss(images: list[Tensor], sharp: Tensor) -> Tensor:
-    """The published loss: L1 plus 0.1 times L1 of the 2-D Fourier transform, on every stage.
+class StoppedError(Exception):
+    """The run was told to stop, and did, with its state saved."""
 
-    MSSNet (Kim et al., ECCVW 2022), section 3.3. `images` as the network returns them in
-    training, `sharp` (N, 3, H, W); the half-size images are compared with a half-size target.
+
+def train(recipe: Recipe, run: RunSettings, out: Path, resume: Path | None = None) -> Progress:
+    """Train until the recipe's time is over; `out` then holds state, weights, log and sheet.
+
+    `resume` is the folder of an interrupted run, which goes on exactly where it was. Raises
+    `StoppedError` after SIGINT or SIGTERM, `ValueError` where pictures, weights or state do not
+    serve.
     """
-    total = torch.zeros((), device=sharp.device)
-    half = F.interpolate(sharp, scale_factor=0.5, mode="bilinear", align_corners=True)
-    for image in images:
-        target = sharp if image.shape == sharp.shape else half
-        difference = image.float() - target
-        spectrum = torch.view_as_real(torch.fft.rfft2(difference))
-        total = total + difference.abs().mean() + 0.1 * spectrum.abs().mean()
-    return total
-
-
-def train(settings: TrainSettings, data: DataSettings, out: Path, resume: Path | None) -> None:
-    """Train until the minutes are over; `out/state.pt` and `out/weights.safetensors` each minute.
-
-    `resume` is the folder of an earlier run; its weights, optimizer and clock go on.
-    """
-    torch.manual_seed(settings.seed)
-    device = torch.device(settings.device)
-    net = MSSNet(PRESETS[settings.preset])
+    torch.manual_seed(run.seed)
+    torch.set_num_threads(1 if run.device == "cpu" else torch.get_num_threads())
+    device = torch.device(run.device)
+    net = MSSNet(PRESETS[recipe.preset])
+    if run.start:
+        _start(net, run.start, recipe.preset)
+    else:
+        _initialize(net)
     net = net.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-    optimizer = torch.optim.AdamW(net.parameters(), lr=0.0, betas=_BETAS, weight_decay=1e-4)
+    optimizer = Optimizer(net)
     mean = {name: tensor.detach().clone() for name, tensor in net.state_dict().items()}
-    step, spent = 0, 0.0
+    window = _Window()
     if resume:
-        state = torch.load(resume / "state.pt", map_location=device, weights_only=True)
-        net.load_state_dict(state["net"])
-        optimizer.load_state_dict(state["optimizer"])
-        for group in optimizer.param_groups:
-            group["betas"] = _BETAS  # the state holds those it was saved with
-        mean, step, spent = state["mean"], state["step"], state["spent_s"]
-
+        progress, kept = restore(resume, net, mean, optimizer)
+        window.load(kept)
+    else:
+        progress = Progress()
     out.mkdir(parents=True, exist_ok=True)
-    loader = DataLoader(
-        Samples(data),
-        batch_size=settings.batch,
-        num_workers=settings.workers,
-        pin_memory=device.type == "cuda",
-        prefetch_factor=8 if settings.workers else None,
-        worker_init_fn=_calm,
-    )
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    begin_log(out, progress.step)
+
+    with (
+        _stop_signals() as stop,
+        closing(Gradients(net, run.threads if device.type == "cpu" else 1)) as gradients,
+        closing(Board(out, progress.step)) as board,
+        _bar() as bar,
+    ):
+        trainer = _Trainer(
+            recipe, run, out, net, mean, optimizer, progress, gradients, board, bar, window
+        )
+        while trainer.done() < 1 and not stop:
+            trainer.phase(stop)
+        trainer.save()
+    if stop:
+        raise StoppedError
+    return progress
+
+
+@torch.no_grad()
+def _initialize(net: MSSNet) -> None:
+    """Make torch's random weights a better start for a network without bias or normalization.
+
+    A flat area's brightness would drown its contrast in every feature, and with it the sign that
+    the activations turn on; so the first convolutions start without an answer to flat areas. And
+    a network whose activations hardly bend (PReLU's slope of 0.25) is slow to learn that blur has
+    a direction: with both, it learned to remove blur of unknown direction twice as fast.
+    """
+    net.slope.zero_()
+    for scale in net.scales:
+        assert isinstance(scale, Scale)
+        kernels = scale.embed.weight.view(len(scale.embed.weight), 3, -1, 3, 3)
+        kernels -= kernels.mean((2, 3, 4), keepdim=True)
+        kernels *= _CONTRAST
+
+
+def _start(net: MSSNet, file: Path, preset: str) -> None:
+    try:
+        net.load_state_dict({name: tensor.float() for name, tensor in load_file(file).items()})
+    except (RuntimeError, SafetensorError) as error:
+        raise ValueError(f"{file} does not hold the weights of a {preset} network") from error
+
+
+@dataclass
+class _Trainer:
+    recipe: Recipe
+    run: RunSettings
+    out: Path
+    net: MSSNet
+    mean: dict[str, Tensor]
+    optimizer: Optimizer
+    progress: Progress
+    gradients: Gradients
+    board: Board
+    bar: "_Line"
+    window: "_Window"
+
+    def done(self) -> float:
+        """The share of the run that is over."""
+        if self.run.steps is not None:
+            return self.progress.step / self.run.steps
+        return self.progress.seconds / (60 * self.recipe.minutes)
+
+    def phase(self, stop: list[int]) -> None:
+        """Train until the phase that holds now is over."""
+        progress, phases = self.progress, self.recipe.phases
+        now = max(index for index, (start, _) in enumerate(phases) if start <= self.done())
+        if now != progress.phase:
+            progress.phase, progress.phase_step = now, 0
+        end = phases[now + 1][0] if now + 1 < len(phases) else 1.0
+        phase = phases[now][1]
+        samples = Samples(self._data(phase, now), torch.device(self.run.device))
+        batches = Batches(samples, phase.batch, step=progress.phase_step, workers=self.run.workers)
+        sheet = Sheet(samples)
+        saved = sheeted = clock = time.monotonic()
+        with closing(batches):
+            for blurred, sharp in batches:
+                self.window.waited += time.monotonic() - clock
+                self.window.add(*self._step(blurred, sharp))
+                now_s = time.monotonic()
+                progress.seconds += now_s - clock
+                self.window.seconds += now_s - clock
+                clock = now_s
+                if progress.step % _LOG_STEPS == 0:
+                    self._log()
+                if now_s - saved > _SAVE_SECONDS:
+                    self.save()
+                    saved = clock = time.monotonic()
+                over = self.done() >= end or stop
+                if now_s - sheeted > self.run.sheet_seconds or (over and not stop):
+                    gain = sheet.draw(self.out / "sheet.png", self.net, self.mean)
+                    self.board.image("sheet", sheet.picture, progress.step)
+                    self.board.scalar("gain_db", gain, progress.step)
+                    append_log(self.out, {"step": progress.step, "gain_db": round(gain, 3)})
+                    sheeted = clock = time.monotonic()
+                if over:
+                    break
+
+    def save(self) -> None:
+        if self.run.piece_mib:
+            save_pieces(self.out, self.net, self.mean, self.progress, self.run.piece_mib)
+        save(self.out, self.net, self.mean, self.optimizer, self.window.tensors(), self.progress)
+
+    def _data(self, phase: Phase, number: int) -> DataSettings:
+        return DataSettings(
+            images=self.run.images,
+            response=self.run.response,
+            drawn=phase.drawn,
+            patch=phase.patch,
+            scenes=phase.scenes,
+            uses=phase.uses,
+            seed=1000 * self.run.seed + number,
+            blur=phase.blur,
+            camera=phase.camera,
+        )
+
+    def _step(self, blurred: Tensor, sharp: Tensor) -> tuple[Tensor, Tensor, float]:
+        blurred = blurred.contiguous(memory_format=torch.channels_last)
+        sharp = sharp.contiguous(memory_format=torch.channels_last)
+        value = self.gradients(blurred, sharp)
+        norm = torch.nn.utils.clip_grad_norm_(self.net.parameters(), _CLIP)
+        rate = rate_at(self.done(), self.progress.step, self.recipe)
+        self.optimizer.step(rate)
+        self.progress.step += 1
+        self.progress.phase_step += 1
+        decay = min(self.recipe.average, (1 + self.progress.step) / (10 + self.progress.step))
+        names = self.net.state_dict()
+        torch._foreach_lerp_([self.mean[name] for name in names], list(names.values()), 1 - decay)
+        return value, norm, rate
+
+    def _log(self) -> None:
+        row = self.window.row(self.progress)
+        self.window = _Window()
+        append_log(self.out, row)
+        for name in ("loss", "norm", "rate", "seconds_per_step", "waited"):
+            self.board.scalar(name, row[name], self.progress.step)
+        self.bar.show(self.done(), row)
+
+
+class _Window:
+    """The steps since the last line of the log."""
+
+    def __init__(self) -> None:
+        self.seconds = self.waited = self.rate = 0.0
+        self._losses: list[Tensor] = []
+        self._norms: list[Tensor] = []
+
+    def add(self, value: Tensor, norm: Tensor, rate: float) -> None:
+        # As tensors: reading them would make the CPU wait for the GPU at every step.
+        self._losses.append(value)
+        self._norms.append(norm)
+        self.rate = rate
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What a run must keep for its log to go on as if it had never been interrupted."""
+        if not self._losses:
+            return {}
+        return {"losses": torch.stack(self._losses), "norms": torch.stack(self._norms)}
+
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        if tensors:
+            self._losses = list(tensors["losses"])
+            self._norms = list(tensors["norms"])
+
+    def row(self, progress: Progress) -> dict[str, float]:
+        steps = len(self._losses)
+        loss, norm = (float(torch.stack(t).mean()) for t in (self._losses, self._norms))
+        if not math.isfinite(loss):
+            raise ValueError(f"the loss is {loss} at step {progress.step}; lower the rate")
+        return {
+            "step": progress.step,
+            "phase": progress.phase,
+            "minutes": round(progress.seconds / 60, 2),
+            "loss": round(loss, 6),
+            "norm": round(norm, 4),
+            "rate": round(self.rate, 7),
+            "seconds_per_step": round(self.seconds / steps, 4),
+            "waited": round(self.waited / max(self.seconds, 1e-9), 4),
+        }
+
+
+def rate_at(done: float, step: int, recipe: Recipe) -> float:
+    """The learning rate after a share `done` (0..1) of the run, at `step`."""
+    lowest = recipe.rate / 100
+    rate = lowest + (recipe.rate - lowest) * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
+    return rate * min(1.0, (step + 1) / recipe.warmup)
+
+
+class _Line:
+    """The progress bar."""
+
+    def __init__(self, bar: Bar) -> None:
+        self._bar = bar
+        self._task = bar.add_task("first samples", total=1.0)
+
+    def show(self, done: float, row: Mapping[str, float]) -> None:
+        text = f"step {row['step']}  loss {row['loss']:.4f}  {row['seconds_per_step']:.2f} s/step"
+        self._bar.update(self._task, completed=done, description=text)
+
+
+@contextmanager
+def _bar() -> Iterator[_Line]:
     console = Console(stderr=True)
-    waited = losses = norms = 0.0
-    started = saved = logged = time.monotonic()
-    logged_step = step
-    batches = iter(loader)
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        bar = progress.add_task("first batch", total=None)
-        while True:
-            clock = time.monotonic()
-            done = (spent + clock - started) / (60 * settings.minutes)
-            if done >= 1:
-                break
-            blurred, sharp = next(batches)
-            waited += time.monotonic() - clock
-            layout = {"memory_format": torch.channels_last, "non_blocking": True}
-            blurred, sharp = blurred.to(device, **layout), sharp.to(device, **layout)
-            for group in optimizer.param_groups:
-                group["lr"] = rate_at(done, step, settings)
-            with torch.autocast(device.type, torch.bfloat16):
-                images = net(blurred)
-            value = loss(images, sharp)
-            optimizer.zero_grad(set_to_none=True)
-            value.backward()  # type: ignore[no-untyped-call]
-            norm = torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
-            optimizer.step()
-            step += 1
-            decay = min(settings.average, (1 + step) / (10 + step))
-            with torch.no_grad():
-                for name, tensor in net.state_dict().items():
-                    mean[name].lerp_(tensor, 1 - decay)
-            losses += float(value.detach())
-            norms += float(norm)
-
-            now = time.monotonic()
-            if now - logged > 10:
-                steps = step - logged_step
-                row = {
-                    "step": step,
-                    "minutes": round((spent + now - started) / 60, 2),
-                    "loss": round(losses / steps, 5),
-                    "norm": round(norms / steps, 3),
-                    "rate": optimizer.param_groups[0]["lr"],
-                    "seconds_per_step": round((now - logged) / steps, 4),
-                    "waited": round(waited / (now - logged), 3),
-                }
-                with (out / "log.jsonl").open("a") as file:
-                    file.write(json.dumps(row) + "\n")
-                text = f"step {step}  loss {row['loss']}  {row['seconds_per_step']} s/step"
-                progress.update(bar, description=f"{100 * done:.1f} %  {text}")
-                waited = losses = norms = 0.0
-                logged, logged_step = now, step
-            if now - saved > 60:
-                _save(out, net, optimizer, mean, step, spent + now - started)
-                saved = now
-    _save(out, net, optimizer, mean, step, spent + time.monotonic() - started)
+    columns = (
+        TextColumn("{task.percentage:>5.1f} %"),
+        BarColumn(),
+        TextColumn("{task.description}"),
+        TimeElapsedColumn(),
+    )
+    with Bar(*columns, console=console, disable=not console.is_terminal) as bar:
+        yield _Line(bar)
 
 
-def rate_at(done: float, step: int, settings: TrainSettings) -> float:
-    """The learning rate after a share `done` (0..1) of the minutes, at `step`."""
-    lowest = settings.rate / 300
-    rate = lowest + (settings.rate - lowest) * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
-    return rate * min(1.0, (step + 1) / settings.warmup)
+@contextmanager
+def _stop_signals() -> Iterator[list[int]]:
+    """A list that is empty until SIGINT or SIGTERM arrives; a second one ends the program."""
+    caught: list[int] = []
 
+    def stop(number: int, frame: FrameType | None) -> None:
+        caught.append(number)
+        signal.signal(number, signal.SIG_DFL)
 
-def _calm(worker: int) -> None:
-    torch.set_num_threads(1)
-
-
-def _save(
-    out: Path,
-    net: MSSNet,
-    optimizer: torch.optim.Optimizer,
-    mean: dict[str, Tensor],
-    step: int,
-    spent_s: float,
-) -> None:
-    """Write the state to go on from and the averaged weights, each whole or not at all."""
-    state: dict[str, Any] = {
-        "net": net.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "mean": mean,
-        "step": step,
-        "spent_s": spent_s,
-    }
-    torch.save(state, out / "state.pt.part")
-    os.replace(out / "state.pt.part", out / "state.pt")
-    half = {name: tensor.half().contiguous().cpu() for name, tensor in mean.items()}
-    save_file(half, out / "weights.safetensors.part")
-    os.replace(out / "weights.safetensors.part", out / "weights.safetensors")
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield caught
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

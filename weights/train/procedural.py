@@ -65,3 +65,48 @@ def _texture(size: int, rng: np.random.Generator) -> NDArray[np.float32]:
     field = np.fft.irfft2(spectrum * frequency ** -rng.uniform(0.3, 1.4), (size, size))
     field -= field.mean()
     return np.asarray(field / field.std(), np.float32)
+
+
+def chart(size: int, rng: np.random.Generator) -> Image:
+    """A test chart, (size, size, 3): tiles of checkers, stripes, rays, rings and lines of text.
+
+    Photographs hold next to nothing periodic; a network that never saw any takes it for a fault.
+    """
+    tile = int(rng.integers(size // 6, size // 2))
+    image = np.empty((size, size, 3), np.float32)
+    for top in range(0, size, tile):
+        for left in range(0, size, tile):
+            height, width = min(tile, size - top), min(tile, size - left)
+            colors = rng.uniform(0, 1, (2, 3)).astype(np.float32)
+            if rng.random() < 0.5:
+                colors[:] = colors[:, :1]
+            cover = _pattern(tile, rng)[:height, :width, None]
+            image[top : top + height, left : left + width] = colors[0] + cover * (
+                colors[1] - colors[0]
+            )
+    return np.clip(image, 0, 1)
+
+
+def _pattern(side: int, rng: np.random.Generator) -> NDArray[np.float32]:
+    """(side, side), 0 where the first color shows and 1 where the second does."""
+    y, x = np.mgrid[:side, :side].astype(np.float64)
+    period = float(rng.uniform(2, 24))
+    angle = rng.choice([0, np.pi / 2, rng.uniform(0, np.pi)])
+    along, across = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
+    kind = rng.integers(5)
+    if kind == 0:
+        cells = np.floor(along / period) + np.floor(across / period)
+        return np.asarray(cells % 2, np.float32)
+    if kind == 1:
+        return np.asarray(np.floor(along / period) % 2, np.float32)
+    radius, turn = np.hypot(x - side / 2, y - side / 2), np.arctan2(y - side / 2, x - side / 2)
+    if kind == 2:
+        return np.asarray(np.sin(turn * int(rng.integers(6, 40))) > 0, np.float32)
+    if kind == 3:
+        return np.asarray(np.floor(radius / period) % 2, np.float32)
+    page = np.zeros((side, side), np.uint8)
+    scale = float(rng.uniform(0.3, 0.8))
+    for line in range(int(14 * scale), side, max(int(34 * scale), 8)):
+        words = "".join(chr(int(c)) for c in rng.integers(33, 127, 80))
+        cv2.putText(page, words, (2, line), cv2.FONT_HERSHEY_SIMPLEX, scale, (255,), 1, cv2.LINE_AA)
+    return page.astype(np.float32) / np.float32(255)

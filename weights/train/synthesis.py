@@ -5,17 +5,31 @@ in front. Camera and objects move along paths of their own while the shutter is 
 sub-frames are averaged as light (or, for a share of the scenes, as encoded values, as data sets
 averaged from high-speed video do), and the sharp picture is the sub-frame in the middle.
 Uniform kernels, which move everything alike, do not carry over to real footage.
+
+Scenes are made in batches by torch, on the device that trains; what is random is drawn by NumPy on
+the CPU, so that a seed gives the same scenes everywhere, up to rounding.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
+import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
+from torch import Tensor
 
-Image = NDArray[np.float32]
-"""(H, W, 3) RGB in 0..1."""
+from weights.train import motion
+from weights.train.photos import Photos
+from weights.train.response import Response
+
+_MOST_LAYERS = 3
+_MOST_FRAMES = 65
+# Pixels that a point moves between sub-frames. Light flows without gaps; data sets averaged from
+# high-speed video have steps, which show as ghosts, so averages of encoded values get them too.
+_STEP_LIGHT = 2.0
+_STEP_ENCODED = (1.5, 5.0)
 
 
 @dataclass(frozen=True)
@@ -34,98 +48,163 @@ class BlurSettings:
     """Share of scenes averaged in encoded values instead of light."""
     defocus: float = 0.10
     """Share of scenes that are also out of focus."""
-    objects: float = 1.2
-    """Mean number of objects in front."""
+    objects: float = 1.0
+    """Mean number of objects in front; 0 leaves the path of the camera alone."""
+    uniform: float = 0.0
+    """Share of scenes with a kernel that is the same everywhere: no turning, zoom or objects."""
 
 
-class Response:
-    """A camera's response curve: encoded values in 0..1 to light in 0..1, and back."""
+@dataclass
+class _Plan:
+    """What was drawn for one scene before anything is rendered."""
 
-    def __init__(self, light: NDArray[np.float64]) -> None:
-        """`light[i]` is the light that the encoded value `i / (len(light) - 1)` stands for."""
-        if light.ndim != 1 or np.any(np.diff(light) < 0):
-            raise ValueError(f"a response curve must be one rising row, got {light.shape = }")
-        self._encoded = np.linspace(0, 1, 4096)
-        self._light = np.interp(self._encoded, np.linspace(0, 1, len(light)), light)
-        self._light = (self._light - self._light[0]) / (self._light[-1] - self._light[0])
-        # Strictly rising, so that it can be turned around.
-        self._light = self._light * (1 - 1e-6) + self._encoded * 1e-6
-        self._back = np.interp(self._encoded**2, self._light, self._encoded).astype(np.float32)
-
-    def to_light(self, encoded: Image) -> Image:
-        index = np.clip(encoded * 4095 + 0.5, 0, 4095).astype(np.int16)
-        light: Image = self._light.astype(np.float32)[index]
-        return light
-
-    def to_encoded(self, light: Image) -> Image:
-        # The table is spaced by the square root, which keeps its steps even in the shadows.
-        index = np.sqrt(np.clip(light, 0, 1)) * 4095 + 0.5
-        return self._back[index.astype(np.int16)]
+    length: float
+    count: int
+    encoded: bool
+    response: int
+    gain: float
+    highlights: float
+    defocus: float
+    camera: motion.Maps
+    objects: list[motion.Maps] = field(default_factory=list)
 
 
-def srgb() -> Response:
-    """The response curve of IEC 61966-2-1."""
-    encoded = np.linspace(0, 1, 4096)
-    return Response(
-        np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
-    )
-
-
-def scene(
-    photo: Callable[[], Image],
+def scenes(
+    photos: Photos,
+    count: int,
     size: int,
     settings: BlurSettings,
-    responses: list[Response],
+    responses: Sequence[Response],
     rng: np.random.Generator,
-) -> tuple[Image, Image]:
-    """Make one blurred and sharp pair, both (size, size, 3) encoded RGB in 0..1.
-
-    `photo` hands out photographs with both sides at least `size` long.
-    """
-    length = _length(settings, rng)
-    camera_share, object_share = _who_moves(rng)
-    count = int(np.clip(length / 1.7, 8, 48)) | 1 if length > 0 else 1
-    camera = _path(length * camera_share, count, size, rng)
-    margin = int(length / 2) + 8
-
-    response = responses[rng.integers(len(responses))]
-    encoded = rng.random() < settings.encoded
-    gain = np.float32(rng.uniform(0.6, 1.1))
-    highlights = np.float32(rng.uniform(0.25, 1.75)) if rng.random() < 0.5 else np.float32(0)
-
-    def prepare(picture: Image) -> Image:
-        if encoded:
-            return picture
-        light = response.to_light(picture)
-        if highlights:
-            clipped = light.min(axis=2, keepdims=True) > 0.93
-            light = light + highlights * clipped.astype(np.float32)
-        return light * gain
-
+    device: torch.device,
+) -> tuple[Tensor, Tensor]:
+    """Make `count` pairs (blurred, sharp), each (count, 3, size, size) encoded RGB in 0..1."""
+    # Longest exposure first: scenes still being exposed are then always the first few.
+    plans = sorted(
+        (_plan(size, settings, len(responses), rng) for _ in range(count)), key=lambda p: -p.count
+    )
+    margin = int(max(plan.length for plan in plans) / 2) + 8
     side = size + 2 * margin
-    behind = prepare(_crop(photo(), side, rng))
-    layers = []
-    for _ in range(min(4, rng.poisson(settings.objects))):
-        paint = prepare(_crop(photo(), side, rng))
-        mask = _blob(side, size, rng)[..., None]
-        path = _path(length * object_share * rng.random(), count, size, rng)
-        layers.append((np.concatenate([paint * mask, mask], axis=2), path))
 
-    total = np.zeros((size, size, 3), np.float32)
-    for index in range(count):
-        frame = _warp(behind, camera[index], size, margin)
-        for layer, path in layers:
-            moved = _warp(layer, camera[index] @ path[index], size, margin)
-            frame = frame * (1 - moved[..., 3:]) + moved[..., :3]
-        total += frame
-        if index == count // 2:
-            sharp = frame
-    blurred = total / np.float32(count)
-    if rng.random() < settings.defocus:
-        blurred = _defocus(blurred, rng.uniform(0.5, 3.5))
-    if encoded:
-        return np.clip(blurred, 0, 1), np.clip(sharp, 0, 1)
-    return response.to_encoded(blurred), response.to_encoded(sharp)
+    def paint(plan: _Plan) -> Tensor:
+        crop = photos.crop(side, rng)
+        if plan.encoded:
+            return crop
+        light = responses[plan.response].to_light(crop)
+        if plan.highlights:
+            light = light + plan.highlights * (light.amin(0, keepdim=True) > 0.93)
+        return light * plan.gain
+
+    behind = _Layer(
+        torch.stack([paint(plan) for plan in plans]), [plan.camera for plan in plans], size, margin
+    )
+    fronts = []
+    for slot in range(_MOST_LAYERS):
+        chosen = [index for index, plan in enumerate(plans) if len(plan.objects) > slot]
+        if chosen:
+            painted = []
+            for index in chosen:
+                mask = torch.from_numpy(_blob(side, size, rng))[None].to(device)
+                painted.append(torch.cat([paint(plans[index]) * mask, mask]))
+            paths = [plans[index].camera @ plans[index].objects[slot] for index in chosen]
+            layer = _Layer(torch.stack(painted), paths, size, margin)
+            fronts.append((torch.tensor(chosen, device=device), chosen, layer))
+
+    total = torch.zeros((count, 3, size, size), device=device)
+    for index in range(plans[0].count):
+        exposed = sum(plan.count > index for plan in plans)
+        frame = behind.at(index, exposed)
+        for where, chosen, layer in fronts:
+            if among := sum(one < exposed for one in chosen):
+                _cover(frame, where[:among], layer.at(index, among))
+        total[:exposed] += frame
+    counts = torch.tensor([plan.count for plan in plans], device=device)
+    blurred = total / counts[:, None, None, None]
+
+    sharp = behind.middle()
+    for where, _, layer in fronts:
+        _cover(sharp, where, layer.middle())
+    for index, plan in enumerate(plans):
+        if plan.defocus:
+            blurred[index] = _defocus(blurred[index], plan.defocus)
+        if not plan.encoded:
+            response = responses[plan.response]
+            blurred[index] = response.to_encoded(blurred[index])
+            sharp[index] = response.to_encoded(sharp[index])
+    return blurred.clamp_(0, 1), sharp.clamp_(0, 1)
+
+
+class _Layer:
+    """Pictures with a margin on all sides, and where each of them is in every sub-frame."""
+
+    def __init__(
+        self, pictures: Tensor, paths: Sequence[motion.Maps], size: int, margin: int
+    ) -> None:
+        self.pictures = pictures
+        self.size, self.margin = size, margin
+        side = pictures.shape[-1]
+        most = max(len(path) for path in paths)
+        # From a pixel of the sub-frame to the one of the picture that it shows.
+        back = np.stack(
+            [np.pad(np.linalg.inv(p), ((0, most - len(p)), (0, 0), (0, 0))) for p in paths]
+        )
+        back[:, :, :2, 2] += margin + 0.5
+        back[:, :, :2] *= 2 / side
+        back[:, :, :2, 2] -= 1
+        self.back = torch.from_numpy(back[:, :, :2].astype(np.float32)).to(pictures.device)
+        self.line = torch.arange(size, dtype=torch.float32, device=pictures.device)
+
+    def at(self, index: int, among: int) -> Tensor:
+        """The first `among` pictures in sub-frame `index`, (among, C, size, size)."""
+        back = self.back[:among, index, :, :, None]
+        # An affine map is a sum of a part along the row and a part along the column.
+        columns = back[:, :, 0] * self.line + back[:, :, 2]
+        rows = back[:, :, 1] * self.line
+        grid = torch.empty((among, self.size, self.size, 2), device=columns.device)
+        for axis in range(2):
+            torch.add(columns[:, axis, None, :], rows[:, axis, :, None], out=grid[..., axis])
+        return F.grid_sample(
+            self.pictures[:among], grid, padding_mode="border", align_corners=False
+        )
+
+    def middle(self) -> Tensor:
+        """The pictures in the middle of the exposure, where all paths pass the identity."""
+        inside = slice(self.margin, self.margin + self.size)
+        return self.pictures[:, :, inside, inside].clone()
+
+
+def _cover(frame: Tensor, where: Tensor, layer: Tensor) -> None:
+    """Put (n, 4, H, W) premultiplied objects over the frames numbered `where`."""
+    frame[where] = frame[where] * (1 - layer[:, 3:]) + layer[:, :3]
+
+
+def _plan(size: int, settings: BlurSettings, responses: int, rng: np.random.Generator) -> _Plan:
+    length = _length(settings, rng)
+    encoded = bool(rng.random() < settings.encoded)
+    step = rng.uniform(*_STEP_ENCODED) if encoded else _STEP_LIGHT
+    count = int(np.clip(length / step, 8, _MOST_FRAMES - 1)) | 1 if length else 1
+    plan = _Plan(
+        length=length,
+        count=count,
+        encoded=encoded,
+        response=int(rng.integers(responses)),
+        gain=float(rng.uniform(0.6, 1.1)),
+        highlights=float(rng.uniform(0.25, 1.75)) if rng.random() < 0.5 else 0.0,
+        defocus=float(rng.uniform(0.5, 3.5)) if rng.random() < settings.defocus else 0.0,
+        camera=motion.still(count),
+    )
+    if rng.random() < settings.uniform:
+        plan.camera = motion.path(length, count, size, rng)
+        # Turning and zoom gone, what is left moves every point alike.
+        plan.camera[:, :2, 2] += (plan.camera[:, :2, :2] - np.eye(2)) @ [size / 2, size / 2]
+        plan.camera[:, :2, :2] = np.eye(2)
+        return plan
+    camera_share, object_share = _who_moves(rng)
+    plan.camera = motion.path(length * camera_share, count, size, rng)
+    for _ in range(min(_MOST_LAYERS, rng.poisson(settings.objects))):
+        extent = length * object_share * rng.random()
+        plan.objects.append(motion.path(extent, count, size, rng))
+    return plan
 
 
 def _length(settings: BlurSettings, rng: np.random.Generator) -> float:
@@ -147,72 +226,6 @@ def _who_moves(rng: np.random.Generator) -> tuple[float, float]:
     return 1.0, 0.8
 
 
-def _path(extent: float, count: int, size: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """(count, 3, 3) maps from where a point is at mid-exposure to where it is in a sub-frame.
-
-    A path is a straight run with inertia, bent by an acceleration and by tremor (8 to 12 Hz in a
-    hand, so up to a cycle during one exposure, plus faster jitter), with rotation and zoom about
-    a center that may lie far outside the patch, as it does in the corner of a frame.
-    """
-    maps = np.tile(np.eye(3), (count, 1, 1))
-    if count == 1 or extent == 0:
-        return maps
-    time = np.linspace(-0.5, 0.5, count)[:, None]
-    heading = rng.uniform(0, 2 * np.pi)
-    places = time * np.array([np.cos(heading), np.sin(heading)])
-    places = places + time**2 * rng.normal(0, 0.8, 2)
-    for cycles in (rng.uniform(0.3, 1.2), rng.uniform(1.0, 3.5)):
-        wave = np.sin(2 * np.pi * (cycles * time + rng.random(2)))
-        places = places + wave * rng.normal(0, 0.22, 2) * rng.random() / cycles
-    if rng.random() < 0.2:
-        steps = np.cumsum(rng.normal(0, 1, (count, 2)), axis=0)
-        places = places + np.cumsum(steps, axis=0) * rng.uniform(0.3, 1.5) / count**1.5
-    span = np.ptp(places, axis=0)
-    turning = extent * rng.uniform(-0.5, 0.5) / 300 if rng.random() < 0.6 else 0.0
-    zoom = extent * rng.uniform(-0.4, 0.4) / 400 if rng.random() < 0.5 else 0.0
-    center = size / 2 + rng.uniform(-1, 1, 2) * np.array([420, 240])
-    # Whatever turning and zooming add at the patch is taken off the translation.
-    far = np.hypot(*(center - size / 2)) * np.hypot(turning, zoom)
-    places = places * max(extent - far, 0.2 * extent) / max(float(np.hypot(*span)), 1e-6)
-    places = places - places[count // 2]
-    for index in range(count):
-        angle, scale = turning * time[index, 0], 1 + zoom * time[index, 0]
-        cos, sin = scale * np.cos(angle), scale * np.sin(angle)
-        turn = np.array([[cos, -sin], [sin, cos]])
-        maps[index, :2, :2] = turn
-        maps[index, :2, 2] = center - turn @ center + places[index]
-    return maps
-
-
-def _warp(layer: Image, forward: NDArray[np.float64], size: int, margin: int) -> Image:
-    # Into the middle of the layer, which has a margin on all sides for what moves in.
-    back = np.linalg.inv(forward)[:2]
-    back[:, 2] += margin
-    if np.array_equal(back[:, :2], np.eye(2)) and float(back[0, 2]) == float(back[1, 2]) == margin:
-        return layer[margin : margin + size, margin : margin + size]
-    warped = cv2.warpAffine(
-        layer,
-        back,
-        (size, size),
-        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_REFLECT_101,
-    )
-    return np.asarray(warped, np.float32)
-
-
-def _crop(photo: Image, side: int, rng: np.random.Generator) -> Image:
-    """A square of the photograph, resized a little and mirrored or turned at random."""
-    height, width = photo.shape[:2]
-    taken = int(min(side * rng.uniform(0.9, 1.7), height, width))
-    top = int(rng.integers(height - taken + 1))
-    left = int(rng.integers(width - taken + 1))
-    square = photo[top : top + taken, left : left + taken]
-    if taken != side:
-        way = cv2.INTER_AREA if taken > side else cv2.INTER_CUBIC
-        square = np.clip(cv2.resize(square, (side, side), interpolation=way), 0, 1)
-    return np.ascontiguousarray(np.rot90(square, int(rng.integers(4))))
-
-
 def _blob(side: int, size: int, rng: np.random.Generator) -> NDArray[np.float32]:
     """A mask in 0..1: a few overlapping shapes with an edge between hard and soft."""
     mask = np.zeros((side, side), np.uint8)
@@ -231,9 +244,10 @@ def _blob(side: int, size: int, rng: np.random.Generator) -> NDArray[np.float32]
     return soft.astype(np.float32) / np.float32(255)
 
 
-def _defocus(image: Image, radius: float) -> Image:
+def _defocus(image: Tensor, radius: float) -> Tensor:
+    """(3, H, W) through the disk of a lens out of focus."""
     reach = int(np.ceil(radius))
-    y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
-    disk = np.clip(radius + 0.5 - np.hypot(x, y), 0, 1)
-    blurred = cv2.filter2D(image, -1, disk / disk.sum(), borderType=cv2.BORDER_REFLECT_101)
-    return np.asarray(blurred, np.float32)
+    away = torch.arange(-reach, reach + 1, dtype=torch.float32, device=image.device)
+    disk = (radius + 0.5 - torch.hypot(away[:, None], away)).clamp(0, 1)
+    padded = F.pad(image[:, None], [reach] * 4, mode="reflect")
+    return F.conv2d(padded, (disk / disk.sum())[None, None])[:, 0]

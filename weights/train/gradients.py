@@ -1,0 +1,73 @@
+"""Gradients of the training loss, on a GPU or spread over the cores of a CPU."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mssnet import MSSNet
+
+
+def loss(images: Sequence[Tensor], sharp: Tensor) -> Tensor:
+    """The published loss: L1 plus 0.1 times L1 of the 2-D Fourier transform, on every stage.
+
+    MSSNet (Kim et al., ECCVW 2022), section 3.3. `images` as the network returns them in
+    training, `sharp` (N, 3, H, W); the half-size images are compared with a half-size target.
+    """
+    total = torch.zeros((), device=sharp.device)
+    half = F.interpolate(sharp, scale_factor=0.5, mode="bilinear", align_corners=True)
+    for image in images:
+        target = sharp if image.shape == sharp.shape else half
+        difference = image.float() - target
+        spectrum = torch.view_as_real(torch.fft.rfft2(difference))
+        total = total + difference.abs().mean() + 0.1 * spectrum.abs().mean()
+    return total
+
+
+class Gradients:
+    """Computes gradients of a batch; on a CPU each of `threads` threads takes a part of it.
+
+    Two threads with half a batch each are 1.6 times as fast as torch's own two threads inside
+    every operation, most of which are too small to share. The caller sets `torch.set_num_threads`.
+    """
+
+    def __init__(self, net: MSSNet, threads: int) -> None:
+        self._net = net
+        self._parameters = list(net.parameters())
+        self._pool = ThreadPoolExecutor(threads, "gradients") if threads > 1 else None
+        self._threads = threads
+
+    def __call__(self, blurred: Tensor, sharp: Tensor) -> Tensor:
+        """Set the parameters' gradients to the batch's mean; returns the loss, a scalar."""
+        if self._pool is None:
+            value, gradients = self._part(blurred, sharp)
+        else:
+            shares = [len(part) / len(blurred) for part in blurred.tensor_split(self._threads)]
+            parts = list(
+                self._pool.map(
+                    self._part,
+                    blurred.tensor_split(self._threads),
+                    sharp.tensor_split(self._threads),
+                )
+            )
+            # In a fixed order, so that the same seed gives the same weights.
+            value = torch.stack([v * s for (v, _), s in zip(parts, shares, strict=True)]).sum()
+            gradients = [gradient * shares[0] for gradient in parts[0][1]]
+            for (_, more), share in zip(parts[1:], shares[1:], strict=True):
+                torch._foreach_add_(gradients, more, alpha=share)
+        for parameter, gradient in zip(self._parameters, gradients, strict=True):
+            parameter.grad = gradient
+        return value
+
+    def _part(self, blurred: Tensor, sharp: Tensor) -> tuple[Tensor, list[Tensor]]:
+        # Without the cache of casted weights, which the threads would share.
+        with torch.autocast(blurred.device.type, torch.bfloat16, cache_enabled=not self._pool):
+            images = self._net(blurred)
+        value = loss(images, sharp)
+        return value.detach(), list(torch.autograd.grad(value, self._parameters))
+
+    def close(self) -> None:
+        if self._pool:
+            self._pool.shutdown()

@@ -1,0 +1,90 @@
+"""Sharp pictures to make scenes of: photographs, or pictures drawn from nothing."""
+
+from pathlib import Path
+from threading import Lock
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from weights.train.procedural import chart, picture
+
+_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
+_DRAWN = 96
+"""Drawn pictures to choose from; each costs as much time as several scenes."""
+
+
+class Photos:
+    """Random crops of the pictures in a folder, and of drawn ones; safe to share by threads."""
+
+    def __init__(
+        self, folder: Path | None, *, drawn: float, size: int, seed: int, device: torch.device
+    ) -> None:
+        """`drawn` is the share of drawn pictures, all of them without a folder.
+
+        Raises `ValueError` if there is nothing in the folder.
+        """
+        self.files = find_images(folder) if folder else []
+        self._drawn = drawn if folder else 1.0
+        self._size, self._seed, self._device = size, seed, device
+        self._cache: dict[Path | int, Tensor] = {}
+        self._lock = Lock()
+
+    def crop(self, side: int, rng: np.random.Generator) -> Tensor:
+        """(3, side, side) RGB in 0..1: a square, resized a little, mirrored or turned."""
+        photo = self._photo(rng)
+        height, width = photo.shape[1:]
+        taken = int(min(side * rng.uniform(0.9, 1.7), height, width))
+        top = int(rng.integers(height - taken + 1))
+        left = int(rng.integers(width - taken + 1))
+        square = photo[:, top : top + taken, left : left + taken].float() / 255
+        if taken != side:
+            way = "bilinear" if taken > side else "bicubic"
+            resized = F.interpolate(square[None], (side, side), mode=way, antialias=taken > side)
+            square = resized[0].clamp(0, 1)
+        return symmetric(square, int(rng.integers(8)))
+
+    def _photo(self, rng: np.random.Generator) -> Tensor:
+        key: Path | int
+        if rng.random() < self._drawn:
+            key = int(rng.integers(_DRAWN))
+        else:
+            key = self.files[rng.integers(len(self.files))]
+        with self._lock:
+            if key not in self._cache:
+                self._cache[key] = self._load(key).to(self._device)
+            return self._cache[key]
+
+    def _load(self, key: Path | int) -> Tensor:
+        if isinstance(key, Path):
+            rgb = read_rgb(key)
+        else:
+            rng = np.random.default_rng([self._seed, key])
+            draw = chart if key % 4 == 0 else picture
+            rgb = np.round(draw(3 * self._size, rng) * 255).astype(np.uint8)
+        return torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1)))
+
+
+def symmetric(image: Tensor, which: int) -> Tensor:
+    """(..., H, W) turned and mirrored in one of the 8 ways, `which` in 0..7."""
+    image = image.flip(-1) if which >= 4 else image
+    return torch.rot90(image, which % 4, (-2, -1))
+
+
+def find_images(folder: Path) -> list[Path]:
+    """All pictures in a folder and the folders below it, in order of their names."""
+    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in _SUFFIXES)
+    if not files:
+        raise ValueError(f"no pictures ({', '.join(sorted(_SUFFIXES))}) in {folder}")
+    return files
+
+
+def read_rgb(path: Path) -> NDArray[np.uint8]:
+    """Read a picture as (H, W, 3) RGB."""
+    bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if bgr is None:
+        raise ValueError(f"cannot read the picture {path}")
+    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
