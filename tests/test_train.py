@@ -402,6 +402,21 @@ def test_a_run_goes_on_from_pieces(tmp_path: Path) -> None:
     assert "pieces" in done.stderr
 
 
+def test_samples_can_be_looked_at(tmp_path: Path) -> None:
+    pairs = tmp_path / "pairs"
+    for side in ("blur", "sharp"):
+        (pairs / side).mkdir(parents=True)
+        cv2.imwrite(str(pairs / side / "0.png"), np.full((50, 90, 3), 70, np.uint8))
+    command = [sys.executable, "-m", "weights.train", "samples", "--out", tmp_path / "look.png"]
+    command += ["--set", "patch=64", "--pairs", pairs]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    image = cv2.imread(str(tmp_path / "look.png"))
+    assert image is not None
+    assert image.shape == (8 * 64, 3 * 128 + 2 * 8, 3)
+    assert (image[:50, -128:-78] == 70).all()
+
+
 def test_lines_of_steps_that_are_done_again_leave_the_log(tmp_path: Path) -> None:
     rows = [json.dumps({"step": step, "loss": 1.0}) for step in (20, 40, 60)]
     (tmp_path / "log.jsonl").write_text("\n".join(rows) + '\n{"step": 80, "lo')

@@ -10,8 +10,11 @@ import typer
 
 import weights
 from mssnet import PRESETS
+from weights.evaluate import PairsError, find_pairs
 from weights.train import recipe as recipes
-from weights.train.loop import RunSettings, StoppedError, train
+from weights.train.data import Samples
+from weights.train.look import samples_sheet
+from weights.train.loop import RunSettings, StoppedError, data_of, train
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -102,6 +105,41 @@ def deblur(
         f"{progress.step} steps in {progress.seconds / 60:.1f} minutes; "
         f"the weights are {out / 'weights.safetensors'}"
     )
+
+
+@app.command()
+def samples(
+    out: Annotated[Path, typer.Option(help="The .png to write.")],
+    recipe: Annotated[str, typer.Option(help="Name of a recipe, or a .toml file.")] = "lite",
+    phase: Annotated[int, typer.Option(help="Which phase of it; -1 is the last.")] = -1,
+    images: Annotated[
+        Path | None, typer.Option(help="Folder of sharp photographs; without one, drawn pictures.")
+    ] = None,
+    response: Annotated[
+        Path | None, typer.Option(help="Measured inverse response curve (.npy, 256 rows).")
+    ] = None,
+    pairs: Annotated[
+        list[Path] | None,
+        typer.Option(help="Real pairs to show beside them, as weights.evaluate takes them."),
+    ] = None,
+    change: Annotated[
+        list[str] | None, typer.Option("--set", help="Change a recipe's setting.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of all that is random.")] = 0,
+) -> None:
+    """Look at what a recipe trains on: 16 samples, blurred and sharp."""
+    try:
+        made = _recipe(recipe, None, None, change or [])
+        if not -len(made.phases) <= phase < len(made.phases):
+            raise ValueError(f"the recipe has {len(made.phases)} phases, counted from 0")
+        run = RunSettings(images=images, response=response, seed=seed)
+        settings = data_of(made.phases[phase][1], run, phase % len(made.phases))
+        settings = replace(settings, scenes=16, uses=1)
+        sets = [one for path in pairs or [] for one in find_pairs(path)]
+        samples_sheet(Samples(settings, torch.device("cpu")), sets, out)
+    except (ValueError, PairsError, OSError) as error:
+        typer.echo(f"error: {' '.join(str(error).split())}", err=True)
+        raise typer.Exit(2) from error
 
 
 def _recipe(

@@ -157,7 +157,7 @@ class _Trainer:
             progress.phase, progress.phase_step = now, 0
         end = phases[now + 1][0] if now + 1 < len(phases) else 1.0
         phase = phases[now][1]
-        samples = Samples(self._data(phase, now), torch.device(self.run.device))
+        samples = Samples(data_of(phase, self.run, now), torch.device(self.run.device))
         batches = Batches(samples, phase.batch, step=progress.phase_step, workers=self.run.workers)
         sheet = Sheet(samples)
         saved = sheeted = clock = time.monotonic()
@@ -188,19 +188,6 @@ class _Trainer:
         if self.run.piece_mib:
             save_pieces(self.out, self.net, self.mean, self.progress, self.run.piece_mib)
         save(self.out, self.net, self.mean, self.optimizer, self.window.tensors(), self.progress)
-
-    def _data(self, phase: Phase, number: int) -> DataSettings:
-        return DataSettings(
-            images=self.run.images,
-            response=self.run.response,
-            drawn=phase.drawn,
-            patch=phase.patch,
-            scenes=phase.scenes,
-            uses=phase.uses,
-            seed=1000 * self.run.seed + number,
-            blur=phase.blur,
-            camera=phase.camera,
-        )
 
     def _step(self, blurred: Tensor, sharp: Tensor) -> tuple[Tensor, Tensor, float]:
         blurred = blurred.contiguous(memory_format=torch.channels_last)
@@ -265,6 +252,21 @@ class _Window:
             "seconds_per_step": round(self.seconds / steps, 4),
             "waited": round(self.waited / max(self.seconds, 1e-9), 4),
         }
+
+
+def data_of(phase: Phase, run: RunSettings, number: int) -> DataSettings:
+    """The stream of samples of a run's phase `number`."""
+    return DataSettings(
+        images=run.images,
+        response=run.response,
+        drawn=phase.drawn,
+        patch=phase.patch,
+        scenes=phase.scenes,
+        uses=phase.uses,
+        seed=1000 * run.seed + number,
+        blur=phase.blur,
+        camera=phase.camera,
+    )
 
 
 def rate_at(done: float, step: int, recipe: Recipe) -> float:

@@ -1,29 +1,37 @@
 """`python -m weights.train.publish`: put a trained checkpoint beside the shipped ones."""
 
 import json
-import shutil
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from safetensors.torch import save_file
 
 from weights.store import sha256
+from weights.train.recipe import find, load
+from weights.train.state import averaged
 
 _WEIGHTS = Path(__file__).parents[1]
 
 
 def publish(
-    run: Annotated[Path, typer.Argument(help="Folder of the training run.")],
+    run: Annotated[Path, typer.Argument(help="Folder of the training run, or of its pieces.")],
     name: Annotated[str, typer.Option(help="Name of the checkpoint.")],
-    preset: Annotated[str, typer.Option(help="Preset it was trained as.")],
+    recipe: Annotated[str, typer.Option(help="Recipe that it was trained by.")],
     about: Annotated[str, typer.Option(help="One line for people.")],
     data: Annotated[str, typer.Option(help="What it was trained on.")],
     how: Annotated[str, typer.Option(help="The command, the hours and the hardware.")],
     gains: Annotated[str, typer.Option(help="What evaluation measured.")],
 ) -> None:
     """Copy a run's averaged weights to `weights/NAME.safetensors` and pin them."""
+    try:
+        preset = load(find(recipe)).preset
+        tensors = averaged(run)
+    except ValueError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(2) from error
     file = _WEIGHTS / f"{name}.safetensors"
-    shutil.copyfile(run / "weights.safetensors", file)
+    save_file(tensors, file)
     manifest = _WEIGHTS / "manifest.json"
     facts = json.loads(manifest.read_text()) if manifest.exists() else {}
     facts[name] = {
@@ -31,6 +39,7 @@ def publish(
         "bytes": file.stat().st_size,
         "sha256": sha256(file),
         "preset": preset,
+        "recipe": recipe,
         "about": about,
         "data": data,
         "how": how,

@@ -107,6 +107,20 @@ def restore(
     return progress, _part(state, "window/")
 
 
+def averaged(run: Path) -> dict[str, Tensor]:
+    """The averaged weights of a run, in half precision, also if only its pieces are there."""
+    try:
+        if (run / WEIGHTS).is_file():
+            return load_file(run / WEIGHTS)
+        files = sorted(run.glob(_PIECES))
+        tensors = {name: t for file in files for name, t in load_file(file).items()}
+    except (OSError, SafetensorError) as error:
+        raise StateError(f"cannot read the weights in {run}: {error}") from error
+    if not files:
+        raise StateError(f"there is no training run in {run} (no {WEIGHTS})")
+    return _part(tensors, "mean/")
+
+
 def begin_log(out: Path, step: int) -> None:
     """Drop the lines of a log that are later than `step`: those steps are done again."""
     file = out / LOG
