@@ -5,11 +5,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from tests.clips import make_clip
+from weights.train.procedural import chart
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
 FENCES = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
 COMMANDS = [
     line.split("#")[0].split()
@@ -40,6 +44,36 @@ def test_python_works(code: str, tmp_path: Path) -> None:
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("page", ["README.md", "weights/README.md"])
+def test_training_and_measuring_work_one_after_the_other(page: str, tmp_path: Path) -> None:
+    """As they stand there, but for one step on small patches of few scenes, without a GPU."""
+    for folder in ("PHOTOGRAPHS", "SHARP", "PAIRS/blur", "PAIRS/sharp"):
+        (tmp_path / folder).mkdir(parents=True)
+        drawn = (chart(96, np.random.default_rng(1)) * 255).astype(np.uint8)
+        cv2.imwrite(str(tmp_path / folder / "one.png"), drawn)
+    fences = re.findall(r"```sh\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+    lines = [line.split("#")[0] for text in fences for line in text.splitlines()]
+    commands = [line.split()[2:] for line in lines if line.startswith("python -m weights")]
+    assert len(commands) >= 2
+    quick = ["--steps", "1", "--set", "patch=64", "--set", "scenes=4", "--set", "batch=4"]
+    for module, *words in commands:
+        if words[0] == "deblur":
+            words += quick
+        if words[0] == "samples":
+            words += quick[2:]
+        if words[0] == "pairs":
+            words += ["--count", "1"]
+        words = ["cpu" if word == "cuda" else word for word in words]
+        done = subprocess.run(
+            [sys.executable, "-m", module, *words],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, (words, done.stderr)
 
 
 def test_every_exit_code_is_in_the_table() -> None:

@@ -11,6 +11,9 @@ from weights.evaluate.pairs import Frame
 Flow = NDArray[np.float32]
 """(H, W, 2): how far each pixel of one frame has moved in the other, x and y, in pixels."""
 
+_RELATED = 0.3
+"""Where less than this share of a frame is found again, the next one is of another scene."""
+
 
 @dataclass(frozen=True)
 class Steadiness:
@@ -21,6 +24,7 @@ class Steadiness:
     """
 
     pairs: int
+    """Without cuts and unrelated pictures."""
     e_warp_before: float
     """Of the blurred frames, times 1000; images in 0..1."""
     e_warp_after: float
@@ -46,6 +50,9 @@ class Video:
                 motion(gray(a), gray(b)) for a, b in ((then[0], blurred), (blurred, then[0]))
             )
             seen = ~occluded(forward, back)
+            if seen.mean() < _RELATED:
+                self._before = now
+                return
             errors = [1e3 * warp_error(a, b, forward, seen) for a, b in zip(then, now, strict=True)]
             flows = [_farneback(gray(a), gray(b)) for a, b in zip(then, now, strict=True)]
             distances = [

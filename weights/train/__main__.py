@@ -15,6 +15,7 @@ from weights.train import recipe as recipes
 from weights.train.data import Samples
 from weights.train.look import samples_sheet
 from weights.train.loop import RunSettings, StoppedError, data_of, train
+from weights.train.pairs import write_pairs
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -118,9 +119,9 @@ def samples(
     response: Annotated[
         Path | None, typer.Option(help="Measured inverse response curve (.npy, 256 rows).")
     ] = None,
-    pairs: Annotated[
+    real: Annotated[
         list[Path] | None,
-        typer.Option(help="Real pairs to show beside them, as weights.evaluate takes them."),
+        typer.Option("--pairs", help="Real pairs to show beside them."),
     ] = None,
     change: Annotated[
         list[str] | None, typer.Option("--set", help="Change a recipe's setting.")
@@ -135,9 +136,27 @@ def samples(
         run = RunSettings(images=images, response=response, seed=seed)
         settings = data_of(made.phases[phase][1], run, phase % len(made.phases))
         settings = replace(settings, scenes=16, uses=1)
-        sets = [one for path in pairs or [] for one in find_pairs(path)]
+        sets = [one for path in real or [] for one in find_pairs(path)]
         samples_sheet(Samples(settings, torch.device("cpu")), sets, out)
     except (ValueError, PairsError, OSError) as error:
+        typer.echo(f"error: {' '.join(str(error).split())}", err=True)
+        raise typer.Exit(2) from error
+
+
+@app.command()
+def pairs(
+    out: Annotated[Path, typer.Option(help="Folder to write a folder of each kind into.")],
+    count: Annotated[int, typer.Option(min=1, help="Pairs of each kind.")] = 12,
+    images: Annotated[
+        Path | None, typer.Option(help="Folder of sharp photographs; without one, drawn pictures.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of all that is random.")] = 2**20,
+) -> None:
+    """Write pairs to measure with: light, moderate, heavy, noisy, compressed, and test charts."""
+    try:
+        for folder in write_pairs(out, count, images, seed):
+            typer.echo(folder)
+    except (ValueError, OSError) as error:
         typer.echo(f"error: {' '.join(str(error).split())}", err=True)
         raise typer.Exit(2) from error
 
