@@ -17,6 +17,7 @@ from weights.evaluate import (
     Pair,
     PairsError,
     PairSet,
+    Video,
     align,
     evaluate,
     find_pairs,
@@ -116,6 +117,37 @@ def test_the_restorer_never_sees_the_sharp_frame_beside_its_input() -> None:
 
     evaluate(spy, [in_memory((blurred, sharp))])
     assert [np.array_equal(x, y) for x, y in zip(seen, (blurred, sharp), strict=True)] == [True] * 2
+
+
+def test_flicker_is_measured_and_motion_is_not_flicker() -> None:
+    wide = texture(96, 140)
+    still = [np.clip(wide[:, :120].astype(int) + d, 0, 255).astype(np.uint8) for d in (0, 10, 0)]
+    video = Video()
+    for flickering in still:
+        video.add(wide[:, :120], flickering, wide[:, :120])
+    steady = video.result()
+    assert steady is not None
+    assert steady.pairs == 2
+    assert steady.e_warp_before == steady.e_warp_sharp == 0
+    assert steady.e_warp_after == pytest.approx(1e3 * (10 / 255) ** 2, rel=0.1)  # clipped at 255
+    assert steady.tof_before == 0
+
+    video = Video()
+    for shift in (0, 3, 6):
+        frame = np.ascontiguousarray(wide[:, shift : shift + 120])
+        video.add(frame, np.ascontiguousarray(wide[:, :120]), frame)
+    steady = video.result()
+    assert steady is not None
+    assert steady.e_warp_before < 1
+    assert steady.tof_after == pytest.approx(3, abs=0.6)  # frozen, where all else moves on
+
+
+def test_unrelated_pictures_are_no_sequence() -> None:
+    video = Video()
+    for seed in range(3):
+        frame = texture(96, 120, seed)
+        video.add(frame, frame, frame)
+    assert video.result() is None
 
 
 def test_all_averages_over_frames_and_not_over_sets() -> None:

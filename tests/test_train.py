@@ -25,7 +25,7 @@ from weights.train.camera import CameraSettings, compress, sensor, subsample
 from weights.train.data import Batches, DataSettings, Samples
 from weights.train.gradients import Gradients, loss
 from weights.train.loop import rate_at
-from weights.train.optimizer import Optimizer
+from weights.train.optimizer import Optimizer, orthogonal
 from weights.train.photos import Photos
 from weights.train.procedural import chart, picture
 from weights.train.recipe import RECIPES, Recipe, RecipeError, find, load
@@ -264,6 +264,18 @@ def test_the_optimizer_trains_every_parameter_and_remembers() -> None:
         takes.step(1e-3)
     for one, two in zip(net.parameters(), other.parameters(), strict=True):
         assert torch.equal(one, two)
+
+
+@pytest.mark.parametrize("shape", [(3, 24, 90), (2, 90, 24), (1, 16, 16)])
+def test_updates_are_nearly_orthogonal(shape: tuple[int, int, int]) -> None:
+    matrices = torch.randn(shape, generator=torch.Generator().manual_seed(0)) * 1e-3
+    made = orthogonal(matrices)
+    values = torch.linalg.svdvals(made)
+    assert made.shape == shape
+    assert ((values > 0.3) & (values < 1.4)).all()
+    # The same directions as before.
+    assert ((made * matrices).sum((1, 2)) > 0).all()
+    assert not orthogonal(torch.zeros(shape)).any()
 
 
 def test_the_rate_rises_and_falls() -> None:

@@ -93,12 +93,14 @@ def subsample(images: Tensor, settings: CameraSettings, rng: np.random.Generator
     if not len(chosen):
         return images
     where = torch.from_numpy(chosen).to(images.device)
-    matrix = torch.tensor(_TO_YUV, device=images.device)
+    matrix = torch.tensor(_TO_YUV)
+    back = torch.linalg.inv(matrix).to(images.device)
+    matrix = matrix.to(images.device)
     yuv = torch.einsum("ij,njhw->nihw", matrix, images[where])
     small = F.avg_pool2d(yuv[:, 1:], 2)
     yuv[:, 1:] = F.interpolate(small, scale_factor=2, mode="bilinear", align_corners=False)
     result = images.clone()
-    result[where] = torch.einsum("ij,njhw->nihw", torch.linalg.inv(matrix), yuv)
+    result[where] = torch.einsum("ij,njhw->nihw", back, yuv)
     return result
 
 

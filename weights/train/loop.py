@@ -185,6 +185,8 @@ class _Trainer:
                     break
 
     def save(self) -> None:
+        # What is on disk stays fit to go on from.
+        self.window.check(self.progress.step)
         if self.run.piece_mib:
             save_pieces(self.out, self.net, self.mean, self.progress, self.run.piece_mib)
         save(self.out, self.net, self.mean, self.optimizer, self.window.tensors(), self.progress)
@@ -237,11 +239,18 @@ class _Window:
             self._losses = list(tensors["losses"])
             self._norms = list(tensors["norms"])
 
+    def check(self, step: int) -> None:
+        """Raise `ValueError` if the network no longer computes numbers."""
+        if self._losses and not torch.stack(self._losses).isfinite().all():
+            raise ValueError(
+                f"the loss is no number any more (step {step}); go on with --resume and a "
+                "lower rate, such as --set rate=0.005"
+            )
+
     def row(self, progress: Progress) -> dict[str, float]:
         steps = len(self._losses)
+        self.check(progress.step)
         loss, norm = (float(torch.stack(t).mean()) for t in (self._losses, self._norms))
-        if not math.isfinite(loss):
-            raise ValueError(f"the loss is {loss} at step {progress.step}; lower the rate")
         return {
             "step": progress.step,
             "phase": progress.phase,

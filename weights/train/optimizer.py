@@ -5,70 +5,100 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+_MOMENTUM = 0.95
+_DECAY = 0.05
+_ITERATIONS = 5
+# Of the quintic polynomial that brings all singular values near 1 (Jordan et al. 2024).
+_A, _B, _C = 3.4445, -4.7750, 2.0315
 _ADAMW_RATE = 0.06
 """AdamW's learning rate as a share of Muon's."""
 
 
 class Optimizer:
-    """Muon (Jordan et al. 2024) on the matrices of the convolutions, AdamW on what is no such.
+    """Muon on the matrices of the convolutions, AdamW on what is no such.
 
     The network has no normalization, and AdamW alone learns slowly with it: removing a known 9 px
-    blur, 300 steps gained 1.5 dB with AdamW and 6.3 dB with Muon.
+    blur, 300 steps gained 1.5 dB with AdamW and 6.3 dB with Muon (Jordan et al., "Muon: an
+    optimizer for hidden layers in neural networks", 2024). torch's own Muon takes one matrix at a
+    time; taking all of one shape together is twice as fast on a CPU, and on a GPU it spares it
+    thousands of tiny kernels.
     """
 
     def __init__(self, net: nn.Module) -> None:
-        self._inner: list[tuple[nn.Parameter, nn.Parameter]] = []
+        inner: dict[tuple[int, int], list[nn.Parameter]] = {}
         rest = []
         for name, parameter in net.named_parameters():
             if parameter.ndim == 4 and "tails" not in name and not name.endswith("embed.weight"):
-                self._inner.append((parameter, _matrix(parameter)))
+                shape = len(parameter), parameter[0].numel()
+                inner.setdefault(shape, []).append(parameter)
             else:
                 rest.append(parameter)
-        self._muon = torch.optim.Muon(
-            [matrix for _, matrix in self._inner], lr=0.0, momentum=0.95, weight_decay=0.05
-        )
+        self._inner = list(inner.values())
+        self._momenta = [
+            torch.zeros(len(group), *shape, device=group[0].device)
+            for shape, group in inner.items()
+        ]
         self._adamw = torch.optim.AdamW(rest, lr=0.0, betas=(0.9, 0.99), weight_decay=0.0)
 
+    @torch.no_grad()
     def step(self, rate: float) -> None:
         """Update the parameters from their gradients; `rate` is Muon's learning rate."""
-        for parameter, matrix in self._inner:
-            assert parameter.grad is not None
-            matrix.grad = _channels_last(parameter.grad).reshape(matrix.shape)
-        self._muon.param_groups[0]["lr"] = rate
+        for group, momentum in zip(self._inner, self._momenta, strict=True):
+            gradients = torch.stack([_matrix(_gradient(parameter)) for parameter in group])
+            momentum.lerp_(gradients, 1 - _MOMENTUM)
+            update = orthogonal(gradients.lerp(momentum, _MOMENTUM))  # Nesterov's
+            rows, columns = momentum.shape[1:]
+            update *= -rate * max(1.0, rows / columns) ** 0.5
+            weights: list[Tensor] = list(group)
+            torch._foreach_mul_(weights, 1 - rate * _DECAY)
+            changes = [
+                change.unflatten(1, (*parameter.shape[2:], -1)).permute(0, 3, 1, 2)
+                for parameter, change in zip(group, update, strict=True)
+            ]
+            torch._foreach_add_(weights, changes)
         self._adamw.param_groups[0]["lr"] = rate * _ADAMW_RATE
-        self._muon.step()  # type: ignore[no-untyped-call]
         self._adamw.step()
 
     def tensors(self) -> dict[str, Tensor]:
         """All there is to remember between steps."""
-        return {
-            f"{kind}/{index}/{name}": tensor
-            for kind, optimizer in self._both()
-            for index, state in optimizer.state_dict()["state"].items()
-            for name, tensor in state.items()
-        }
+        found = {f"muon/{index}": tensor for index, tensor in enumerate(self._momenta)}
+        for index, state in self._adamw.state_dict()["state"].items():
+            found |= {f"adamw/{index}/{name}": tensor for name, tensor in state.items()}
+        return found
 
     def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
         """Remember what `tensors()` gave; nothing if that is empty."""
-        for kind, optimizer in self._both():
-            state: dict[int, dict[str, Tensor]] = {}
-            for key, tensor in tensors.items():
-                of, index, name = key.split("/")
-                if of == kind:
-                    state.setdefault(int(index), {})[name] = tensor
-            optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
-
-    def _both(self) -> tuple[tuple[str, torch.optim.Optimizer], ...]:
-        return ("muon", self._muon), ("adamw", self._adamw)
+        state: dict[int, dict[str, Tensor]] = {}
+        for key, tensor in tensors.items():
+            kind, index, *name = key.split("/")
+            if kind == "muon":
+                self._momenta[int(index)].copy_(tensor)
+            else:
+                state.setdefault(int(index), {})[name[0]] = tensor
+        self._adamw.load_state_dict({**self._adamw.state_dict(), "state": state})
 
 
-def _matrix(parameter: nn.Parameter) -> nn.Parameter:
-    """A convolution's (out, in, h, w) as (out, h * w * in) in the same memory.
+def orthogonal(matrices: Tensor) -> Tensor:
+    """(N, rows, columns) with all singular values brought near 1, in float32.
 
-    torch's Muon takes matrices only. Raises `RuntimeError` unless the network is channels-last.
+    By the Newton-Schulz iteration, in bfloat16.
     """
-    return nn.Parameter(_channels_last(parameter.data).view(len(parameter), -1))
+    x = matrices.bfloat16()
+    turned = x.shape[1] > x.shape[2]
+    x = x.mT if turned else x
+    x = x / x.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)
+    for _ in range(_ITERATIONS):
+        square = x @ x.mT
+        polynomial = torch.baddbmm(square, square, square, beta=_B, alpha=_C)
+        x = torch.baddbmm(x, polynomial, x, beta=_A)
+    return (x.mT if turned else x).float()
 
 
-def _channels_last(kernel: Tensor) -> Tensor:
-    return kernel.permute(0, 2, 3, 1)
+def _matrix(kernel: Tensor) -> Tensor:
+    """A convolution's (out, in, h, w) as (out, h * w * in), a view if it is channels-last."""
+    return kernel.permute(0, 2, 3, 1).reshape(len(kernel), -1)
+
+
+def _gradient(parameter: nn.Parameter) -> Tensor:
+    assert parameter.grad is not None
+    return parameter.grad
