@@ -26,7 +26,7 @@ from weights.train.data import Batches, DataSettings, Samples
 from weights.train.gradients import Gradients, loss
 from weights.train.loop import rate_at
 from weights.train.optimizer import Optimizer, orthogonal
-from weights.train.photos import Photos
+from weights.train.photos import Photos, PhotoSettings
 from weights.train.procedural import chart, picture
 from weights.train.recipe import RECIPES, Recipe, RecipeError, find, load
 from weights.train.response import Response, srgb
@@ -39,7 +39,7 @@ CLEAN = CameraSettings(noise=0, h264=0, jpeg=0, subsampled=0)
 
 
 def photos(device: torch.device = CPU) -> Photos:
-    return Photos(None, drawn=1.0, size=80, seed=2, device=device)
+    return Photos(None, PhotoSettings(), size=80, seed=2, device=device)
 
 
 def made(
@@ -134,12 +134,12 @@ def test_response_curves_turn_around() -> None:
         Response(np.array([0.0, 1.0, 0.5]))
 
 
-@pytest.mark.parametrize("way", ["noise", "subsampled", "h264", "jpeg"])
+@pytest.mark.parametrize("way", ["noise", "h264", "jpeg"])
 def test_the_camera_degrades_and_tints_nothing(way: str) -> None:
     settings = replace(CLEAN, **{way: 1.0})  # type: ignore[arg-type]
     images = smooth()
     rng = np.random.default_rng(0)
-    worse = subsample(sensor(images, settings, rng), settings, rng)
+    worse = sensor(images, settings, rng)
     if way in ("h264", "jpeg"):
         arrays = (images * 255).round().byte().permute(0, 2, 3, 1).numpy()
         done = np.stack([compress(array, settings, rng) for array in arrays])
@@ -153,9 +153,27 @@ def test_the_camera_degrades_and_tints_nothing(way: str) -> None:
 def test_a_clean_camera_changes_nothing() -> None:
     images = smooth()
     rng = np.random.default_rng(0)
-    assert torch.equal(subsample(sensor(images, CLEAN, rng), CLEAN, rng), images)
+    assert torch.equal(sensor(images, CLEAN, rng), images)
     whole = np.zeros((16, 16, 3), np.uint8)
     assert compress(whole, CLEAN, rng) is whole
+
+
+def test_halving_the_chroma_keeps_brightness_and_tint() -> None:
+    images = smooth()
+    halved = subsample(images)
+    weights = torch.tensor([0.299, 0.587, 0.114])[:, None, None]
+    assert ((halved - images) * weights).sum(1).abs().max() < 1e-5
+    assert (halved - images).mean((0, 2, 3)).abs().max() < 2e-3
+    gray = images.mean(1, keepdim=True).expand_as(images)
+    assert torch.allclose(subsample(gray), gray, atol=1e-5)
+    assert (halved - images).abs().max() > 0.01
+
+
+def test_chroma_is_halved_in_the_target_as_well() -> None:
+    clean = replace(CLEAN, subsampled=1.0)
+    still = BlurSettings(sharp=1.0, defocus=0.0)
+    blurred, sharp = Samples(small(camera=clean, blur=still), CPU).group(0)
+    assert (blurred.int() - sharp.int()).abs().max() <= 1
 
 
 @pytest.mark.parametrize("draw", [picture, chart])
@@ -206,7 +224,7 @@ def test_photographs_are_found_and_used(tmp_path: Path) -> None:
     red = np.zeros((400, 300, 3), np.uint8)
     red[..., 2] = 200
     cv2.imwrite(str(tmp_path / "deep" / "red.png"), red)
-    _, sharp = Samples(small(images=tmp_path, drawn=0.0), CPU).group(0)
+    _, sharp = Samples(small(images=tmp_path, photos=PhotoSettings(drawn=0.0)), CPU).group(0)
     assert (sharp[:, 0] > 30).all()
     assert (sharp[:, 1:] == 0).all()
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from weights.train.camera import CameraSettings, compress, sensor, subsample
-from weights.train.photos import Photos, symmetric
+from weights.train.photos import Photos, PhotoSettings, symmetric
 from weights.train.response import Response, srgb
 from weights.train.synthesis import BlurSettings, scenes
 
@@ -34,8 +34,6 @@ class DataSettings:
     """A folder of sharp photographs, searched through; None draws procedural pictures."""
     response: Path | None = None
     """A measured inverse response curve, .npy of 256 rows, used beside the sRGB curve."""
-    drawn: float = 0.05
-    """Share of drawn pictures and test charts among the photographs."""
     patch: int = 192
     """Side of a sample in pixels, even."""
     scenes: int = 48
@@ -43,6 +41,7 @@ class DataSettings:
     uses: int = 4
     """How often each scene is used."""
     seed: int = 0
+    photos: PhotoSettings = field(default_factory=PhotoSettings)
     blur: BlurSettings = field(default_factory=BlurSettings)
     camera: CameraSettings = field(default_factory=CameraSettings)
 
@@ -60,7 +59,7 @@ class Samples:
         self.settings, self.device = settings, device
         self.photos = Photos(
             settings.images,
-            drawn=settings.drawn,
+            settings.photos,
             size=settings.patch,
             seed=settings.seed,
             device=device,
@@ -95,8 +94,13 @@ class Samples:
         )
         inputs, targets = [], []
         for _ in range(settings.uses):
-            worse = subsample(sensor(blurred, settings.camera, rng), settings.camera, rng)
-            for one, target in zip(_bytes(worse), _bytes(sharp), strict=True):
+            worse, better = sensor(blurred, settings.camera, rng), sharp
+            halved = np.flatnonzero(rng.random(settings.scenes) < settings.camera.subsampled)
+            if len(halved):
+                where = torch.from_numpy(halved).to(self.device)
+                worse = worse.index_copy(0, where, subsample(worse[where]))
+                better = sharp.index_copy(0, where, subsample(sharp[where]))
+            for one, target in zip(_bytes(worse), _bytes(better), strict=True):
                 way = int(rng.integers(8))
                 inputs.append(symmetric(one, way))
                 targets.append(symmetric(target, way))

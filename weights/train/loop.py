@@ -268,7 +268,7 @@ def data_of(phase: Phase, run: RunSettings, number: int) -> DataSettings:
     return DataSettings(
         images=run.images,
         response=run.response,
-        drawn=phase.drawn,
+        photos=phase.photos,
         patch=phase.patch,
         scenes=phase.scenes,
         uses=phase.uses,

@@ -1,5 +1,6 @@
 """Sharp pictures to make scenes of: photographs, or pictures drawn from nothing."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -14,21 +15,40 @@ from weights.train.procedural import chart, picture
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 _DRAWN = 96
 """Drawn pictures to choose from; each costs as much time as several scenes."""
-_TRIES, _CHOSEN = 3, 0.7
+_TRIES = 3
+
+
+@dataclass(frozen=True)
+class PhotoSettings:
+    """What is taken from the pictures."""
+
+    drawn: float = 0.05
+    """Share of drawn pictures and test charts."""
+    detailed: float = 0.7
+    """Share of crops that are the one with the most detail of three."""
+    shrink: float = 2.1
+    """How much smaller a crop is made at most."""
 
 
 class Photos:
     """Random crops of the pictures in a folder, and of drawn ones; safe to share by threads."""
 
     def __init__(
-        self, folder: Path | None, *, drawn: float, size: int, seed: int, device: torch.device
+        self,
+        folder: Path | None,
+        settings: "PhotoSettings",
+        *,
+        size: int,
+        seed: int,
+        device: torch.device,
     ) -> None:
-        """`drawn` is the share of drawn pictures, all of them without a folder.
+        """`size` is that of the patches; without a folder all pictures are drawn.
 
         Raises `ValueError` if there is nothing in the folder.
         """
         self.files = find_images(folder) if folder else []
-        self._drawn = drawn if folder else 1.0
+        self._settings = settings
+        self._drawn = settings.drawn if folder else 1.0
         self._size, self._seed, self._device = size, seed, device
         self._cache: dict[Path | int, Tensor] = {}
 
@@ -38,7 +58,7 @@ class Photos:
         Mostly the one with the most detail of a few: sky and blurred backgrounds, of which
         photographs are full, teach nothing about blur.
         """
-        tries = _TRIES if rng.random() < _CHOSEN else 1
+        tries = _TRIES if rng.random() < self._settings.detailed else 1
         square = max((self._square(side, rng) for _ in range(tries)), key=_detail)
         taken = square.shape[-1]
         square = square.float() / 255
@@ -51,7 +71,7 @@ class Photos:
     def _square(self, side: int, rng: np.random.Generator) -> Tensor:
         photo = self._photo(rng)
         height, width = photo.shape[1:]
-        taken = int(min(side * rng.uniform(0.95, 2.1), height, width))
+        taken = int(min(side * rng.uniform(0.95, self._settings.shrink), height, width))
         top = int(rng.integers(height - taken + 1))
         left = int(rng.integers(width - taken + 1))
         return photo[:, top : top + taken, left : left + taken]

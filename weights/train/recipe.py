@@ -9,6 +9,7 @@ from typing import Any
 
 from mssnet import PRESETS
 from weights.train.camera import CameraSettings
+from weights.train.photos import PhotoSettings
 from weights.train.synthesis import BlurSettings
 
 RECIPES = Path(__file__).parents[1] / "recipes"
@@ -30,8 +31,7 @@ class Phase:
     """Scenes made together."""
     uses: int = 4
     """How often each scene is used, turned and degraded anew each time."""
-    drawn: float = 0.05
-    """Share of drawn pictures and test charts among the photographs."""
+    photos: PhotoSettings = field(default_factory=PhotoSettings)
     blur: BlurSettings = field(default_factory=BlurSettings)
     camera: CameraSettings = field(default_factory=CameraSettings)
 
@@ -69,9 +69,9 @@ def find(name: str) -> Path:
 def load(file: Path, changes: Mapping[str, str] | None = None) -> Recipe:
     """Read a recipe; `changes` are settings such as `blur.longest` to replace in every phase.
 
-    A file holds the settings of `Recipe` and of the first `Phase` at the top, [blur] and [camera]
-    as tables, and later phases as [[then]] tables with `start`, the share of the run at which they
-    begin; what a later phase does not say stays as it was. Raises `RecipeError`.
+    A file holds the settings of `Recipe` and of the first `Phase` at the top, [photos], [blur]
+    and [camera] as tables, and later phases as [[then]] tables with `start`, the share of the run
+    at which they begin; what a later phase does not say stays as it was. Raises `RecipeError`.
     """
     try:
         table = tomllib.loads(file.read_text())
@@ -155,7 +155,7 @@ def _check(recipe: Recipe) -> None:
                 f"{phase.scenes * phase.uses}"
             )
         for part, names in (
-            (phase, ("drawn",)),
+            (phase.photos, ("drawn", "detailed")),
             (phase.blur, ("sharp", "slight", "encoded", "defocus", "uniform")),
             (phase.camera, ("noise", "h264", "jpeg", "subsampled")),
         ):
