@@ -21,7 +21,7 @@ from mssnet import PRESETS, MSSNet
 from mssnet.model import Scale
 from weights.train.board import Board
 from weights.train.data import Batches, DataSettings, Samples
-from weights.train.gradients import Gradients
+from weights.train.gradients import LOSSES, Gradients
 from weights.train.optimizer import Optimizer
 from weights.train.recipe import Phase, Recipe
 from weights.train.sheet import Sheet
@@ -157,6 +157,7 @@ class _Trainer:
             progress.phase, progress.phase_step = now, 0
         end = phases[now + 1][0] if now + 1 < len(phases) else 1.0
         phase = phases[now][1]
+        self.gradients.loss = LOSSES[phase.loss]
         samples = Samples(data_of(phase, self.run, now), torch.device(self.run.device))
         batches = Batches(samples, phase.batch, step=progress.phase_step, workers=self.run.workers)
         sheet = Sheet(samples)

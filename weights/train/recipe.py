@@ -9,6 +9,7 @@ from typing import Any
 
 from mssnet import PRESETS
 from weights.train.camera import CameraSettings
+from weights.train.gradients import LOSSES
 from weights.train.photos import PhotoSettings
 from weights.train.synthesis import BlurSettings
 
@@ -27,6 +28,8 @@ class Phase:
     """Side of a training patch in pixels."""
     batch: int = 16
     """Patches per step."""
+    loss: str = "published"
+    """`published`, or `squared`: the mean squared error, which is what PSNR counts."""
     scenes: int = 48
     """Scenes made together."""
     uses: int = 4
@@ -147,6 +150,8 @@ def _check(recipe: Recipe) -> None:
     for _, phase in recipe.phases:
         if phase.patch < multiple or phase.patch % multiple:
             raise RecipeError(f"patch must be a multiple of {multiple} for {recipe.preset}")
+        if phase.loss not in LOSSES:
+            raise RecipeError(f"unknown loss {phase.loss}; choose one of {', '.join(LOSSES)}")
         if min(phase.batch, phase.scenes, phase.uses) < 1:
             raise RecipeError("batch, scenes and uses must be at least 1")
         if phase.scenes * phase.uses % phase.batch:
