@@ -72,7 +72,8 @@ def chart(size: int, rng: np.random.Generator) -> Image:
 
     Photographs hold next to nothing periodic; a network that never saw any takes it for a fault.
     """
-    tile = int(rng.integers(size // 6, size // 2))
+    # Now and then one pattern fills the picture, which looks to a network like nothing else.
+    tile = size if rng.random() < 0.3 else int(rng.integers(size // 6, size // 2))
     image = np.empty((size, size, 3), np.float32)
     for top in range(0, size, tile):
         for left in range(0, size, tile):
@@ -90,7 +91,8 @@ def chart(size: int, rng: np.random.Generator) -> Image:
 def _pattern(side: int, rng: np.random.Generator) -> NDArray[np.float32]:
     """(side, side), 0 where the first color shows and 1 where the second does."""
     y, x = np.mgrid[:side, :side].astype(np.float64)
-    period = float(rng.uniform(2, 24))
+    # Whole pixels half of the time: what meets the network's own grid is what it gets wrong.
+    period = float(rng.integers(1, 17) if rng.random() < 0.5 else rng.uniform(2, 24))
     angle = rng.choice([0, np.pi / 2, rng.uniform(0, np.pi)])
     along, across = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
     kind = rng.integers(5)
