@@ -1,7 +1,10 @@
 """The encoders this program drives, and which one suits a video."""
 
-from collections.abc import Collection
+import os
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Final
 
 import av
@@ -112,8 +115,7 @@ def choose(
     """The encoder for a video of the given codec, coding and size (width, height).
 
     `container` holds the codecs that the output can hold. Without a wish it is the source's own
-    codec if that can hold
-    all of the frames, else the first one that can.
+    codec if that can hold all of the frames, else the first one that can.
     """
     if asked.codec is not None:
         for encoder in ENCODERS:
@@ -142,3 +144,28 @@ def _keeps(taken: Coding, own: Coding) -> bool:
     """Whether everything of the frames' own coding fits into the one an encoder takes."""
     finer = all(a <= b for a, b in zip(taken.subsampling, own.subsampling, strict=True))
     return taken.depth >= own.depth and finer and taken.gray <= own.gray
+
+
+_THREADS = Path("/proc/self/task")
+
+
+@contextmanager
+def ordinary_scheduling() -> Iterator[None]:
+    """This thread, and those that start inside, keep the scheduling that it has.
+
+    SVT-AV1, opened by root as in most containers, makes its threads and the caller's real-time
+    ones of the highest priority. On a busy machine nothing else would ever run beside them; threads
+    that the caller starts later inherit it, and some that wait for each other wait forever.
+    """
+    if not _THREADS.is_dir():  # nothing but Linux
+        yield
+        return
+    policy, parameter = os.sched_getscheduler(0), os.sched_getparam(0)
+    before = set(os.listdir(_THREADS))
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, policy, parameter)
+        for thread in set(os.listdir(_THREADS)) - before:
+            with suppress(ProcessLookupError):  # it has ended since
+                os.sched_setscheduler(int(thread), policy, parameter)

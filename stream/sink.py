@@ -10,7 +10,7 @@ from av.stream import Stream
 from av.video.reformatter import VideoReformatter
 
 from stream.convert import coding_of, pix_fmt_of, planar_format, to_av
-from stream.encoders import ENCODERS, EncoderSettings, choose
+from stream.encoders import ENCODERS, EncoderSettings, choose, ordinary_scheduling
 from stream.errors import SinkError, WriteError
 from stream.frame import Copied, Frame, Item
 from stream.remux import carry_tags, copy_stream, holds, is_cover
@@ -131,7 +131,8 @@ class FileSink:
         self.encoder = encoder
         try:
             # Now, not at the first frame: what it refuses is the user's to know at once.
-            context.open()
+            with ordinary_scheduling():
+                context.open()
         except av.error.FFmpegError as error:
             raise SinkError(
                 f"{encoder.name} cannot encode {width}x{height} {context.pix_fmt} "

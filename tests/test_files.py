@@ -1,5 +1,7 @@
 """Files through the whole program: nothing but the picture changes."""
 
+import os
+import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -9,10 +11,14 @@ import pytest
 
 import stream
 from demo import scene
-from stream.encoders import ENCODERS, EncoderSettings
+from stream.encoders import ENCODERS, Encoder, EncoderSettings
+from stream.sink import FileSink
+from stream.source import Source
 from tests.clips import Seen, look, make_clip
 
 LOSSLESS = stream.EncoderSettings(quality=0)
+SUFFIXES = {"prores": ".mov", "vp8": ".webm", "vp9": ".webm"}
+"""The endings of codecs that are not tried in .mkv."""
 
 
 def untouched(source: Path, output: Path, encoder: EncoderSettings | None = None) -> Seen:
@@ -84,9 +90,9 @@ def test_sound_and_picture_start_as_they_did(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("encoder", ENCODERS, ids=lambda encoder: encoder.name)
-def test_every_encoder_works(encoder: object, tmp_path: Path) -> None:
-    name = encoder.codec  # type: ignore[attr-defined]
-    suffix = {"prores": ".mov", "vp8": ".webm", "vp9": ".webm"}.get(name, ".mkv")
+def test_every_encoder_works(encoder: Encoder, tmp_path: Path) -> None:
+    name = encoder.codec
+    suffix = SUFFIXES.get(name, ".mkv")
     source = make_clip(tmp_path / "in.mp4", size=(128, 96))
     output = tmp_path / f"out{suffix}"
     after = untouched(source, output, EncoderSettings(codec=name))
@@ -96,6 +102,21 @@ def test_every_encoder_works(encoder: object, tmp_path: Path) -> None:
     limit = 0.001 if suffix == ".webm" or suffix == ".mkv" else 0
     for ours, theirs in zip(after.moments, look(source).moments, strict=True):
         assert abs(ours - theirs) <= limit
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root is given real-time threads")
+@pytest.mark.parametrize("encoder", ENCODERS, ids=lambda encoder: encoder.name)
+def test_no_encoder_makes_real_time_threads(encoder: Encoder, tmp_path: Path) -> None:
+    """SVT-AV1 does, and its caller one of them: on two cores, other threads never ran again."""
+    source = Source(make_clip(tmp_path / "in.mp4", size=(128, 96)))
+    output = tmp_path / f"out{SUFFIXES.get(encoder.codec, '.mkv')}"
+    sink = FileSink(output, source, EncoderSettings(codec=encoder.codec))
+    threads = [int(thread) for thread in os.listdir("/proc/self/task")]
+    policies = {os.sched_getscheduler(thread) for thread in threads}
+    sink.discard()
+    source.close()
+    assert policies == {os.SCHED_OTHER}
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 2), (3, 5), (16, 17), (33, 18), (17, 17)])
