@@ -104,8 +104,10 @@ def test_every_encoder_works(encoder: Encoder, tmp_path: Path) -> None:
         assert abs(ours - theirs) <= limit
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root is given real-time threads")
+@pytest.mark.skipif(
+    sys.platform != "linux" or os.geteuid() != 0,
+    reason="only root, on Linux, is given real-time threads",
+)
 @pytest.mark.parametrize("encoder", ENCODERS, ids=lambda encoder: encoder.name)
 def test_no_encoder_makes_real_time_threads(encoder: Encoder, tmp_path: Path) -> None:
     """SVT-AV1 does, and its caller one of them: on two cores, other threads never ran again."""

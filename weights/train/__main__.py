@@ -1,9 +1,11 @@
 """`python -m weights.train deblur`: train a checkpoint."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 import torch
 import typer
@@ -18,6 +20,18 @@ from weights.train.loop import RunSettings, StoppedError, data_of, train
 from weights.train.pairs import write_pairs
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+Images: TypeAlias = Annotated[
+    Path | None, typer.Option(help="Folder of sharp photographs; without one, drawn pictures.")
+]
+Curve: TypeAlias = Annotated[
+    Path | None, typer.Option(help="Measured inverse response curve (.npy, 256 rows).")
+]
+Changes: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Change a recipe's setting, such as blur.longest=40."),
+]
+Seed: TypeAlias = Annotated[int, typer.Option(min=0, help="Seed of all that is random.")]
 
 
 @app.callback()
@@ -35,12 +49,8 @@ def deblur(
     preset: Annotated[
         str | None, typer.Option(help=f"The network's size: {', '.join(PRESETS)}.")
     ] = None,
-    images: Annotated[
-        Path | None, typer.Option(help="Folder of sharp photographs; without one, drawn pictures.")
-    ] = None,
-    response: Annotated[
-        Path | None, typer.Option(help="Measured inverse response curve (.npy, 256 rows).")
-    ] = None,
+    images: Images = None,
+    response: Curve = None,
     minutes: Annotated[
         float | None, typer.Option(help="How long to train, interrupted runs included.")
     ] = None,
@@ -55,16 +65,13 @@ def deblur(
             "from finished weights, a checkpoint's name or .safetensors file."
         ),
     ] = None,
-    change: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Change a recipe's setting, such as blur.longest=40."),
-    ] = None,
+    change: Changes = None,
     threads: Annotated[
         int | None, typer.Option(min=1, help="CPU cores to train with; all if not given.")
     ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Threads that make samples.")] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    seed: Annotated[int, typer.Option(min=0, help="Seed of all that is random.")] = 0,
+    seed: Seed = 0,
     piece_mib: Annotated[
         int | None,
         typer.Option(
@@ -75,7 +82,7 @@ def deblur(
     ] = None,
 ) -> None:
     """Train the deblurring network on blur synthesized from photographs."""
-    try:
+    with _errors_said():
         if device not in ("cpu", "cuda"):
             raise ValueError(f"unknown device {device}; choose cpu or cuda")
         if device == "cuda" and not torch.cuda.is_available():
@@ -94,14 +101,12 @@ def deblur(
             seed=seed,
             piece_mib=piece_mib,
         )
-        progress = train(made, run, out, folder)
-    except StoppedError:
-        again = f"add --resume {out} to the same command to go on"
-        typer.echo(f"stopped, all steps kept in {out}; {again}", err=True)
-        raise typer.Exit(130) from None
-    except (ValueError, weights.WeightsError, OSError) as error:
-        typer.echo(f"error: {' '.join(str(error).split())}", err=True)
-        raise typer.Exit(2) from error
+        try:
+            progress = train(made, run, out, folder)
+        except StoppedError:
+            again = f"add --resume {out} to the same command to go on"
+            typer.echo(f"stopped, all steps kept in {out}; {again}", err=True)
+            raise typer.Exit(130) from None
     typer.echo(
         f"{progress.step} steps in {progress.seconds / 60:.1f} minutes; "
         f"the weights are {out / 'weights.safetensors'}"
@@ -113,23 +118,17 @@ def samples(
     out: Annotated[Path, typer.Option(help="The .png to write.")],
     recipe: Annotated[str, typer.Option(help="Name of a recipe, or a .toml file.")] = "lite",
     phase: Annotated[int, typer.Option(help="Which phase of it; -1 is the last.")] = -1,
-    images: Annotated[
-        Path | None, typer.Option(help="Folder of sharp photographs; without one, drawn pictures.")
-    ] = None,
-    response: Annotated[
-        Path | None, typer.Option(help="Measured inverse response curve (.npy, 256 rows).")
-    ] = None,
+    images: Images = None,
+    response: Curve = None,
     real: Annotated[
         list[Path] | None,
         typer.Option("--pairs", help="Real pairs to show beside them."),
     ] = None,
-    change: Annotated[
-        list[str] | None, typer.Option("--set", help="Change a recipe's setting.")
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of all that is random.")] = 0,
+    change: Changes = None,
+    seed: Seed = 0,
 ) -> None:
     """Look at what a recipe trains on: 16 samples, blurred and sharp."""
-    try:
+    with _errors_said():
         made = _recipe(recipe, None, None, change or [])
         if not -len(made.phases) <= phase < len(made.phases):
             raise ValueError(f"the recipe has {len(made.phases)} phases, counted from 0")
@@ -138,25 +137,27 @@ def samples(
         settings = replace(settings, scenes=16, uses=1)
         sets = [one for path in real or [] for one in find_pairs(path)]
         samples_sheet(Samples(settings, torch.device("cpu")), sets, out)
-    except (ValueError, PairsError, OSError) as error:
-        typer.echo(f"error: {' '.join(str(error).split())}", err=True)
-        raise typer.Exit(2) from error
 
 
 @app.command()
 def pairs(
     out: Annotated[Path, typer.Option(help="Folder to write a folder of each kind into.")],
     count: Annotated[int, typer.Option(min=1, help="Pairs of each kind.")] = 12,
-    images: Annotated[
-        Path | None, typer.Option(help="Folder of sharp photographs; without one, drawn pictures.")
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of all that is random.")] = 2**20,
+    images: Images = None,
+    seed: Seed = 2**20,
 ) -> None:
     """Write pairs to measure with: light, moderate, heavy, noisy, compressed, and test charts."""
-    try:
+    with _errors_said():
         for folder in write_pairs(out, count, images, seed):
             typer.echo(folder)
-    except (ValueError, OSError) as error:
+
+
+@contextmanager
+def _errors_said() -> Iterator[None]:
+    """What cannot work ends the program with one line and code 2."""
+    try:
+        yield
+    except (ValueError, PairsError, weights.WeightsError, OSError) as error:
         typer.echo(f"error: {' '.join(str(error).split())}", err=True)
         raise typer.Exit(2) from error
 
