@@ -31,7 +31,7 @@ from weights.train.procedural import chart, picture
 from weights.train.recipe import RECIPES, Recipe, RecipeError, find, load
 from weights.train.response import Response, srgb
 from weights.train.state import begin_log
-from weights.train.synthesis import BlurSettings, scenes
+from weights.train.synthesis import BlurSettings, _Layer, _plan, scenes
 
 CPU = torch.device("cpu")
 TINY = Config(widths=(4, 4, 4), stages=(1, 1, 1), blocks=1, unshuffle=2)
@@ -91,8 +91,6 @@ def test_uniform_blur_is_a_convolution() -> None:
         settings = BlurSettings(
             longest=30, bias=0.01, sharp=0, slight=0, objects=0, uniform=uniform
         )
-        from weights.train.synthesis import _plan
-
         worst = 0.0
         for seed in range(12):
             plan = _plan(96, settings, 1, np.random.default_rng(seed))
@@ -113,8 +111,6 @@ def test_paths_pass_the_identity_and_are_as_long_as_told() -> None:
 
 def test_the_picture_moves_the_way_the_path_says() -> None:
     """A point that goes right during the exposure smears to both sides of where it is midway."""
-    from weights.train.synthesis import _Layer
-
     path = motion.still(3)
     path[0, 0, 2], path[2, 0, 2] = -5, 5
     dot = torch.zeros(1, 3, 80, 80)
@@ -358,7 +354,10 @@ def train(*words: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command(*words), capture_output=True, text=True, check=False, timeout=200)
 
 
-QUICK = ("--set", "patch=64", "--set", "batch=4", "--set", "scenes=8", "--steps", 60, "--seed", 3)
+QUICK = (
+    *("--set", "patch=64", "--set", "batch=4", "--set", "scenes=8"),
+    *("--steps", 60, "--seed", 3, "--device", "cpu"),
+)
 
 
 def losses(out: Path) -> list[tuple[int, float]]:
@@ -466,7 +465,7 @@ def test_lines_of_steps_that_are_done_again_leave_the_log(tmp_path: Path) -> Non
         (("--resume", "lit"), "unknown model"),
         (("--resume", "lite", "--preset", "wide"), "weights of a wide network"),
         (("--set", "patch"), "NAME=VALUE"),
-        (("--device", "tpu"), "choose cpu or cuda"),
+        (("--device", "tpu"), "use auto, cpu"),
         (("--response", "{tmp}/none.npy"), "none.npy"),
     ],
 )

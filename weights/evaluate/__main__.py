@@ -18,6 +18,8 @@ from rich.table import Table
 
 import mssnet
 import weights
+from stream import DeblurError
+from stream.models import choose_device
 from weights.evaluate.measure import Figures, Row, evaluate
 from weights.evaluate.pairs import PairsError, find_pairs
 from weights.evaluate.sheet import sheet
@@ -85,7 +87,7 @@ def main(
             "depth and sharp frame side by side. May be given several times."
         ),
     ],
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     precision: Annotated[
         Precision, typer.Option(help="What the network computes in.")
     ] = Precision.FLOAT32,
@@ -104,18 +106,15 @@ def main(
                 raise PairsError(f"there is no folder {file.parent} for {file.name}")
         if sheet_file and sheet_file.suffix.lower() != ".png":
             raise PairsError(f"--sheet must name a .png file, not {sheet_file}")
-        if device not in ("cpu", "cuda"):
-            raise PairsError(f"unknown device {device}; choose cpu or cuda")
-        if device == "cuda" and not torch.cuda.is_available():
-            raise PairsError("no usable GPU here; use --device cpu")
+        where = choose_device(device)
         sets = [one for path in pairs for one in find_pairs(path)]
         file = weights.path(model)
-        restore = mssnet.load(file, device=device, dtype=getattr(torch, precision))
+        restore = mssnet.load(file, device=where, dtype=getattr(torch, precision))
         errors = Console(stderr=True)
         with Progress(console=errors, transient=True, disable=not sys.stderr.isatty()) as progress:
             task = progress.add_task("evaluating", total=sum(one.pairs for one in sets))
             rows = evaluate(restore, sets, on_pair=lambda: progress.advance(task))
-        made = f"{model}, {precision} on {device}, torch {torch.__version__}"
+        made = f"{model}, {precision} on {where}, torch {torch.__version__}"
         console = Console()
         console.print(_table(rows, made))
         if any(row.steadiness for row in rows):
@@ -126,7 +125,7 @@ def main(
                 "model": model,
                 "sha256": sha256(file),
                 "precision": str(precision),
-                "device": device,
+                "device": str(where),
                 "torch": torch.__version__,
                 "kornia": version("kornia"),
                 "pairs": [str(path) for path in pairs],
@@ -138,7 +137,7 @@ def main(
             crops = cv2.cvtColor(sheet(restore, sets), cv2.COLOR_RGB2BGR)
             if not cv2.imwrite(str(sheet_file), crops):
                 raise PairsError(f"cannot write {sheet_file}")
-    except (PairsError, weights.WeightsError, ValueError, OSError) as error:
+    except (PairsError, DeblurError, weights.WeightsError, ValueError, OSError) as error:
         typer.echo(f"error: {' '.join(str(error).split())}", err=True)
         raise typer.Exit(2) from error
 

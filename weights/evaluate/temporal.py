@@ -70,6 +70,7 @@ class Video:
 
 
 def gray(frame: Frame) -> NDArray[np.uint8]:
+    """The brightness of a frame, (H, W)."""
     return np.asarray(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), np.uint8)
 
 

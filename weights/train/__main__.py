@@ -12,6 +12,8 @@ import typer
 
 import weights
 from mssnet import PRESETS
+from stream import DeblurError
+from stream.models import choose_device
 from weights.evaluate import PairsError, find_pairs
 from weights.train import recipe as recipes
 from weights.train.data import Samples
@@ -70,7 +72,7 @@ def deblur(
         int | None, typer.Option(min=1, help="CPU cores to train with; all if not given.")
     ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Threads that make samples.")] = None,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     seed: Seed = 0,
     piece_mib: Annotated[
         int | None,
@@ -83,10 +85,7 @@ def deblur(
 ) -> None:
     """Train the deblurring network on blur synthesized from photographs."""
     with _errors_said():
-        if device not in ("cpu", "cuda"):
-            raise ValueError(f"unknown device {device}; choose cpu or cuda")
-        if device == "cuda" and not torch.cuda.is_available():
-            raise ValueError("no usable GPU here; use --device cpu")
+        where = choose_device(device)
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
         folder = Path(resume) if resume and Path(resume).is_dir() else None
         made = _recipe(recipe, preset, minutes, change or [])
@@ -95,9 +94,9 @@ def deblur(
             response=response,
             steps=steps,
             start=weights.path(resume) if resume and not folder else None,
-            device=device,
+            device=where,
             threads=threads or cores or 1,
-            workers=workers or (1 if device == "cpu" else max((cores or 2) - 1, 1)),
+            workers=workers or (1 if where.type == "cpu" else max((cores or 2) - 1, 1)),
             seed=seed,
             piece_mib=piece_mib,
         )
@@ -157,7 +156,7 @@ def _errors_said() -> Iterator[None]:
     """What cannot work ends the program with one line and code 2."""
     try:
         yield
-    except (ValueError, PairsError, weights.WeightsError, OSError) as error:
+    except (ValueError, PairsError, DeblurError, weights.WeightsError, OSError) as error:
         typer.echo(f"error: {' '.join(str(error).split())}", err=True)
         raise typer.Exit(2) from error
 

@@ -20,6 +20,7 @@ class Board:
         self._writer = SummaryWriter(str(out / "tensorboard"), purge_step=step + 1)
 
     def scalar(self, name: str, value: float, step: int) -> None:
+        """A point of the curve `name`."""
         if self._writer:
             self._writer.add_scalar(name, value, step)
 
@@ -29,5 +30,6 @@ class Board:
             self._writer.add_image(name, picture, step, dataformats="HWC")
 
     def close(self) -> None:
+        """Write what is left."""
         if self._writer:
             self._writer.close()

@@ -31,12 +31,16 @@ class CameraSettings:
     noise: float = 0.50
     """Sensor noise, through a Bayer mosaic."""
     h264: float = 0.45
+    """Compressed by H.264."""
     jpeg: float = 0.15
+    """Compressed by JPEG, of a quality between 40 and 97."""
     subsampled: float = 0.85
     """Chroma at half the resolution, as in nearly all video, in the sharp picture as well: chroma
     that the output cannot hold is nothing to learn."""
     lowest_crf: int = 16
+    """H.264's least compression."""
     highest_crf: int = 32
+    """H.264's strongest compression."""
 
 
 def sensor(images: Tensor, settings: CameraSettings, rng: np.random.Generator) -> Tensor:

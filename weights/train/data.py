@@ -133,10 +133,12 @@ class Batches:
                 f"a batch of {batch} does not divide a group of {samples.settings.group}"
             )
         self._samples, self._batch, self._step = samples, batch, step
-        self._workers = ThreadPoolExecutor(max(workers, 1), "samples")
+        self._workers = ThreadPoolExecutor(workers, "samples")
         # Threads that wait for others of their own pool could wait forever, so these have theirs.
         helps = samples.device.type == "cuda"
-        self._helpers = ThreadPoolExecutor(max(workers, 1), "codec") if helps else None
+        self._helpers = ThreadPoolExecutor(workers, "codec") if helps else None
+        # On a GPU one thread feeds it; the others compress.
+        self._most = _AHEAD if helps else _AHEAD * workers
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         cv2.setNumThreads(1)  # the workers are the parallelism
@@ -144,8 +146,7 @@ class Batches:
         number, skip = divmod(self._step, each)
         ahead: deque[Future[tuple[Tensor, Tensor]]] = deque()
         while True:
-            # On a GPU one thread feeds it; the others compress.
-            while len(ahead) < (_AHEAD if self._helpers else _AHEAD * self._workers._max_workers):
+            while len(ahead) < self._most:
                 task = self._samples.group
                 ahead.append(self._workers.submit(task, number + len(ahead), self._helpers))
             blurred, sharp = ahead.popleft().result()

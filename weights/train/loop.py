@@ -42,17 +42,21 @@ class RunSettings:
     """What differs from run to run of the same recipe."""
 
     images: Path | None = None
+    """A folder of sharp photographs; None draws pictures."""
     response: Path | None = None
+    """A measured inverse response curve; see `DataSettings.response`."""
     steps: int | None = None
     """The length of the run in place of the recipe's minutes; makes it the same every time."""
     start: Path | None = None
     """Weights to start from instead of random ones."""
-    device: str = "cpu"
+    device: torch.device = torch.device("cpu")  # noqa: RUF009, a device never changes
+    """Where scenes are made and the network is trained."""
     threads: int = 1
     """CPU cores to compute gradients with."""
     workers: int = 1
     """Threads that make samples."""
     seed: int = 0
+    """Of the first weights, of the samples and of their order."""
     piece_mib: int | None = None
     """Also keep a smaller state in files of this size; see `state.save_pieces`."""
     sheet_seconds: float = 240.0
@@ -71,8 +75,8 @@ def train(recipe: Recipe, run: RunSettings, out: Path, resume: Path | None = Non
     serve.
     """
     torch.manual_seed(run.seed)
-    torch.set_num_threads(1 if run.device == "cpu" else torch.get_num_threads())
-    device = torch.device(run.device)
+    device = run.device
+    torch.set_num_threads(1 if device.type == "cpu" else torch.get_num_threads())
     net = MSSNet(PRESETS[recipe.preset])
     if run.start:
         _start(net, run.start, recipe.preset)
@@ -163,7 +167,7 @@ class _Trainer:
         end = phases[now + 1][0] if now + 1 < len(phases) else 1.0
         phase = phases[now][1]
         self.gradients.loss = LOSSES[phase.loss]
-        samples = Samples(data_of(phase, self.run, now), torch.device(self.run.device))
+        samples = Samples(data_of(phase, self.run, now), self.run.device)
         batches = Batches(samples, phase.batch, step=progress.phase_step, workers=self.run.workers)
         sheet = Sheet(samples)
         saved = sheeted = clock = time.monotonic()

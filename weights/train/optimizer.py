@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 _MOMENTUM = 0.95
-_DECAY = 0.05
+_DECAY = 0.5
 _ITERATIONS = 5
 # Of the quintic polynomial that brings all singular values near 1 (Jordan et al. 2024).
 _A, _B, _C = 3.4445, -4.7750, 2.0315

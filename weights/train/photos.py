@@ -36,7 +36,7 @@ class Photos:
     def __init__(
         self,
         folder: Path | None,
-        settings: "PhotoSettings",
+        settings: PhotoSettings,
         *,
         size: int,
         seed: int,

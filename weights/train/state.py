@@ -131,6 +131,7 @@ def begin_log(out: Path, step: int) -> None:
 
 
 def append_log(out: Path, row: Mapping[str, float]) -> None:
+    """Add a line of figures to a run's log."""
     with (out / LOG).open("a") as file:
         file.write(json.dumps(row) + "\n")
 
