@@ -18,8 +18,7 @@ from rich.table import Table
 
 import mssnet
 import weights
-from stream import DeblurError
-from stream.models import choose_device
+from weights import device as devices
 from weights.evaluate.measure import Figures, Row, evaluate
 from weights.evaluate.pairs import PairsError, find_pairs
 from weights.evaluate.sheet import sheet
@@ -106,7 +105,7 @@ def main(
                 raise PairsError(f"there is no folder {file.parent} for {file.name}")
         if sheet_file and sheet_file.suffix.lower() != ".png":
             raise PairsError(f"--sheet must name a .png file, not {sheet_file}")
-        where = choose_device(device)
+        where = devices.choose(device)
         sets = [one for path in pairs for one in find_pairs(path)]
         file = weights.path(model)
         restore = mssnet.load(file, device=where, dtype=getattr(torch, precision))
@@ -137,7 +136,7 @@ def main(
             crops = cv2.cvtColor(sheet(restore, sets), cv2.COLOR_RGB2BGR)
             if not cv2.imwrite(str(sheet_file), crops):
                 raise PairsError(f"cannot write {sheet_file}")
-    except (PairsError, DeblurError, weights.WeightsError, ValueError, OSError) as error:
+    except (PairsError, weights.WeightsError, ValueError, OSError) as error:
         typer.echo(f"error: {' '.join(str(error).split())}", err=True)
         raise typer.Exit(2) from error
 

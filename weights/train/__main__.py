@@ -12,8 +12,7 @@ import typer
 
 import weights
 from mssnet import PRESETS
-from stream import DeblurError
-from stream.models import choose_device
+from weights import device as devices
 from weights.evaluate import PairsError, find_pairs
 from weights.train import recipe as recipes
 from weights.train.data import Samples
@@ -85,7 +84,7 @@ def deblur(
 ) -> None:
     """Train the deblurring network on blur synthesized from photographs."""
     with _errors_said():
-        where = choose_device(device)
+        where = devices.choose(device)
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
         folder = Path(resume) if resume and Path(resume).is_dir() else None
         made = _recipe(recipe, preset, minutes, change or [])
@@ -156,7 +155,7 @@ def _errors_said() -> Iterator[None]:
     """What cannot work ends the program with one line and code 2."""
     try:
         yield
-    except (ValueError, PairsError, DeblurError, weights.WeightsError, OSError) as error:
+    except (ValueError, PairsError, weights.WeightsError, OSError) as error:
         typer.echo(f"error: {' '.join(str(error).split())}", err=True)
         raise typer.Exit(2) from error
 
