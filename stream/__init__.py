@@ -12,6 +12,7 @@ if TYPE_CHECKING:
         CancelledError,
         DeblurError,
         DeviceError,
+        DiffersError,
         ModelError,
         NoInputError,
         SinkError,
@@ -20,13 +21,15 @@ if TYPE_CHECKING:
         WriteError,
     )
     from stream.frame import Frame
-    from stream.job import Job, Progress, Report, Settings, run
+    from stream.job import Job, Progress, Report, run
+    from stream.settings import Settings
     from stream.source import Span
 
 __all__ = [
     "CancelledError",
     "DeblurError",
     "DeviceError",
+    "DiffersError",
     "EncoderSettings",
     "Frame",
     "Job",
@@ -47,7 +50,8 @@ _HOMES = {
     "EncoderSettings": "encoders",
     "Frame": "frame",
     "Span": "source",
-    **dict.fromkeys(("Job", "Progress", "Report", "Settings", "run"), "job"),
+    "Settings": "settings",
+    **dict.fromkeys(("Job", "Progress", "Report", "run"), "job"),
 }
 
 

@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -98,6 +99,20 @@ def run(
     max_pixels: Annotated[
         int, typer.Option(help="Refuse larger frames (a small file can claim a huge picture).")
     ] = 8192 * 4352,
+    deinterlace: Annotated[
+        str, typer.Option(help="auto (frames marked as interlaced), on or off.")
+    ] = "auto",
+    apply_rotation: Annotated[
+        bool,
+        typer.Option("--apply-rotation", help="Turn the pictures upright instead of saying how."),
+    ] = False,
+    drop: Annotated[
+        list[str] | None,
+        typer.Option(help="Leave out audio, subtitle, data, attachment or video streams."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where the same command was interrupted.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUTPUT.")] = False,
 ) -> None:
     """Restore a video file: everything in it but the blur stays as it is."""
@@ -112,7 +127,11 @@ def run(
             precision=precision,
             tile=tile,
             overwrite=overwrite,
+            resume=resume,
+            drop=tuple(drop or ()),
             max_pixels=max_pixels,
+            deinterlace=deinterlace,
+            apply_rotation=apply_rotation,
             span=stream.Span(start, duration),
             encoder=stream.EncoderSettings(codec=codec, quality=quality, preset=preset),
         )
@@ -120,20 +139,22 @@ def run(
         _handle_signals(job)
         try:
             with _bar(job) as show:
-                report = job.run(show)
+                report = job.run(show, say=_say)
         finally:
             # What is done is done: a signal while Python ends must not turn it into a failure.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
         for warning in report.warnings:
             _say(f"note: {warning}")
-        verb = "stopped early: " if report.stopped else ""
-        _say(
-            f"{verb}{report.frames} frames in {_clock(report.seconds)} "
-            f"({report.fps:.1f} fps) -> {report.output}"
-        )
+        done = f"{report.frames} frames in {_clock(report.seconds)} ({report.fps:.1f} fps)"
         if report.stopped:
+            _say(f"stopped early: {done} -> {report.output}; go on with --resume")
             raise typer.Exit(130)
+        _say(f"{done} -> {report.output}")
+        assert report.conformance is not None
+        _say(report.conformance.summary)
+        if not report.conforms:
+            raise typer.Exit(stream.DiffersError.exit_code)
 
 
 @app.command()
@@ -162,6 +183,48 @@ def info(
         main_mark = " (restored)" if stream_facts.get("restored") else ""
         _out.print(f"\nstream {stream_facts['index']}: {stream_facts['type']}{main_mark}")
         _out.print(facts_table)
+
+
+@app.command()
+def verify(
+    input: Annotated[Path, typer.Argument(help="The video file.", show_default=False)],
+    output: Annotated[Path, typer.Argument(help="What was made of it.", show_default=False)],
+    start: Annotated[float, typer.Option(help="The --start that OUTPUT was made with.")] = 0.0,
+    duration: Annotated[
+        float | None, typer.Option(help="The --duration that OUTPUT was made with.")
+    ] = None,
+    apply_rotation: Annotated[
+        bool, typer.Option("--apply-rotation", help="OUTPUT was to be turned upright.")
+    ] = False,
+    deinterlaced: Annotated[
+        bool, typer.Option("--deinterlaced", help="OUTPUT was to be deinterlaced.")
+    ] = False,
+    max_pixels: Annotated[int, typer.Option(help="Refuse larger frames.")] = 8192 * 4352,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Prove that OUTPUT differs from INPUT in nothing but the blur; ends with 1 if it does not."""
+    import stream
+    from stream.verify import Asked, verify
+
+    with _reported():
+        span = stream.Span(start, duration)
+        asked = Asked(span.start, span.duration, apply_rotation, deinterlaced)
+        found = verify(input, output, asked, max_pixels=max_pixels)
+    if as_json:
+        typer.echo(json.dumps(found.to_json(), indent=2))
+    else:
+        table = Table(box=None, padding=(0, 2, 0, 0))
+        for column in ("what", "input", "output", "verdict"):
+            table.add_column(column, overflow="fold")
+        styles = {"same": "dim", "allowed": "", "lost": "bold red", "changed": "bold red"}
+        for row in found.rows:
+            reason = f": {row.why}" if row.why and not row.why.startswith("(") else ""
+            cells = (row.what, row.input, row.output, row.verdict + reason)
+            table.add_row(*map(Text, cells), style=styles[row.verdict])
+        _out.print(table)
+    _say(found.summary)
+    if not found.conforms:
+        raise typer.Exit(stream.DiffersError.exit_code)
 
 
 @models_app.callback(invoke_without_command=True)
@@ -280,7 +343,10 @@ def _bar(job: "Job") -> Iterator["Callable[[JobProgress], None] | None"]:
         def show(progress: "JobProgress") -> None:
             total = progress.expected_frames
             left = ""
-            if total and progress.frames:
+            if progress.phase != "restoring":
+                bar.update(task, completed=progress.frames, state=f"{progress.phase} the file")
+                return
+            if total and progress.fps:
                 seconds = max(total - progress.frames, 0) / progress.fps
                 left = f", {_clock(seconds)} left"
             share = progress.busy[progress.bottleneck]

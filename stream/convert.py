@@ -1,7 +1,7 @@
 """Where PyAV's objects end: decoded frames to `Frame` and back."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import av
@@ -10,6 +10,7 @@ from av.video.reformatter import VideoReformatter
 
 from filters import Coding
 from stream.frame import Frame, Plane
+from stream.orientation import Orientation
 
 # AVColorSpace (ITU-T H.273, table 4) to the names of filters.color.
 _MATRICES = {
@@ -106,19 +107,28 @@ class Unpacker:
     brought to that one's, as players do, and `rescaled` counts it.
     """
 
-    def __init__(self, time_base: Fraction) -> None:
-        self.time_base = time_base
+    def __init__(self, first: av.VideoFrame, turn: Orientation | None = None) -> None:
+        """`turn` is applied to the pictures, where it is given."""
         self.rescaled = 0
         self._reformatter = VideoReformatter()
-        self._size: tuple[int, int] | None = None
-        self._pix_fmt = ""
-        self._tags = Tags()
+        self._turn = turn
+        self._size = first.width, first.height
+        self._tags = tags_of(first)
+        self._pix_fmt = planar_format(first.format)
+        coding = coding_of(self._pix_fmt, self._tags, *self._size)
+        if turn is not None and turn.transposed and coding.subsampling == (2, 1):
+            # Turned, it would have all of its chroma across and half of it down.
+            coding = replace(coding, subsampling=(1, 1))
+            self._pix_fmt = pix_fmt_of(coding)
+        self.coding = coding
 
-    def unpack(self, decoded: av.VideoFrame, pts: int) -> Frame:
-        if self._size is None:
-            self._size = decoded.width, decoded.height
-            self._pix_fmt = planar_format(decoded.format)
-            self._tags = tags_of(decoded)
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the frames."""
+        width, height = self._size
+        return (height, width) if self._turn is not None and self._turn.transposed else self._size
+
+    def unpack(self, decoded: av.VideoFrame, pts: int, time_base: Fraction) -> Frame:
         width, height = self._size
         if (decoded.width, decoded.height) != self._size:
             self.rescaled += 1
@@ -126,8 +136,10 @@ class Unpacker:
             decoded = self._reformatter.reformat(
                 decoded, width, height, self._pix_fmt, threads=1, **self._rgb_to_yuv(decoded)
             )
-        coding = coding_of(self._pix_fmt, self._tags, width, height)
-        return Frame(planes_of(decoded, coding), coding, pts, self.time_base)
+        planes = planes_of(decoded, self.coding)
+        if self._turn is not None:
+            planes = tuple(self._turn.apply(plane) for plane in planes)
+        return Frame(planes, self.coding, pts, time_base)
 
     def _rgb_to_yuv(self, decoded: av.VideoFrame) -> dict[str, int]:
         if not (decoded.format.is_rgb or decoded.format.has_palette):

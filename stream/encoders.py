@@ -100,6 +100,8 @@ ENCODERS: Final = (
     Encoder("ffv1", "ffv1", smallest=16),
 )
 
+_TELLS_ASPECT = {"h264", "hevc", "ffv1"}
+
 CODECS: Final = tuple(encoder.codec for encoder in ENCODERS)
 """What `--codec` takes; an encoder's own name does as well."""
 
@@ -111,11 +113,14 @@ def choose(
     size: tuple[int, int],
     container: Collection[str],
     suffix: str,
+    *,
+    tells_aspect: bool = False,
 ) -> Encoder:
     """The encoder for a video of the given codec, coding and size (width, height).
 
     `container` holds the codecs that the output can hold. Without a wish it is the source's own
-    codec if that can hold all of the frames, else the first one that can.
+    codec if that can hold all of the frames, else the first one that can. `tells_aspect` asks for
+    one whose stream itself tells the shape of its pixels, where the container would not.
     """
     if asked.codec is not None:
         for encoder in ENCODERS:
@@ -137,6 +142,8 @@ def choose(
     if not order:
         raise SinkError(f"{suffix} files hold no kind of video that can be encoded here")
     order = [encoder for encoder in order if min(size) >= encoder.smallest] or order
+    if tells_aspect:
+        order = [encoder for encoder in order if encoder.codec in _TELLS_ASPECT] or order
     return next((each for each in order if _keeps(each.coding(coding, *size), coding)), order[0])
 
 

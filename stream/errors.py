@@ -1,6 +1,7 @@
 """What can go wrong, and the exit code that each kind ends the command with.
 
 DeblurError            70  a fault of ours
+├── DiffersError        1  the output differs from the input in more than the blur
 ├── UsageError          2  options that do not fit together
 ├── SourceError        65  the input is not a video, damaged, truncated or encrypted
 │   └── NoInputError   66  the input does not exist or cannot be read
@@ -20,6 +21,12 @@ class DeblurError(Exception):
     """Any failure that the user can be told about in one line."""
 
     exit_code: ClassVar[int] = 70
+
+
+class DiffersError(DeblurError):
+    """The output differs from its input in more than the blur."""
+
+    exit_code = 1
 
 
 class UsageError(DeblurError):

@@ -1,6 +1,6 @@
 """What travels through the pipeline."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, TypeAlias
 
@@ -12,6 +12,8 @@ from filters import Coding
 
 Plane = NDArray[np.uint8] | NDArray[np.uint16]
 Packet: TypeAlias = "av.Packet[Any]"
+Memory: TypeAlias = dict[str, NDArray[Any]]
+"""What filters carry from frame to frame, by name; never changed once it is made."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +29,8 @@ class Frame:
     """Seconds."""
     cut: bool = False
     """Whether this is the first frame after a cut, a seek or a reconnect."""
+    memory: Memory = field(default_factory=dict)
+    """What the filters remember after this frame; with it they can go on at the next one."""
 
     def __post_init__(self) -> None:
         if len(self.planes) != (1 if self.coding.gray else 3):
@@ -51,19 +55,3 @@ class Frame:
     @property
     def nbytes(self) -> int:
         return sum(plane.nbytes for plane in self.planes)
-
-
-@dataclass(frozen=True, eq=False)
-class Copied:
-    """A packet of a stream that passes through untouched."""
-
-    stream: int
-    """Index of the stream in the input."""
-    packet: Packet
-
-    @property
-    def nbytes(self) -> int:
-        return self.packet.size
-
-
-Item = Frame | Copied

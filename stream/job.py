@@ -1,14 +1,20 @@
 """A whole job: a file in, a sharper file out."""
 
+import hashlib
 import logging
 import os
+import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
+import av
 import torch
 
+import mssnet
 from stream.encoders import EncoderSettings
 from stream.errors import (
     CancelledError,
@@ -16,45 +22,31 @@ from stream.errors import (
     DeviceError,
     SinkError,
     SourceError,
-    UsageError,
+    WriteError,
 )
-from stream.frame import Item
-from stream.models import load_model
+from stream.frame import Frame
+from stream.join import Joined, join
+from stream.models import fingerprint, load_model
 from stream.pipeline import Pipeline
 from stream.processor import Processor
-from stream.sink import FileSink
-from stream.source import DEFAULT_MAX_PIXELS, Source, Span
+from stream.settings import Settings
+from stream.sink import Plan, SegmentSink, plan
+from stream.source import Source, Span
+from stream.verify import Asked, Conformance, verify
+from stream.work import Segment, Work, folder_of
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What a job does to the picture, and with what."""
-
-    model: str = "lite"
-    """Name of a checkpoint, or the path of a `.safetensors` file."""
-    strength: float = 1.0
-    """0 leaves the picture as it is, 1 restores it fully."""
-    device: str = "auto"
-    precision: str = "auto"
-    tile: int | None = None
-    """The largest side in pixels restored in one piece; None: as memory allows."""
-    overwrite: bool = False
-    max_pixels: int = DEFAULT_MAX_PIXELS
-    span: Span = field(default_factory=Span)
-    encoder: EncoderSettings = field(default_factory=EncoderSettings)
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.strength <= 1:
-            raise UsageError(f"--strength must be in 0..1, got {self.strength}")
 
 
 @dataclass(frozen=True)
 class Progress:
     """How far a running job has come."""
 
+    phase: str
+    """What is being done: restoring, writing or verifying."""
     frames: int
+    earlier: int
+    """Those of the frames that an earlier run had done."""
     expected_frames: int | None
     position_s: float
     duration_s: float | None
@@ -64,7 +56,7 @@ class Progress:
 
     @property
     def fps(self) -> float:
-        return self.frames / self.elapsed_s if self.elapsed_s > 0 else 0.0
+        return (self.frames - self.earlier) / self.elapsed_s if self.elapsed_s > 0 else 0.0
 
     @property
     def bottleneck(self) -> str:
@@ -76,7 +68,10 @@ class Report:
     """What a finished job did."""
 
     output: Path
+    """The finished file; that of a job which was stopped has `.part` in its name."""
     frames: int
+    earlier: int
+    """Those of the frames that an earlier run had done."""
     seconds: float
     """Wall-clock time from the first frame read to the file closed."""
     damaged: int
@@ -85,11 +80,18 @@ class Report:
     warnings: list[str]
     stopped: bool
     """Whether `Job.stop` ended it before the input did."""
+    conformance: Conformance | None
+    """What else than the blur differs; None if the job was stopped."""
     busy: dict[str, float]
 
     @property
     def fps(self) -> float:
-        return self.frames / self.seconds if self.seconds > 0 else 0.0
+        return (self.frames - self.earlier) / self.seconds if self.seconds > 0 else 0.0
+
+    @property
+    def conforms(self) -> bool:
+        """Whether nothing was lost or changed but the blur, and what was asked for."""
+        return self.conformance is not None and self.conformance.conforms
 
 
 class Job:
@@ -103,105 +105,229 @@ class Job:
     ) -> None:
         self.input = Path(input)
         self.output = Path(output) if output is not None else default_output(self.input)
+        self.part = self.output.with_name(f"{self.output.stem}.part{self.output.suffix}")
+        """Where the file is written until it is whole."""
         self.settings = settings or Settings()
-        self._pipeline: Pipeline[Item] | None = None
+        self._pipeline: Pipeline[Frame] | None = None
         self._stopped = False
 
-    def run(self, progress: Callable[[Progress], None] | None = None) -> Report:
+    def run(
+        self,
+        progress: Callable[[Progress], None] | None = None,
+        *,
+        say: Callable[[str], None] = lambda line: None,
+        restore: mssnet.Deblurrer | None = None,
+    ) -> Report:
         """Restore the file. `progress` is called about ten times a second.
 
-        Raises a `DeblurError`. Nothing is under the output's name unless the job is done (or was
-        stopped by `stop`); after a failure on the way, what was made lies under the same name
-        with `.part` before its ending, and the error says so.
+        `say` gets lines that are news at once; `restore` is the settings' model, if it is loaded
+        already. Raises a `DeblurError`. Nothing is under the output's name until it is whole.
+        What is done when a job fails on the way stays on disk, and `Settings.resume` goes on with
+        it; of an input that ends early the error names a file with what could be restored.
         """
         settings = self.settings
-        source = Source(self.input, span=settings.span, max_pixels=settings.max_pixels)
+        source = Source(self.input, settings.reading)
         try:
             check_output(self.input, self.output, overwrite=settings.overwrite)
-            restore = load_model(
-                settings.model,
-                device=settings.device,
-                precision=settings.precision,
-                tile=settings.tile,
-            )
-            sink = FileSink(self.output, source, settings.encoder)
-            processor = Processor(restore, restore.device, strength=settings.strength)
-            return self._run(source, processor, sink, progress)
+            chosen = plan(self.output, source, settings.encoder)
+            check_space(self.input, self.output.parent)
+            if restore is None:
+                restore = load_model(
+                    settings.model,
+                    device=settings.device,
+                    precision=settings.precision,
+                    tile=settings.tile,
+                )
+            work = self._open(source, chosen, restore)
+            try:
+                if work.done:
+                    say(f"resuming: {work.done} frames are done already")
+                return self._run(source, chosen, restore, work, progress)
+            finally:
+                work.close()
         finally:
             source.close()
 
     def stop(self) -> None:
-        """End the job early but properly: the frames in hand are finished and the file closed."""
+        """End the job early but properly: the frames in hand are finished."""
         self._stopped = True
         if self._pipeline is not None:
             self._pipeline.stop()
 
     def cancel(self) -> None:
-        """End the job at once; what was made so far stays in the `.part` file."""
+        """End the job at once; what was done so far stays for `Settings.resume`."""
         self._stopped = True
         if self._pipeline is not None:
             self._pipeline.fail(CancelledError("stopped at once"))
 
+    def _open(self, source: Source, chosen: Plan, restore: mssnet.Deblurrer) -> Work:
+        """The job's work: begun, or gone on with where it is there and of the same job."""
+        folder, settings = folder_of(self.output), self.settings
+        job = _describe(source, chosen, settings, restore)
+        unfinished = (folder / "job.json").exists()
+        if unfinished and settings.resume:
+            work = Work.resume(folder)
+            # How large pieces were restored at once depends on the memory there was.
+            restore.tile = work.job.get("tile")
+            job["tile"] = restore.tile
+            if other := sorted(key for key in job if work.job.get(key) != job[key]):
+                work.close()
+                raise SinkError(
+                    f"the unfinished work in {folder} was begun with another {', '.join(other)}; "
+                    "use the same again, or begin anew with --overwrite"
+                )
+            return work
+        if unfinished and not settings.overwrite:
+            raise SinkError(
+                f"there is unfinished work for {self.output}; go on with --resume, "
+                "or begin anew with --overwrite"
+            )
+        return Work.begin(folder, job)
+
     def _run(
         self,
         source: Source,
-        processor: Processor,
-        sink: FileSink,
+        chosen: Plan,
+        restore: mssnet.Deblurrer,
+        work: Work,
         progress: Callable[[Progress], None] | None,
     ) -> Report:
-        pipeline = self._pipeline = Pipeline[Item](source, {"deblur": processor}, sink)
-        if self._stopped:
-            pipeline.stop()
+        earlier = source.skip = work.done
         begun = time.monotonic()
-
-        def busy() -> dict[str, float]:
-            elapsed = max(time.monotonic() - begun, 1e-9)
-            return {clock.name: clock.busy_s / elapsed for clock in pipeline.clocks}
-
-        def tick() -> None:
-            if progress is not None:
-                progress(
-                    Progress(
-                        frames=sink.frames,
-                        expected_frames=source.expected_frames,
-                        position_s=source.position_s,
-                        duration_s=source.duration_s,
-                        elapsed_s=time.monotonic() - begun,
-                        busy=busy(),
-                    )
-                )
-
+        sink: SegmentSink | None = None
         try:
-            pipeline.run(tick)
-            if not self._stopped:
+            sink = SegmentSink(work, source, chosen, stopped=lambda: self._stopped)
+            processor = Processor(
+                restore, restore.device, strength=self.settings.strength, memory=work.memory()
+            )
+            pipeline = self._pipeline = Pipeline[Frame](source, {"deblur": processor}, sink)
+            if self._stopped:
+                pipeline.stop()
+
+            def seen(phase: str) -> None:
+                if progress is not None:
+                    elapsed = max(time.monotonic() - begun, 1e-9)
+                    progress(
+                        Progress(
+                            phase=phase,
+                            frames=sink.frames,
+                            earlier=earlier,
+                            expected_frames=source.expected_frames,
+                            position_s=source.position_s,
+                            duration_s=source.duration_s,
+                            elapsed_s=elapsed,
+                            busy={clock.name: clock.busy_s / elapsed for clock in pipeline.clocks},
+                        )
+                    )
+
+            pipeline.run(lambda: seen("restoring"))
+            stopped = self._stopped
+            if not stopped:
+                source.check_damage()
+            seen("writing")
+            joined, segments = self._join(source, sink, work)
+            found = None
+            if not stopped:
                 self._check_end(source)
+                seen("verifying")
+                found = self._verify(source, segments)
+                self._commit(work)
         except BaseException as error:
-            kept = sink.abandon()
-            raise _told(error, sink, kept) from error
-        sink.commit()
-        tick()
+            if sink is not None:
+                sink.abandon()
+            raise self._told(error, sink, work) from error
+        seconds = time.monotonic() - begun
         return Report(
-            output=self.output,
+            output=self.part if stopped else self.output,
             frames=sink.frames,
-            seconds=time.monotonic() - begun,
+            earlier=earlier,
+            seconds=seconds,
             damaged=source.damaged,
-            dropped=sink.dropped,
-            warnings=_warnings(source, sink),
-            stopped=self._stopped,
-            busy=busy(),
+            dropped=joined.dropped,
+            warnings=_warnings(self.output, source, joined),
+            stopped=stopped,
+            conformance=found,
+            busy={clock.name: clock.busy_s / seconds for clock in pipeline.clocks},
         )
 
-    def _check_end(self, source: Source) -> None:
-        if source.frames == 0:
+    def _join(self, source: Source, sink: SegmentSink, work: Work) -> tuple[Joined, list[Segment]]:
+        segments = list(work.segments)
+        if sink.tail is not None:
+            segments.append(Segment(sink.tail, sink.tail_pts))
+        if not segments:
+            if self._stopped:
+                raise CancelledError("stopped before the first frame was done")
             raise SourceError(
                 f"there is no frame of {self.input} in the part asked for; "
                 f"it is {source.origin_s + (source.container.duration or 0) / 1e6:.1f} s long"
             )
+        return join(self.part, source, segments, drop=self.settings.drop), segments
+
+    def _check_end(self, source: Source) -> None:
         if source.error is not None or source.short_s > max(1.0, 0.02 * (source.duration_s or 0)):
             raise SourceError(
                 f"{self.input} ends early, after {source.position_s:.1f} s "
                 f"of {source.duration_s or 0:.1f} s: it is truncated or damaged"
             )
+
+    def _verify(self, source: Source, segments: list[Segment]) -> Conformance:
+        settings = self.settings
+        moments = None
+        if not (source.made_up or source.jumps):
+            base, shift_s = source.time_base, source.shift_s
+            moments = [pts * base + shift_s for segment in segments for pts in segment.pts]
+        asked = Asked(
+            settings.span.start,
+            settings.span.duration,
+            source.turned,
+            source.deinterlaced,
+            settings.drop,
+        )
+        return verify(
+            self.input,
+            self.part,
+            asked,
+            decode=False,
+            moments=moments,
+            max_pixels=settings.max_pixels,
+        )
+
+    def _commit(self, work: Work) -> None:
+        """Give the finished file its own name."""
+        try:
+            os.replace(self.part, self.output)
+        except OSError as error:
+            raise WriteError(
+                f"cannot rename {self.part} to {self.output.name}: {error.strerror}"
+            ) from error
+        work.remove()
+
+    def _told(self, error: BaseException, sink: SegmentSink | None, work: Work) -> BaseException:
+        """The error as the user shall read it, with word of what was kept."""
+        where = self._keep(error, sink, work)
+        if isinstance(error, DeblurError):
+            return type(error)(f"{error}{where}")
+        if isinstance(error, torch.OutOfMemoryError | MemoryError):
+            return DeviceError(
+                f"not enough memory for these frames; use a smaller --tile or --device cpu{where}"
+            )
+        return error
+
+    def _keep(self, error: BaseException, sink: SegmentSink | None, work: Work) -> str:
+        if isinstance(error, SourceError):
+            # There is nothing to go on with: what could be read is done.
+            whole = sink is not None and self.part.exists()
+            work.remove()
+            if sink is None or not whole:
+                self.part.unlink(missing_ok=True)
+                return ""
+            return f"; the {sink.frames} frames that it has are in {self.part}"
+        with suppress(OSError):
+            self.part.unlink(missing_ok=True)
+        if not work.done:
+            work.remove()
+            return ""
+        return f"; {work.done} frames are done and kept, go on with --resume"
 
 
 def run(
@@ -213,6 +339,7 @@ def run(
     device: str = "auto",
     precision: str = "auto",
     overwrite: bool = False,
+    resume: bool = False,
     start: float = 0.0,
     duration: float | None = None,
     encoder: EncoderSettings | None = None,
@@ -221,7 +348,7 @@ def run(
     """Restore a video file; everything in it but the blur stays as it is.
 
         report = stream.run("shaky.mp4", "clean.mp4", strength=0.8)
-        print(report.frames, report.fps)
+        print(report.frames, report.fps, report.conforms)
 
     `output` is beside the input unless given. `start` and `duration` are seconds. Raises a
     `DeblurError` that says in one line what is wrong.
@@ -232,6 +359,7 @@ def run(
         device=device,
         precision=precision,
         overwrite=overwrite,
+        resume=resume,
         span=Span(start, duration),
         encoder=encoder or EncoderSettings(),
     )
@@ -243,9 +371,13 @@ def default_output(input: Path) -> Path:
 
     Containers that cannot keep everything, AVI's timestamps for one, become `.mkv`.
     """
+    return input.with_name(f"{input.stem}.deblurred{kept_suffix(input)}")
+
+
+def kept_suffix(input: Path) -> str:
+    """The ending of a container that keeps what is in the input: its own where that can."""
     kept = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".ts", ".mts", ".m2ts"}
-    suffix = input.suffix if input.suffix.lower() in kept else ".mkv"
-    return input.with_name(f"{input.stem}.deblurred{suffix}")
+    return input.suffix if input.suffix.lower() in kept else ".mkv"
 
 
 def check_output(input: Path, output: Path, *, overwrite: bool) -> None:
@@ -259,30 +391,69 @@ def check_output(input: Path, output: Path, *, overwrite: bool) -> None:
         raise SinkError(f"{input} would be overwritten while it is read; choose another output")
     if output.exists() and not overwrite:
         raise SinkError(f"{output} exists already; replace it with --overwrite")
+    if not output.parent.is_dir():
+        raise SinkError(f"the folder {output.parent} does not exist; create it first")
 
 
-def _told(error: BaseException, sink: FileSink, kept: bool) -> BaseException:
-    """The error as the user shall read it, with word of what was kept."""
-    where = f"; the {sink.frames} frames made so far are in {sink.part}" if kept else ""
-    if isinstance(error, DeblurError):
-        return type(error)(f"{error}{where}")
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return DeviceError(
-            f"not enough memory for these frames; use a smaller --tile or --device cpu{where}"
+def check_space(input: Path, folder: Path) -> None:
+    """Refuse to begin what the disk has clearly no room for."""
+    disk, needed = shutil.disk_usage(folder), input.stat().st_size
+    free = disk.free
+    if disk.total and free < needed:  # what is no disk has no size either
+        raise WriteError(
+            f"only {free >> 20} MiB are free in {folder} and {input.name} alone has "
+            f"{needed >> 20}; free some space"
         )
-    return error
 
 
-def _warnings(source: Source, sink: FileSink) -> list[str]:
+def _describe(
+    source: Source, chosen: Plan, settings: Settings, restore: mssnet.Deblurrer
+) -> dict[str, Any]:
+    """What makes a job this one: work of a job with anything else here cannot be gone on with."""
+    return {
+        "input": _identity(source.path),
+        "model": fingerprint(settings.model),
+        "strength": settings.strength,
+        "device": restore.device.type,
+        "precision": str(restore.dtype).removeprefix("torch."),
+        "tile": restore.tile,
+        "start": settings.span.start,
+        "duration": settings.span.duration,
+        "deinterlace": source.deinterlaced and settings.deinterlace,
+        "rotation": source.turned,
+        "encoder": [chosen.encoder.name, *map(list, sorted(chosen.options.items()))],
+        "format": [str(source.time_base), asdict(chosen.coding)["depth"], *source.size],
+        "segment": chosen.segment,
+        "versions": [av.__version__, torch.__version__],
+    }
+
+
+def _identity(file: Path) -> list[Any]:
+    """A file's size, and the SHA-256 of its first and last MiB."""
+    size, end = file.stat().st_size, 1 << 20
+    with file.open("rb") as opened:
+        digest = hashlib.sha256(opened.read(end))
+        opened.seek(max(size - end, 0))
+        digest.update(opened.read(end))
+    return [size, digest.hexdigest()]
+
+
+def _warnings(output: Path, source: Source, joined: Joined) -> list[str]:
     said = []
-    if sink.dropped:
-        said.append(f"{sink.path.suffix} cannot hold: {', '.join(sink.dropped)}")
+    if joined.dropped:
+        said.append(f"{output.suffix} cannot hold: {', '.join(joined.dropped)}")
+    if joined.converted:
+        said.append(f"{output.suffix} needs other codings: {', '.join(joined.converted)}")
     if source.damaged:
         said.append(f"{source.damaged} damaged frames were concealed")
-    if sink.refused:
-        said.append(f"{sink.refused} packets with impossible timestamps were left out")
+    if source.made_up:
+        said.append(f"{source.made_up} frames had no time of their own and got one")
+    if source.jumps:
+        said.append(f"the clock of the input jumped {source.jumps} times and was put right")
+    if joined.refused:
+        said.append(f"{joined.refused} packets with impossible timestamps were left out")
     if source.rescaled:
         said.append(f"{source.rescaled} frames had another size and were scaled to the first one's")
-    if source.interlaced:
-        said.append("the video is interlaced and was restored frame by frame as it is")
+    if source.deinterlaced:
+        said.append("the video is interlaced and was deinterlaced; --deinterlace off keeps it")
     return said

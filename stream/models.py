@@ -36,6 +36,11 @@ def load_model(
     return restore
 
 
+def fingerprint(name: str) -> str:
+    """The SHA-256 of a model's weights."""
+    return weights.sha256(weights.path(name))
+
+
 def choose_device(name: str) -> torch.device:
     """`auto` is the GPU where there is one that works, else the CPU."""
     if name == "auto":

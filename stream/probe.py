@@ -7,14 +7,13 @@ from typing import Any
 import av
 from av.stream import Disposition, Stream
 
-from stream.convert import coding_of, planar_format
 from stream.remux import title
-from stream.source import DEFAULT_MAX_PIXELS, Source
+from stream.source import DEFAULT_MAX_PIXELS, Reading, Source
 
 
 def probe(path: str | os.PathLike[str], *, max_pixels: int = DEFAULT_MAX_PIXELS) -> dict[str, Any]:
     """Facts about a video file, ready for JSON. Raises a `SourceError`."""
-    source = Source(path, max_pixels=max_pixels)
+    source = Source(path, Reading(max_pixels=max_pixels))
     try:
         container = source.container
         return {
@@ -52,7 +51,7 @@ def _stream(stream: Stream, source: Source) -> dict[str, Any]:
 def _restored(source: Source) -> dict[str, Any]:
     """What only the stream that is restored, and decoded for this, tells."""
     first, video = source.first, source.video
-    coding = coding_of(planar_format(first.format), source.tags, first.width, first.height)
+    coding = source.coding
     return {
         "restored": True,
         "size": f"{first.width}x{first.height}",
@@ -62,7 +61,7 @@ def _restored(source: Source) -> dict[str, Any]:
         "frame_rate": _fraction(source.rate),
         "time_base": _fraction(source.time_base),
         "pixel_aspect": _fraction(video.sample_aspect_ratio),
-        "rotation": source.rotation,
+        "rotation": first.rotation,
         "matrix": coding.matrix,
         "range": "full" if coding.full_range else "limited",
         "tagged": {

@@ -1,37 +1,62 @@
 """What is done to a frame, in which order. The only place that knows both frames and tensors."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from filters import add_change, to_rgb
-from stream.frame import Frame, Item
+from stream.frame import Frame, Memory
 
 Restorer = Callable[[Tensor], Tensor]
 """(1, 3, H, W) R'G'B' in 0..1 to the same, restored."""
+State = Mapping[str, Tensor]
+"""What a temporal filter remembers, by name; empty at the beginning."""
+Temporal = Callable[[Tensor, State], tuple[Tensor, State]]
+"""A restored frame, (1, 3, H, W) R'G'B', and what is remembered, to the same after the frame."""
 
 
 class Processor:
-    """Deblurs frames on a device; packets of other streams pass in their place."""
+    """Deblurs frames on a device, and filters them along time."""
 
-    def __init__(self, restore: Restorer, device: torch.device, *, strength: float = 1.0) -> None:
+    def __init__(
+        self,
+        restore: Restorer,
+        device: torch.device,
+        *,
+        strength: float = 1.0,
+        temporal: Temporal | None = None,
+        memory: Memory | None = None,
+    ) -> None:
+        """`memory` is that of the last frame of an earlier run, with which it goes on."""
         self._restore = restore
         self._device = device
         self._strength = strength
+        self._temporal = temporal
+        self._state: State = {
+            name: torch.from_numpy(value).to(device) for name, value in (memory or {}).items()
+        }
 
-    def push(self, item: Item) -> Iterator[Item]:
-        yield self._frame(item) if isinstance(item, Frame) else item
+    def push(self, frame: Frame) -> Iterator[Frame]:
+        yield self._frame(frame)
 
-    def flush(self) -> Iterator[Item]:
+    def flush(self) -> Iterator[Frame]:
         yield from ()
 
     @torch.inference_mode()
     def _frame(self, frame: Frame) -> Frame:
-        if self._strength == 0:
+        if self._strength == 0 and self._temporal is None:
             return frame
         planes = [torch.from_numpy(plane).to(self._device) for plane in frame.planes]
         seen = to_rgb(planes, frame.coding).clamp_(0, 1)
-        change = (self._restore(seen) - seen) * self._strength
+        change = torch.zeros_like(seen)
+        if self._strength > 0:
+            change = (self._restore(seen) - seen) * self._strength
+        memory: Memory = {}
+        if self._temporal is not None:
+            smooth, self._state = self._temporal(seen + change, self._state)
+            change = smooth - seen
+            memory = {name: value.cpu().numpy() for name, value in self._state.items()}
         made = [plane.cpu().numpy() for plane in add_change(planes, change, frame.coding)]
-        return Frame(tuple(made), frame.coding, frame.pts, frame.time_base, frame.cut)
+        return replace(frame, planes=tuple(made), memory=memory)

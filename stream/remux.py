@@ -1,51 +1,139 @@
 """Streams that pass through untouched, and everything that is said about streams and file."""
 
+from collections.abc import Collection
+from fractions import Fraction
+from typing import Any
+
 import av
 import av.container
 import av.error
-from av.stream import Disposition
+from av.stream import Disposition, Stream
+
+from stream.frame import Packet
 
 _OF_THE_CONTAINER = {"encoder", "major_brand", "minor_version", "compatible_brands"}
 """Tags that describe how the old file was written, not what is in it."""
 
+_MPEGTS = {
+    *("h264", "hevc", "mpeg2video", "mpeg4", "aac", "ac3", "eac3", "mp2", "mp3", "opus", "dts"),
+    *("dvb_subtitle", "dvb_teletext"),
+}
+_DATA = {
+    "mp4": {"bin_data"},
+    "mov": {"bin_data"},
+    "mpegts": {"bin_data", "klv", "timed_id3", "scte_35"},
+}
+"""Kinds of data that FFmpeg writes, by container."""
 
-def copy_stream(
-    stream: av.stream.Stream, output: av.container.OutputContainer, dropped: list[str]
-) -> av.stream.Stream | None:
-    """Add a stream like `stream` to `output`, or name it in `dropped` and return None."""
-    if stream.type == "attachment":
-        return _attach(stream, output, dropped)
-    context = stream.codec_context
-    if stream.type not in ("video", "audio", "subtitle") or context is None:
-        # The titles of chapters are such a stream; chapters travel as chapters.
-        chapters = stream.container.chapters() and "timecode" not in stream.metadata
-        if not (chapters and stream.type == "data" and title(stream) in ("", "SubtitleHandler")):
-            dropped.append(describe(stream))
-        return None
-    codec = context.codec.canonical_name
-    if not holds(output, codec):
-        dropped.append(describe(stream))
+_MP4_KEYS = {
+    *("title", "artist", "album_artist", "composer", "album", "date", "comment", "genre"),
+    *("copyright", "grouping", "lyrics", "description", "synopsis", "show", "episode_id"),
+    *("network", "keywords", "episode_sort", "season_number", "media_type", "hd_video"),
+    *("gapless_playback", "compilation", "track", "disc", "creation_time", "timecode"),
+}
+"""Tags for which MP4's usual list has a place."""
+
+
+class CopiedTrack:
+    """A stream whose packets are written as they are."""
+
+    def __init__(self, stream: Stream) -> None:
+        self.stream = stream
+        self._last: int | None = None
+
+    def push(self, packet: Packet) -> list[Packet]:
+        """Take a packet on the output's clock; hand it on with times that a muxer takes."""
+        packet.stream = self.stream
+        if packet.dts is None:
+            # Cover art has no time at all.
+            packet.dts = packet.pts = packet.pts or 0
+        if self._last is not None and packet.dts <= self._last:
+            packet.dts = self._last + 1
+        if packet.pts is not None and packet.pts < packet.dts:
+            packet.pts = packet.dts
+        self._last = packet.dts
+        return [packet]
+
+    def flush(self) -> list[Packet]:
+        return []
+
+
+def copy_stream(stream: Stream, output: av.container.OutputContainer) -> CopiedTrack | None:
+    """Add a stream like `stream` to `output`; None where it cannot be held as it is."""
+    if stream.type == "data":
+        kind = getattr(stream, "name", None)
+        if kind not in _DATA.get(output.format.name, ()):
+            return None
+    elif stream.codec_context is None or not holds_stream(output, stream):
         return None
     try:
         added = output.add_stream_from_template(stream)
     except (ValueError, av.error.FFmpegError):
-        dropped.append(describe(stream))
         return None
+    describe_as(added, stream)
+    return CopiedTrack(added)
+
+
+def attach(stream: Stream, output: av.container.OutputContainer) -> bool:
+    """Add an attached file, such as a font, where the container can hold it."""
+    name = stream.metadata.get("filename")
+    data = getattr(stream, "data", None)
+    if "matroska" not in output.format.name or not name or not data:
+        return False
+    mime = stream.metadata.get("mimetype", "application/octet-stream")
+    added = output.add_attachment(name, mime, bytes(data))
+    added.metadata.update(stream.metadata)
+    return True
+
+
+def describe_as(added: Stream, stream: Stream) -> None:
+    """Say of a new stream what the old one's container says of it."""
     added.metadata.update({k: v for k, v in stream.metadata.items() if k != "encoder"})
+    if "name" in added.metadata:
+        # What MP4 calls a track's name is written, by FFmpeg, from the title.
+        added.metadata.setdefault("title", added.metadata["name"])
     added.disposition = stream.disposition
-    return added
 
 
-def carry_tags(source: av.container.InputContainer, output: av.container.OutputContainer) -> None:
-    """Carry the file's own tags and its chapters."""
-    output.metadata.update(
-        {key: value for key, value in source.metadata.items() if key not in _OF_THE_CONTAINER}
-    )
-    if chapters := source.chapters():
-        output.set_chapters(chapters)
+def is_chapter_track(stream: Stream) -> bool:
+    """Whether a stream holds the titles of chapters, which travel as chapters."""
+    chapters = stream.container.chapters() and "timecode" not in stream.metadata
+    return bool(chapters and stream.type == "data" and title(stream) in ("", "SubtitleHandler"))
 
 
-def describe(stream: av.stream.Stream) -> str:
+def is_timecode(stream: Stream) -> bool:
+    """Whether a stream holds the timecode, which is written anew from the video's tag."""
+    return stream.type == "data" and "timecode" in stream.metadata
+
+
+def tags(source: av.container.InputContainer) -> dict[str, str]:
+    """The file's own tags."""
+    return {k: v for k, v in source.metadata.items() if k not in _OF_THE_CONTAINER}
+
+
+def needs_own_keys(said: Collection[str]) -> bool:
+    """Whether MP4's usual list has no place for some of the tags."""
+    return any(key not in _MP4_KEYS for key in said)
+
+
+def chapters(source: av.container.InputContainer, begin: float, end: float) -> list[Any]:
+    """The chapters between two moments of the file, moved to begin at the first; in seconds."""
+    found = source.chapters()
+    if begin == float("-inf"):
+        return list(found)
+    kept = []
+    for chapter in found:
+        base = Fraction(chapter["time_base"] or 1)
+        low = max(chapter["start"] * base, Fraction(begin))
+        high = chapter["end"] * base
+        high = high if end == float("inf") else min(high, Fraction(end))
+        if low < high:
+            start, stop = (round((moment - Fraction(begin)) / base) for moment in (low, high))
+            kept.append({**chapter, "start": start, "end": stop})
+    return kept
+
+
+def describe(stream: Stream) -> str:
     """A stream in words: kind, index, codec, language and title."""
     context = stream.codec_context
     codec = context.codec.canonical_name if context is not None else ""
@@ -55,43 +143,39 @@ def describe(stream: av.stream.Stream) -> str:
     return f"{cover} stream {stream.index}" + (f" ({said})" if said else "")
 
 
-def is_cover(stream: av.stream.Stream) -> bool:
+def is_cover(stream: Stream) -> bool:
     """Whether a video stream is a picture that stands for the file."""
     return bool(stream.disposition & Disposition.attached_pic)
 
 
-def title(stream: av.stream.Stream) -> str:
+def title(stream: Stream) -> str:
     title = stream.metadata.get("title") or stream.metadata.get("handler_name") or ""
     return title.strip()
 
 
+def holds_stream(output: av.container.OutputContainer, stream: Stream) -> bool:
+    """Whether a container can hold a stream as it is."""
+    context = stream.codec_context
+    if context is None:
+        return False
+    # Lists of codecs go by the names of coders, which differ for some, as dvd_subtitle's.
+    return holds(output, context.codec.canonical_name) or (
+        output.format.name != "mpegts"
+        and "matroska" not in output.format.name
+        and context.codec.name in output.supported_codecs
+    )
+
+
 def holds(output: av.container.OutputContainer, codec: str) -> bool:
     """Whether a container can hold a codec, by FFmpeg's canonical name of it."""
-    if "matroska" in output.format.name:
+    name = output.format.name
+    if "matroska" in name:
         return codec not in ("mov_text", "eia_608", "dvb_teletext")
-    if output.format.name == "mpegts":
+    if name == "mpegts":
         # FFmpeg has no list for it; these are what players of it know.
         return codec in _MPEGTS
-    if output.format.name == "mp4" and codec in ("ffv1", "vp8"):
+    if name == "mp4" and codec in ("ffv1", "vp8"):
         return False  # FFmpeg writes it and nothing plays it
+    if name == "mov" and codec in ("vp8", "vp9", "av1"):
+        return False  # listed, and refused when it comes
     return codec in output.supported_codecs
-
-
-_MPEGTS = {
-    *("h264", "hevc", "mpeg2video", "mpeg4", "aac", "ac3", "eac3", "mp2", "mp3", "opus", "dts"),
-    *("dvb_subtitle", "dvb_teletext"),
-}
-
-
-def _attach(
-    stream: av.stream.Stream, output: av.container.OutputContainer, dropped: list[str]
-) -> av.stream.Stream | None:
-    name = stream.metadata.get("filename")
-    data = getattr(stream, "data", None)
-    if "matroska" not in output.format.name or not name or not data:
-        dropped.append(describe(stream))
-        return None
-    mime = stream.metadata.get("mimetype", "application/octet-stream")
-    added = output.add_attachment(name, mime, bytes(data))
-    added.metadata.update(stream.metadata)
-    return None

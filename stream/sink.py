@@ -1,216 +1,246 @@
-"""Video files out: encoding, muxing, and a name that appears only when the file is whole."""
+"""Restored frames to segments on disk, each encoded by an encoder of its own."""
 
 import logging
 import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import av
+import av.container
 import av.error
-from av.stream import Stream
 from av.video.reformatter import VideoReformatter
 
-from stream.convert import coding_of, pix_fmt_of, planar_format, to_av
-from stream.encoders import ENCODERS, EncoderSettings, choose, ordinary_scheduling
+from filters import Coding
+from stream import hdr
+from stream.convert import pix_fmt_of, to_av
+from stream.encoders import ENCODERS, Encoder, EncoderSettings, choose, ordinary_scheduling
 from stream.errors import SinkError, WriteError
-from stream.frame import Copied, Frame, Item
-from stream.remux import carry_tags, copy_stream, holds, is_cover
+from stream.frame import Frame, Memory
+from stream.remux import holds
 from stream.source import Source
+from stream.work import Work
 
 _log = logging.getLogger(__name__)
 
-# A fragmented file while it is written, an ordinary one once it is closed. The edit list keeps a
-# stream that does not start at zero where it was.
-_MP4 = {
-    "movflags": "hybrid_fragmented",
-    "use_editlist": "1",
-    "frag_duration": "1000000",
-    "flush_packets": "1",
-}
-_MATROSKA = {"cluster_time_limit": "1000", "flush_packets": "1"}
-_CRASH_TOLERANT = {
-    ".mp4": _MP4,
-    ".m4v": _MP4,
-    ".mov": _MP4,
-    ".mkv": _MATROSKA,
-    ".webm": _MATROSKA,
-}
+_SEGMENT_S = 2
+"""How much video a segment holds; also how often there is a key frame to seek to."""
+_LONGEST = 250
+"""Frames in a segment, at most."""
+_REDONE_S = 1.0
+"""Segments that take longer than this to make are kept frame by frame until they are finished."""
+_SPARE = 32 << 20
+"""Bytes of disk space that are left free."""
 
 
-class FileSink:
-    """Encodes the frames, and copies everything else, into a file beside `path`.
+@dataclass(frozen=True)
+class Plan:
+    """How the restored video is encoded."""
 
-    The file has `.part` in its name, and a form that survives a crash (all but the last second
-    can be played), until `commit` gives it its own name.
+    encoder: Encoder
+    coding: Coding
+    """What the encoder takes; the frames' own wherever it can."""
+    options: dict[str, str]
+    """The encoder's."""
+    segment: int
+    """Frames in a segment."""
+
+
+def plan(path: Path, source: Source, settings: EncoderSettings) -> Plan:
+    """Choose the encoder for a file named `path`. Raises `SinkError` or `UsageError`."""
+    with open_output(path) as container:
+        video = [encoder.codec for encoder in ENCODERS if holds(container, encoder.codec)]
+        aspect = source.aspect not in (None, 1) and "matroska" in container.format.name
+    encoder = choose(
+        settings,
+        source.video.codec_context.codec.canonical_name,
+        source.coding,
+        source.size,
+        video,
+        path.suffix,
+        tells_aspect=aspect,
+    )
+    options = encoder.settings(settings)
+    for name, value in hdr.options(encoder.name, hdr.hdr_of(source.first)).items():
+        options[name] = ":".join(filter(None, (options.get(name), value)))
+    frames = max(1, min(_LONGEST, round(_SEGMENT_S * source.rate)))
+    return Plan(encoder, encoder.coding(source.coding, *source.size), options, frames)
+
+
+def open_output(path: Path, options: dict[str, str] | None = None) -> av.container.OutputContainer:
+    """Open a file for writing, in the container that its ending says. Raises `SinkError`.
+
+    The file itself appears when the first packet is written.
     """
+    suffix = path.suffix.lower()
+    if not suffix:
+        raise SinkError(f"{path} has no ending that says the format, such as .mp4 or .mkv")
+    try:
+        # Without the file: prefix FFmpeg would take a colon in a name for a protocol.
+        return av.open(
+            f"file:{path.absolute()}",
+            "w",
+            format="mp4" if suffix == ".m4v" else None,
+            options=options or {},
+        )
+    except (av.error.MuxerNotFoundError, ValueError) as error:
+        raise SinkError(
+            f"no container is known by the ending {suffix}; use .mp4, .mov, .mkv or .webm"
+        ) from error
+
+
+class SegmentSink:
+    """Encodes frames into the segments of a job's work, beginning after what is done."""
 
     def __init__(
-        self, path: str | os.PathLike[str], source: Source, settings: EncoderSettings
+        self, work: Work, source: Source, plan: Plan, *, stopped: Callable[[], bool] = lambda: False
     ) -> None:
-        self.path = Path(path)
-        self.part = self.path.with_name(f"{self.path.stem}.part{self.path.suffix}")
-        self.frames = 0
-        self.refused = 0
-        """Copied packets that the muxer did not take."""
-        self.dropped: list[str] = []
-        """What the output cannot hold, in words."""
-        suffix = self.path.suffix.lower()
-        if not suffix:
-            raise SinkError(f"{self.path} has no ending that says the format, such as .mp4 or .mkv")
-        if not self.path.parent.is_dir():
-            raise SinkError(f"the folder {self.path.parent} does not exist; create it first")
-        options = _CRASH_TOLERANT.get(suffix, {})
-        if options is _MP4 and any(is_cover(stream) for stream in source.container.streams):
-            # FFmpeg would leave an empty track beside the cover.
-            options = {}
-        if suffix in (".mp4", ".m4v", ".mov") and source.time_base.denominator > 1000:
-            # A late start is stored in this clock; by default it would be cut to milliseconds.
-            options = {**options, "movie_timescale": str(source.time_base.denominator)}
-        try:
-            # FFmpeg opens the file only when the first packet is written.
-            self.part.touch()
-            # Without the file: prefix FFmpeg would take a colon in a name for a protocol.
-            self._container = av.open(
-                f"file:{self.part.absolute()}",
-                "w",
-                format="mp4" if suffix == ".m4v" else None,
-                options=options,
-            )
-        except (av.error.MuxerNotFoundError, ValueError) as error:
-            self.part.unlink(missing_ok=True)
-            raise SinkError(
-                f"no container is known by the ending {suffix}; use .mp4, .mov, .mkv or .webm"
-            ) from error
-        except OSError as error:
-            raise SinkError(f"cannot write to {self.path.parent}: {error.strerror}") from error
-        try:
-            self._reformatter = VideoReformatter()
-            self._copies: dict[int, Stream] = {}
-            for stream in source.container.streams:
-                if stream.index == source.video.index:
-                    self._video = self._add_video(source, settings)
-                elif (copy := copy_stream(stream, self._container, self.dropped)) is not None:
-                    self._copies[stream.index] = copy
-            carry_tags(source.container, self._container)
-        except BaseException:
-            self.discard()
-            raise
+        """`stopped` says whether the job is to end before its input does."""
+        self.plan = plan
+        self.tail: Path | None = None
+        """After `flush`, where the job was stopped: a file with the frames behind the last
+        segment."""
+        self.tail_pts: tuple[int, ...] = ()
+        self._stopped = stopped
+        self._work = work
+        self._source = source
+        self._reformatter = VideoReformatter()
+        self._container: av.container.OutputContainer | None = None
+        self._video: av.VideoStream | None = None
+        self._written = work.folder / "segment.tmp"
+        self._pts: list[int] = []
+        self._memory: Memory = {}
+        self._keep = True
+        self._begun = self._synced = time.monotonic()
+        for frame in list(work.kept(source.coding, source.time_base)):
+            self._encode(frame)
 
-    def _add_video(self, source: Source, settings: EncoderSettings) -> av.VideoStream:
-        width, height = source.first.width, source.first.height
-        own = coding_of(planar_format(source.first.format), source.tags, width, height)
-        encoder = choose(
-            settings,
-            source.video.codec_context.codec.canonical_name,
-            own,
-            (width, height),
-            [encoder.codec for encoder in ENCODERS if holds(self._container, encoder.codec)],
-            self.path.suffix,
-        )
-        self._coding = encoder.coding(own, width, height)
-        options = encoder.settings(settings)
+    @property
+    def frames(self) -> int:
+        """How many frames there are by now, those of earlier runs included."""
+        return self._work.in_segments + len(self._pts)
+
+    def push(self, frame: Frame) -> None:
+        """Take a restored frame. Raises `WriteError`."""
+        try:
+            if self._keep:
+                now = time.monotonic()
+                sync = now - self._synced > _REDONE_S
+                self._work.keep(self.frames, frame, sync=sync)
+                self._synced = now if sync else self._synced
+            self._encode(frame)
+            if len(self._pts) == self.plan.segment:
+                self._finish()
+        except OSError as error:
+            raise self._write_error(error) from error
+
+    def flush(self) -> None:
+        """Finish the last segment; if the job was stopped it stays unfinished, for later."""
+        if not self._pts:
+            return
+        try:
+            if self._stopped():
+                self._close()
+                self.tail, self.tail_pts = self._written, tuple(self._pts)
+            else:
+                self._finish()
+        except OSError as error:
+            raise self._write_error(error) from error
+
+    def abandon(self) -> None:
+        """Let go of what is open, after a failure; what is done stays on disk."""
+        if self._container is not None:
+            try:
+                self._container.close()
+            except (OSError, av.error.FFmpegError) as error:
+                # The failure itself is being reported; a full disk fails here once more.
+                _log.debug("closing a segment: %s", error)
+            self._container = None
+
+    def check_space(self) -> None:
+        """Refuse to fill the disk: the segments must fit once more, as the finished file."""
+        free = shutil.disk_usage(self._work.folder).free
+        if free < self._work.bytes + _SPARE:
+            raise WriteError(
+                f"the disk is nearly full: {free >> 20} MiB are free in {self._work.folder.parent} "
+                f"and the finished file needs {(self._work.bytes + _SPARE) >> 20}; free some space"
+            )
+
+    def _encode(self, frame: Frame) -> None:
+        made = to_av(frame)
+        if self._container is None:
+            self._open()
+            self._first = frame.pts
+        assert self._container is not None
+        assert self._video is not None
+        if frame.coding != self.plan.coding:
+            made = self._reformatter.reformat(made, format=pix_fmt_of(self.plan.coding), threads=1)
+        # Each segment begins at zero, so that it can be played; the index has the times.
+        made.pts = frame.pts - self._first
+        try:
+            self._container.mux(self._video.encode(made))
+        except av.error.FFmpegError as error:
+            raise self._encoder_error(error) from error
+        self._pts.append(frame.pts)
+        self._memory = frame.memory
+
+    def _open(self) -> None:
+        source, encoder = self._source, self.plan.encoder
         # Else libsvtav1 prints its settings on stderr.
         os.environ.setdefault("SVT_LOG", "1")
-        added = self._container.add_stream(encoder.name, rate=source.rate, options=options)
-        assert isinstance(added, av.VideoStream)
-        context = added.codec_context
-        context.width, context.height = width, height
-        context.pix_fmt = pix_fmt_of(self._coding)
+        container = av.open(f"file:{self._written.absolute()}", "w", format="matroska")
+        # More than any encoder here takes would be a made-up rate anyway.
+        rate = min(source.rate, Fraction(240))
+        video = container.add_stream(encoder.name, rate=rate, options=dict(self.plan.options))
+        assert isinstance(video, av.VideoStream)
+        context = video.codec_context
+        context.width, context.height = source.size
+        context.pix_fmt = pix_fmt_of(self.plan.coding)
         context.time_base = source.time_base
-        # A key frame every two seconds keeps the file easy to seek in.
-        context.gop_size = max(1, min(250, round(2 * source.rate)))
+        context.gop_size = self.plan.segment
         context.color_range = source.tags.range
         context.colorspace = source.tags.matrix
         context.color_primaries = source.tags.primaries
         context.color_trc = source.tags.transfer
-        if source.video.sample_aspect_ratio:
-            context.sample_aspect_ratio = source.video.sample_aspect_ratio
-        if source.rotation:
-            added.set_display_rotation(source.rotation)
-        added.metadata.update({k: v for k, v in source.video.metadata.items() if k != "encoder"})
-        added.disposition = source.video.disposition
-        self.encoder = encoder
+        if source.aspect:
+            context.sample_aspect_ratio = source.aspect
         try:
-            # Now, not at the first frame: what it refuses is the user's to know at once.
             with ordinary_scheduling():
                 context.open()
         except av.error.FFmpegError as error:
+            width, height = source.size
             raise SinkError(
                 f"{encoder.name} cannot encode {width}x{height} {context.pix_fmt} "
                 f"({error.strerror}); choose another --codec"
             ) from error
-        return added
+        self._container, self._video = container, video
 
-    def push(self, item: Item) -> None:
-        """Encode a frame, or copy a packet. Raises `WriteError`."""
-        try:
-            if isinstance(item, Frame):
-                self._encode(item)
-            else:
-                self._copy(item)
-        except OSError as error:
-            raise self._write_error(error) from error
-        except av.error.FFmpegError as error:
-            raise WriteError(f"{self.encoder.name} failed on {self.path}: {error}") from error
-
-    def flush(self) -> None:
-        """Write what the encoder still holds and close the file."""
+    def _close(self) -> None:
+        assert self._container is not None
+        assert self._video is not None
         try:
             self._container.mux(self._video.encode(None))
             self._container.close()
-        except OSError as error:
-            raise self._write_error(error) from error
         except av.error.FFmpegError as error:
-            raise WriteError(f"{self.encoder.name} failed on {self.path}: {error}") from error
+            raise self._encoder_error(error) from error
+        self._container = None
 
-    def commit(self) -> None:
-        """Give the finished file its own name."""
-        try:
-            os.replace(self.part, self.path)
-        except OSError as error:
-            raise WriteError(
-                f"cannot rename {self.part} to {self.path.name}: {error.strerror}"
-            ) from error
+    def _finish(self) -> None:
+        self._close()
+        self._work.finish(self._written, tuple(self._pts), self._memory)
+        self._pts = []
+        now = time.monotonic()
+        self._keep = now - self._begun > _REDONE_S
+        self._begun = now
+        self.check_space()
 
-    def abandon(self) -> bool:
-        """Close what was written after a failure; keep the part if it holds frames, and say so."""
-        try:
-            self._container.close()
-        except (OSError, av.error.FFmpegError) as error:
-            # The failure itself is being reported already; a full disk fails here once more.
-            _log.debug("closing %s: %s", self.part, error)
-        if self.frames and self.part.exists():
-            return True
-        self.part.unlink(missing_ok=True)
-        return False
-
-    def discard(self) -> None:
-        """Close and remove the part."""
-        self.frames = 0
-        self.abandon()
-
-    def _encode(self, frame: Frame) -> None:
-        made = to_av(frame)
-        if frame.coding != self._coding:
-            made = self._reformatter.reformat(made, format=pix_fmt_of(self._coding), threads=1)
-        packets = self._video.encode(made)
-        self._container.mux(packets)
-        self.frames += 1
-
-    def _copy(self, item: Copied) -> None:
-        copy = self._copies.get(item.stream)
-        packet = item.packet
-        if copy is None or not packet.size:
-            return
-        if packet.dts is None:
-            # Cover art has no time at all.
-            packet.dts = packet.pts = packet.pts or 0
-        packet.stream = copy
-        try:
-            self._container.mux(packet)
-        except av.error.ArgumentError as error:
-            # Timestamps that go backwards; a muxer refuses them, and the next ones may be fine.
-            self.refused += 1
-            _log.debug("a packet of stream %d was refused: %s", item.stream, error.strerror)
+    def _encoder_error(self, error: av.error.FFmpegError) -> WriteError:
+        if isinstance(error, OSError) and error.errno in (5, 27, 28, 122):  # EIO, EFBIG, ENOSPC
+            return self._write_error(error)
+        return WriteError(f"{self.plan.encoder.name} failed: {error.strerror}")
 
     def _write_error(self, error: OSError) -> WriteError:
-        return WriteError(f"cannot write {self.part}: {error.strerror}; free some space")
+        return WriteError(f"cannot write to {self._work.folder}: {error.strerror}; free some space")

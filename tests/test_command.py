@@ -313,7 +313,8 @@ def test_a_run_says_what_it_did_on_stderr_alone(tmp_path: Path) -> None:
     assert done.stdout == ""
     assert "20 frames" in done.stderr
     assert "good.deblurred.mp4" in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+    assert "conforms: 20 frames, 2 streams, nothing lost" in done.stderr
+    assert len(done.stderr.splitlines()) == 2
     assert len(look(tmp_path / "good.deblurred.mp4").moments) == 20
 
 
@@ -348,56 +349,80 @@ def start_long_run(folder: Path) -> tuple[subprocess.Popen[str], Path]:
         stderr=subprocess.PIPE,
         text=True,
     )
-    part = folder / "out.part.mp4"
     deadline = time.monotonic() + 60
-    while frames_in(part) < 30:
+    while not playable(output):
         assert running.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.05)
     return running, output
 
 
-def frames_in(part: Path) -> int:
-    """How many frames a player would find in a file that is still being written."""
-    try:
-        return len(look(part).moments)
-    except (OSError, av.error.FFmpegError, StopIteration):
-        return 0
+def playable(output: Path) -> int:
+    """How many frames a player finds in what is on disk of a file that is being made."""
+    segments = output.with_name(f"{output.name}.part").glob("*.mkv")
+    return sum(len(look(segment).moments) for segment in segments)
+
+
+def test_what_a_crash_leaves_can_be_played_and_gone_on_with(tmp_path: Path) -> None:
+    running, output = start_long_run(tmp_path)
+    running.kill()
+    running.communicate(timeout=30)
+    assert not output.exists()
+    assert playable(output) >= 50
+    words = ("run", tmp_path / "in.mp4", output, "--device", "cpu")
+    done = deblur(*words)
+    assert done.returncode == 73
+    assert "--resume" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    done = deblur(*words, "--resume", "--model", "lite", "--strength", 0.5)
+    assert done.returncode == 73
+    assert "another strength" in done.stderr
+    done = deblur(*words, "--resume")
+    assert done.returncode == 0, done.stderr
+    assert "resuming: " in done.stderr
+    assert "conforms: 600 frames" in done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.mp4", "out.mp4"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_one_signal_finishes_the_file(number: signal.Signals, tmp_path: Path) -> None:
+def test_one_signal_finishes_what_is_done(number: signal.Signals, tmp_path: Path) -> None:
     running, output = start_long_run(tmp_path)
     running.send_signal(number)
     _, said = running.communicate(timeout=30)
     assert running.returncode == 130
     assert "stopped early" in said
-    seen = look(output)
-    assert 10 < len(seen.moments) < 600
+    assert not output.exists(), "it is not whole"
+    seen = look(tmp_path / "out.part.mp4")
+    assert 50 <= len(seen.moments) < 600
     assert seen.packets[0], "sound as well"
-    assert not (tmp_path / "out.part.mp4").exists()
+    done = deblur("run", tmp_path / "in.mp4", output, "--device", "cpu", "--resume")
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.mp4", "out.mp4"]
 
 
 def test_two_signals_stop_at_once(tmp_path: Path) -> None:
     running, output = start_long_run(tmp_path)
     running.send_signal(signal.SIGINT)
-    time.sleep(0.2)
+    time.sleep(0.1)
     begun = time.monotonic()
     running.send_signal(signal.SIGINT)
     _, said = running.communicate(timeout=30)
     assert time.monotonic() - begun < 5
     assert running.returncode == 130
-    if not output.exists():  # else the first signal was enough already
-        assert "out.part.mp4" in said
-        assert len(look(tmp_path / "out.part.mp4").moments) > 10
+    assert "--resume" in said
+    assert not output.exists()
+    assert playable(output) >= 50
 
 
-def test_what_a_crash_leaves_can_be_played(tmp_path: Path) -> None:
+def test_two_runs_on_one_output(tmp_path: Path) -> None:
     running, output = start_long_run(tmp_path)
+    for words in ([], ["--resume"], ["--overwrite"]):
+        done = deblur("run", tmp_path / "in.mp4", output, *words)
+        assert done.returncode == 73
+        assert len(done.stderr.splitlines()) == 1
+        assert "another run" in done.stderr or "--resume" in done.stderr
     running.kill()
     running.communicate(timeout=30)
-    assert not output.exists()
-    assert len(look(tmp_path / "out.part.mp4").moments) > 10
 
 
 def test_info_and_models_and_version(tmp_path: Path) -> None:

@@ -12,8 +12,9 @@ import pytest
 import stream
 from demo import scene
 from stream.encoders import ENCODERS, Encoder, EncoderSettings
-from stream.sink import FileSink
+from stream.sink import SegmentSink, plan
 from stream.source import Source
+from stream.work import Work
 from tests.clips import Seen, look, make_clip
 
 LOSSLESS = stream.EncoderSettings(quality=0)
@@ -113,10 +114,13 @@ def test_no_encoder_makes_real_time_threads(encoder: Encoder, tmp_path: Path) ->
     """SVT-AV1 does, and its caller one of them: on two cores, other threads never ran again."""
     source = Source(make_clip(tmp_path / "in.mp4", size=(128, 96)))
     output = tmp_path / f"out{SUFFIXES.get(encoder.codec, '.mkv')}"
-    sink = FileSink(output, source, EncoderSettings(codec=encoder.codec))
+    work = Work.begin(tmp_path / "work", {})
+    sink = SegmentSink(work, source, plan(output, source, EncoderSettings(codec=encoder.codec)))
+    sink.push(next(iter(source)))
     threads = [int(thread) for thread in os.listdir("/proc/self/task")]
     policies = {os.sched_getscheduler(thread) for thread in threads}
-    sink.discard()
+    sink.abandon()
+    work.remove()
     source.close()
     assert policies == {os.SCHED_OTHER}
 
@@ -224,10 +228,13 @@ def test_a_change_of_size_on_the_way_does_not_stop_it(tmp_path: Path) -> None:
 
 def test_what_cannot_be_carried_is_named(tmp_path: Path) -> None:
     source = make_clip(tmp_path / "in.mkv", subtitles=True)
-    report = stream.run(source, tmp_path / "out.mp4", strength=0, device="cpu")
+    report = stream.run(source, tmp_path / "out.ts", strength=0, device="cpu")
     assert len(report.warnings) == 1
     assert "subtitle stream 1" in report.warnings[0]
     assert "swe" in report.warnings[0]
+    assert not report.conforms
+    assert report.conformance is not None
+    assert "subtitle stream 1" in report.conformance.summary
 
 
 def test_cover_art_is_kept_and_not_restored(tmp_path: Path) -> None:

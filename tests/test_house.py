@@ -21,8 +21,10 @@ MAY_IMPORT = {
 }
 MAY_USE_AV = {
     *(f"stream/{name}.py" for name in ("convert", "encoders", "frame", "probe", "remux")),
-    "stream/source.py",
-    "stream/sink.py",
+    *(f"stream/{name}.py" for name in ("deinterlace", "hdr", "join", "orientation", "transcode")),
+    *(f"stream/{name}.py" for name in ("job", "sink", "source")),
+    "stream/verify/reading.py",
+    "stream/verify/gather.py",
     "weights/evaluate/pairs.py",
     "weights/train/camera.py",
 }

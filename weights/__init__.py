@@ -5,6 +5,6 @@ imports lie in the user's data folder, each beside a small JSON file with its ha
 safetensors: nothing is ever unpickled here.
 """
 
-from weights.store import Checkpoint, WeightsError, add, checkpoints, folder, path
+from weights.store import Checkpoint, WeightsError, add, checkpoints, folder, path, sha256
 
-__all__ = ["Checkpoint", "WeightsError", "add", "checkpoints", "folder", "path"]
+__all__ = ["Checkpoint", "WeightsError", "add", "checkpoints", "folder", "path", "sha256"]

@@ -1,0 +1,245 @@
+"""The finished file: the restored segments, and everything else that the input carries."""
+
+import logging
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+
+import av
+import av.container
+import av.error
+from av.stream import Stream
+
+from stream.errors import WriteError
+from stream.frame import Packet
+from stream.hdr import hdr_of
+from stream.orientation import side_data
+from stream.remux import (
+    CopiedTrack,
+    attach,
+    chapters,
+    copy_stream,
+    describe,
+    describe_as,
+    is_chapter_track,
+    is_timecode,
+    needs_own_keys,
+    tags,
+)
+from stream.sink import open_output
+from stream.source import Source
+from stream.transcode import ConvertedAudio, ConvertedText, convert_stream
+from stream.work import Segment
+
+_log = logging.getLogger(__name__)
+
+_Track = CopiedTrack | ConvertedAudio | ConvertedText
+
+_OF_THE_STREAM = (
+    *("MASTERING_DISPLAY_METADATA", "CONTENT_LIGHT_LEVEL", "AMBIENT_VIEWING_ENVIRONMENT"),
+    *("SPHERICAL", "STEREO3D"),
+)
+"""What containers say of a whole stream, and FFmpeg only writes for a stream that has it."""
+
+
+@dataclass
+class Joined:
+    """What became of the input's streams."""
+
+    dropped: list[str] = field(default_factory=list)
+    """What the output cannot hold, in words."""
+    converted: list[str] = field(default_factory=list)
+    """What was coded anew because the output cannot hold its coding, in words."""
+    refused: int = 0
+    """Copied packets that the muxer did not take."""
+
+
+def join(
+    path: Path, source: Source, segments: Sequence[Segment], *, drop: Iterable[str] = ()
+) -> Joined:
+    """Write the whole file to `path`. Raises `WriteError`.
+
+    `drop` names kinds of streams that are left out: audio, subtitle, data, attachment, video.
+    """
+    joined = Joined()
+    try:
+        with av.open(f"file:{segments[0].file.absolute()}", format="matroska") as first:
+            container = open_output(path, _options(path, source))
+            try:
+                _write(container, source, first.streams.video[0], segments, joined, set(drop))
+            finally:
+                container.close()
+        _sync(path)
+    except OSError as error:
+        raise WriteError(f"cannot write {path}: {error.strerror}; free some space") from error
+    except av.error.FFmpegError as error:
+        raise WriteError(f"{path.suffix} cannot hold this video: {error.strerror}") from error
+    return joined
+
+
+def _options(path: Path, source: Source) -> dict[str, str]:
+    if path.suffix.lower() not in (".mp4", ".m4v", ".mov"):
+        return {}
+    # The edit list keeps a stream that does not start at zero where it was.
+    options = {"use_editlist": "1"}
+    if source.time_base.denominator > 1000:
+        # A late start is stored in this clock; by default it would be cut to milliseconds.
+        options["movie_timescale"] = str(source.time_base.denominator)
+    if needs_own_keys(tags(source.container)):
+        options["movflags"] = "use_metadata_tags"
+    return options
+
+
+def _write(
+    container: av.container.OutputContainer,
+    source: Source,
+    restored: av.VideoStream,
+    segments: Sequence[Segment],
+    joined: Joined,
+    drop: set[str],
+) -> None:
+    tracks: dict[int, _Track] = {}
+    for stream in source.container.streams:
+        if stream.index == source.video.index:
+            video = _add_video(container, source, restored)
+        elif stream.type not in drop and not is_chapter_track(stream):
+            track = _add_other(container, stream, joined)
+            if track is not None:
+                tracks[stream.index] = track
+    container.metadata.update(tags(source.container))
+    if found := chapters(source.container, *source.limits()):
+        container.set_chapters(found)
+    container.start_encoding()
+    pictures = _pictures(segments, source.time_base, video, container)
+    for packet in _interleaved(pictures, _others(source, tracks)):
+        try:
+            container.mux(packet)
+        except av.error.ArgumentError as error:
+            joined.refused += 1
+            _log.debug("a packet was refused: %s", error.strerror)
+
+
+def _add_video(
+    container: av.container.OutputContainer, source: Source, restored: av.VideoStream
+) -> av.VideoStream:
+    own = source.video.codec_context.codec.canonical_name
+    same = own == restored.codec_context.codec.canonical_name
+    said = any(side_data(source.first, name) is not None for name in _OF_THE_STREAM)
+    # Matroska would go on calling it Dolby Vision.
+    plain = not hdr_of(source.first).dynamic or "matroska" not in container.format.name
+    if same and said and plain:
+        added = container.add_stream_from_template(source.video, opaque=True)
+        ours, new = restored.codec_context, added.codec_context
+        new.extradata = ours.extradata
+        new.pix_fmt = ours.pix_fmt
+        new.width, new.height = ours.width, ours.height
+    else:
+        added = container.add_stream_from_template(restored, opaque=True)
+    context = added.codec_context
+    context.framerate = source.rate  # MP4 writes a timecode only beside a rate
+    context.color_range = source.tags.range
+    context.colorspace = source.tags.matrix
+    context.color_primaries = source.tags.primaries
+    context.color_trc = source.tags.transfer
+    if source.aspect:
+        context.sample_aspect_ratio = source.aspect
+    if context.codec.canonical_name == "hevc" and container.format.name in ("mp4", "mov"):
+        context.codec_tag = "hvc1"  # Apple's players know no other
+    added.time_base = source.time_base
+    if source.matrix is not None or source.turned:
+        added.set_display_matrix(source.matrix or _UPRIGHT)
+    describe_as(added, source.video)
+    return added
+
+
+_UPRIGHT = (1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
+
+
+def _add_other(
+    container: av.container.OutputContainer, stream: Stream, joined: Joined
+) -> _Track | None:
+    if stream.type == "attachment":
+        if not attach(stream, container):
+            joined.dropped.append(describe(stream))
+        return None
+    if is_timecode(stream) and container.format.name in ("mp4", "mov"):
+        return None
+    copied = copy_stream(stream, container)
+    if copied is not None:
+        return copied
+    converted = convert_stream(stream, container)
+    if converted is not None:
+        joined.converted.append(f"{describe(stream)} to {converted.codec}")
+        return converted
+    joined.dropped.append(describe(stream))
+    return None
+
+
+def _pictures(
+    segments: Sequence[Segment],
+    time_base: Fraction,
+    video: av.VideoStream,
+    container: av.container.OutputContainer,
+) -> Iterator[Packet]:
+    """The restored video's packets, at the times of the index."""
+    fixed = Fraction(video.time_base or time_base)
+    last: int | None = None
+    for segment in segments:
+        with av.open(f"file:{segment.file.absolute()}", format="matroska") as opened:
+            packets = [packet for packet in opened.demux(video=0) if packet.size]
+            if len(packets) != segment.frames:
+                raise WriteError(
+                    f"{segment.file} holds {len(packets)} frames instead of {segment.frames}; "
+                    "begin anew with --overwrite"
+                )
+            steps = [b - a for a, b in pairwise(segment.pts)]
+            steps.append(steps[-1] if steps else 0)
+            for packet, pts, step in zip(packets, segment.pts, steps, strict=True):
+                # On the container's own clock, where two frames may fall on one tick.
+                moment = round(pts * time_base / fixed)
+                if last is not None and moment <= last:
+                    moment = last + 1
+                last = moment
+                packet.time_base = fixed
+                packet.pts = packet.dts = moment
+                packet.duration = round(step * time_base / fixed)
+                packet.stream = video
+                yield packet
+
+
+def _others(source: Source, tracks: dict[int, _Track]) -> Iterator[Packet]:
+    if tracks:
+        for packet in source.others():
+            if (track := tracks.get(packet.stream_index)) is not None:
+                yield from track.push(packet)
+    for track in tracks.values():
+        yield from track.flush()
+
+
+def _interleaved(pictures: Iterator[Packet], others: Iterator[Packet]) -> Iterator[Packet]:
+    """Both by time, so that a muxer need not hold much."""
+    picture = next(pictures, None)
+    for packet in others:
+        while picture is not None and _moment(picture) <= _moment(packet):
+            yield picture
+            picture = next(pictures, None)
+        yield packet
+    if picture is not None:
+        yield picture
+    yield from pictures
+
+
+def _moment(packet: Packet) -> float:
+    moment = packet.dts if packet.dts is not None else packet.pts
+    return float((moment or 0) * (packet.time_base or 0))
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

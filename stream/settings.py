@@ -1,0 +1,47 @@
+"""What a job is to do."""
+
+from dataclasses import dataclass, field
+
+from stream.encoders import EncoderSettings
+from stream.errors import UsageError
+from stream.source import DEFAULT_MAX_PIXELS, Reading, Span
+
+KINDS = ("audio", "subtitle", "data", "attachment", "video")
+"""What `--drop` takes."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a job does to the picture, and with what."""
+
+    model: str = "lite"
+    """Name of a checkpoint, or the path of a `.safetensors` file."""
+    strength: float = 1.0
+    """0 leaves the picture as it is, 1 restores it fully."""
+    device: str = "auto"
+    precision: str = "auto"
+    tile: int | None = None
+    """The largest side in pixels restored in one piece; None: as memory allows."""
+    overwrite: bool = False
+    resume: bool = False
+    """Go on where an earlier run of the same job ended, if there is one."""
+    drop: tuple[str, ...] = ()
+    """Kinds of streams to leave out; some of `KINDS`."""
+    max_pixels: int = DEFAULT_MAX_PIXELS
+    deinterlace: str = "auto"
+    """"auto" where frames are marked as interlaced, "on" or "off"."""
+    apply_rotation: bool = False
+    """Whether pictures are turned upright, instead of carrying the wish along."""
+    span: Span = field(default_factory=Span)
+    encoder: EncoderSettings = field(default_factory=EncoderSettings)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.strength <= 1:
+            raise UsageError(f"--strength must be in 0..1, got {self.strength}")
+        for kind in self.drop:
+            if kind not in KINDS:
+                raise UsageError(f"--drop takes {', '.join(KINDS)}, got {kind}")
+
+    @property
+    def reading(self) -> Reading:
+        return Reading(self.span, self.max_pixels, self.deinterlace, self.apply_rotation)

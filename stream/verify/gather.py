@@ -1,0 +1,195 @@
+"""What is collected of a video file while it passes, to compare it with another one."""
+
+import gc
+import hashlib
+import re
+import struct
+from typing import Any, Final
+
+import av
+import av.error
+from av.sidedata.sidedata import Type
+from av.stream import Stream
+
+from stream.frame import Packet
+
+TEXTS: Final = frozenset({"ass", "ssa", "mov_text", "subrip", "srt", "text", "webvtt"})
+"""Codecs of subtitles that are text."""
+
+FIXED: Final = {
+    Type.MASTERING_DISPLAY_METADATA: "mastering display",
+    Type.CONTENT_LIGHT_LEVEL: "content light level",
+    Type.AMBIENT_VIEWING_ENVIRONMENT: "ambient light",
+    Type.SPHERICAL: "spherical projection",
+    Type.STEREO3D: "stereo 3D",
+    Type.ICC_PROFILE: "ICC profile",
+}
+"""What frames carry beside the picture that is the same for the whole video."""
+
+MOVING: Final = {
+    Type.DOVI_RPU_BUFFER: "Dolby Vision",
+    Type.DOVI_METADATA: "Dolby Vision",
+    Type.DYNAMIC_HDR_PLUS: "HDR10+",
+    Type.DYNAMIC_HDR_VIVID: "HDR Vivid",
+    Type.A53_CC: "closed captions in the video",
+    Type.S12M_TIMECODE: "timecode in the video",
+}
+"""What frames carry that changes from frame to frame."""
+
+
+def side_data(frame: av.VideoFrame) -> dict[Type, bytes]:
+    """What a frame carries beside the picture, as far as PyAV knows its types."""
+    try:
+        side: Any = frame.side_data
+    except ValueError:
+        # PyAV refuses all of it for the sake of one type that it has no name for.
+        return {}
+    # Asked for by type: it calls itself a mapping, but iterating it gives values.
+    found = {type: side.get(type) for type in (*FIXED, *MOVING, Type.DISPLAYMATRIX)}
+    return {type: bytes(data) for type, data in found.items() if data is not None}
+
+
+class Frames:
+    """Decodes a video: every frame, or those at the start and perhaps at the end."""
+
+    def __init__(self, context: av.VideoCodecContext, *, every: bool, ending: bool) -> None:
+        self.every = every
+        self.first: av.VideoFrame | None = None
+        self.ticks: list[int | None] = []
+        self.damaged = 0
+        """Packets that did not decode, and frames that FFmpeg marked as corrupt."""
+        self.resized = 0
+        """Frames with another size than the first one's."""
+        self.interlaced = 0
+        self.fixed: dict[str, bytes] = {}
+        self.moving: set[str] = set()
+        self._context = context
+        self._ending = ending
+        self._looked = False
+        self._group: list[Packet] = []
+        """Packets since the last key frame, to decode the end from."""
+
+    def push(self, packet: Packet) -> None:
+        if self.every or self.first is None:
+            self._decode(packet)
+        if self._ending and not self.every:
+            if packet.is_keyframe or len(self._group) > 600:
+                self._group.clear()
+            self._group.append(packet)
+
+    def flush(self) -> None:
+        """Decode what the decoder still holds, or what was put aside."""
+        if self.every or self.first is None:
+            self._decode(None)
+        elif self._group:
+            self._context.flush_buffers()
+            for packet in self._group:
+                self._decode(packet)
+            self._decode(None)
+
+    def _decode(self, packet: "Packet | None") -> None:
+        if self._looked:
+            # A frame of PyAV and its side data hold one another. Left to Python's own pace they
+            # would be hundreds; the one that was looked at is in use no more, so that it goes now.
+            self._looked = False
+            gc.collect(1)
+        try:
+            frames = self._context.decode(packet)
+        except av.error.EOFError:
+            return
+        except av.error.FFmpegError:
+            self.damaged += 1
+            return
+        for frame in frames:
+            if not frame.width * frame.height:
+                continue
+            first = self.first = self.first or frame
+            # Not at each one: the object that the next frame will be in is there already, so it
+            # survives the collection, and must have no side data to hold it.
+            if len(self.ticks) % 4 == 0 and not self._looked:
+                self._look(frame)
+            self.ticks.append(frame.pts)
+            self.damaged += frame.is_corrupt
+            self.resized += (frame.width, frame.height) != (first.width, first.height)
+            self.interlaced += frame.interlaced_frame
+
+    def _look(self, frame: av.VideoFrame) -> None:
+        self._looked = True
+        side = side_data(frame)
+        for type, name in FIXED.items():
+            if type in side:
+                self.fixed.setdefault(name, side[type])
+        self.moving |= {name for type, name in MOVING.items() if type in side}
+
+
+class Packets:
+    """The packets of one stream: when, how long, how large, and digests of their content."""
+
+    def __init__(self, stream: Stream, *, content: bool) -> None:
+        context = stream.codec_context
+        extradata = getattr(context, "extradata", None) or b""
+        self.codec = context.codec.canonical_name if context is not None else ""
+        self.annexb = not extradata or extradata[:3] in (b"\0\0\0", b"\0\0\1")
+        self.ticks: list[int | None] = []
+        self.durations: list[int] = []
+        self.shown: list[int] = []
+        """Ticks of the packets that no edit list hides."""
+        self.digests: list[int] = []
+        self.texts: list[str] = []
+        self.bytes = 0
+        self.skipped = (0, 0)
+        self._content = content
+        self._whole = hashlib.blake2b(digest_size=16)
+
+    @property
+    def whole(self) -> str:
+        return self._whole.hexdigest()
+
+    def push(self, packet: Packet) -> None:
+        content = bytes(packet)
+        if self.codec == "aac":
+            content = _without_adts(content)
+        elif self.codec == "mov_text" and content[:2] == b"\0\0":
+            return  # a gap between two texts, which only MP4 has to store
+        tick = packet.pts if packet.pts is not None else packet.dts
+        self.ticks.append(tick)
+        self.durations.append(packet.duration or 0)
+        self.bytes += len(content)
+        if tick is not None and not packet.is_discard:
+            self.shown.append(tick)
+        if not self._content:
+            return
+        self._whole.update(content)
+        digest = hashlib.blake2b(content, digest_size=8).digest()
+        self.digests.append(int.from_bytes(digest, "little"))
+        if self.codec in TEXTS:
+            self.texts.append(_text(packet))
+        if packet.has_sidedata("skip_samples"):
+            start, end = struct.unpack_from("<II", bytes(packet.get_sidedata("skip_samples")))
+            self.skipped = (self.skipped[0] + start, self.skipped[1] + end)
+
+    def attach(self, data: bytes) -> None:
+        """Take what a stream has beside packets, as attachments do."""
+        self._whole.update(data)
+        self.bytes += len(data)
+
+
+def _without_adts(content: bytes) -> bytes:
+    """AAC without the header that MPEG-TS puts before each packet."""
+    # No AAC begins with twelve ones: that would be an end with nothing before it.
+    if len(content) > 9 and content[0] == 0xFF and content[1] & 0xF6 == 0xF0:
+        length = (content[3] & 3) << 11 | content[4] << 3 | content[5] >> 5
+        if length == len(content):
+            return content[7 if content[1] & 1 else 9 :]
+    return content
+
+
+def _text(packet: Packet) -> str:
+    """What a text subtitle says, without its styling."""
+    try:
+        said = [getattr(each, "dialogue", b"") or b"" for each in packet.decode()]
+    except av.error.FFmpegError:
+        return ""
+    plain = re.sub(rb"\{[^}]*\}", b"", b"\n".join(said)).decode("utf-8", "replace")
+    lines = re.split(r"\\N|\\n|\n", plain.replace("\\h", " "))
+    return "\n".join(line for line in (" ".join(line.split()) for line in lines) if line)

@@ -1,0 +1,103 @@
+"""What is compared of what files and streams say of themselves: languages, titles, tags."""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from stream.verify.conformance import ABSENT, Case, Row, container_name
+from stream.verify.reading import Track
+
+_WRITING = {
+    *("encoder", "major_brand", "minor_version", "compatible_brands", "vendor_id", "duration"),
+    *("bps", "number_of_frames", "number_of_bytes", "source_id"),
+}
+"""Tags that describe how a file was written, not what is in it."""
+
+_ELSEWHERE = {"language", "title", "name", "handler_name", "rotate", "filename", "mimetype"}
+"""Tags of streams that are compared by themselves."""
+
+_PLACEHOLDER = re.compile(r".*handler?|core media \w+", re.IGNORECASE)
+"""What MP4's writers call streams that have no name of their own."""
+
+
+def label_rows(what: str, a: Track, b: Track, case: Case) -> list[Row]:
+    """A stream's language, title, dispositions and tags."""
+    rows = []
+    before, after = (_known(track.tags.get("language", "und"), "und") for track in (a, b))
+    if {before, after} != {ABSENT}:
+        row = Row(f"{what} language", before, after).plain()
+        if row.verdict == "lost" and case.output.kind == "mpegts" and a.kind == "video":
+            row = row.allowed("MPEG-TS knows none of video")
+        rows.append(row)
+    before, after = (_known(track.title, _PLACEHOLDER) for track in (a, b))
+    if {before, after} != {ABSENT}:
+        rows.append(Row(f"{what} title", before, after).plain())
+    for flag in sorted((a.disposition | b.disposition) - {"attached_pic"}):
+        before, after = ("yes" if flag in track.disposition else ABSENT for track in (a, b))
+        row = Row(f"{what} is {flag}", before, after).plain()
+        if row.verdict != "same" and flag == "default" and case.input.kind != case.output.kind:
+            # Matroska says which stream plays by default, MP4 which ones can, MPEG-TS nothing.
+            row = row.allowed("the containers have other defaults")
+        rows.append(row)
+    skip = _WRITING | _ELSEWHERE
+    return rows + _tag_rows(what, _tags(a.tags, skip), _tags(b.tags, skip), case)
+
+
+def file_rows(case: Case) -> list[Row]:
+    """The tags of the file itself."""
+    ours, theirs = (_tags(each.tags, _WRITING) for each in (case.input, case.output))
+    return _tag_rows("file", ours, theirs, case)
+
+
+def _known(text: str, nothing: str | re.Pattern[str]) -> str:
+    return text if text and not re.fullmatch(nothing, text) else ABSENT
+
+
+def _tag_rows(what: str, a: Mapping[str, str], b: Mapping[str, str], case: Case) -> list[Row]:
+    rows = []
+    for key in sorted({*a, *b}):
+        row = Row(f"{what} tag {key}", a.get(key, ABSENT), b.get(key, ABSENT)).plain()
+        # What a stream does not say of itself, its file says of all.
+        ours = a.get(key) or case.input.tags.get(key)
+        theirs = b.get(key) or case.output.tags.get(key)
+        if row.verdict == "same":
+            pass
+        elif ours and theirs and _meaning(key, ours) == _meaning(key, theirs):
+            row = row.allowed(
+                "the same in another form" if a.get(key) and b.get(key) else "that of the file"
+            )
+        elif key == "creation_time" and what != "file":
+            row = row.allowed("containers keep that of the file, if any")
+        elif key == "timecode" and b.get(key, case.output.picture.track.tags.get(key)) == ours:
+            row = row.allowed("the video has it")
+        elif row.verdict == "lost" and case.input.kind != case.output.kind:
+            row = row.lost(f"{row.why}, {container_name(case.output)} may not know it")
+        rows.append(row)
+    return rows
+
+
+def _tags(tags: Mapping[str, str], skip: set[str]) -> dict[str, str]:
+    """Tags as they compare: Matroska writes keys in capitals and without spaces."""
+    kept = {key.replace(" ", "_"): text.strip() for key, text in tags.items() if text.strip()}
+    return {
+        key: text
+        for key, text in kept.items()
+        if key not in skip
+        and not key.startswith("_statistics")
+        and not text.startswith("Lavf")
+        # MP4 gives some tags twice, once with their language.
+        and not (key[-4:-3] == "-" and key[:-4] in {*kept, *skip})
+    }
+
+
+def _meaning(key: str, text: str) -> object:
+    """What a tag says that containers write differently."""
+    if key == "creation_time":
+        try:
+            moment = datetime.fromisoformat(text)
+        except ValueError:
+            return text
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    if key.startswith("location"):
+        return [round(float(each), 3) for each in re.findall(r"[+-]\d+(?:\.\d+)?", text)] or text
+    return text

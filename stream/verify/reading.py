@@ -1,0 +1,361 @@
+"""What is in a video file, read in one pass, to compare it with another one.
+
+It shares nothing of how `Source` takes timestamps, so that a mistake there is seen.
+"""
+
+import io
+import os
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Final
+
+import av
+import av.container
+import av.error
+from av.sidedata.sidedata import Type
+from av.stream import Disposition, Stream
+
+from stream.errors import SourceError
+from stream.remux import describe, holds, is_cover
+from stream.source import DEFAULT_MAX_PIXELS, main_video, open_input
+from stream.verify.gather import Frames, Packets, side_data
+from stream.verify.moments import Moments
+
+Turn = tuple[float, float, float, float]
+UPRIGHT: Final[Turn] = (1.0, 0.0, 0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class Track:
+    """A stream and its packets."""
+
+    index: int
+    kind: str
+    """video, cover, audio, subtitle, attachment or data."""
+    codec: str
+    name: str
+    """In words, for messages."""
+    title: str
+    tags: Mapping[str, str]
+    disposition: frozenset[str]
+    rate: int
+    """Samples a second."""
+    channels: int
+    layout: str
+    size: tuple[int, int]
+    annexb: bool
+    """Whether packets of video begin with start codes, as in MPEG-TS, instead of lengths."""
+    moments: Moments
+    durations: Sequence[int]
+    """Of each packet, in ticks of the same clock; 0 where it is not known."""
+    digests: Sequence[int]
+    """Of each packet's content."""
+    texts: Sequence[str]
+    """What each packet of a text subtitle says, without its styling."""
+    bytes: int
+    whole: str
+    """Digest of all content in a row, however it is cut into packets."""
+    skipped: tuple[int, int]
+    """Samples that the file tells players to skip, at the start and at the end."""
+
+    @property
+    def end(self) -> Fraction | None:
+        """When the last packet ends."""
+        pairs = zip(self.moments.ticks, self.durations, strict=True)
+        ends = [tick + length for tick, length in pairs if tick is not None]
+        return max(ends) * self.moments.base if ends else None
+
+    @property
+    def longest_s(self) -> Fraction:
+        """How long the longest packet is."""
+        return max(self.durations, default=0) * self.moments.base
+
+
+@dataclass(frozen=True)
+class Picture:
+    """The video that is restored, as its decoder gives it."""
+
+    track: Track
+    nth: int
+    """Which of the file's moving pictures it is."""
+    moments: Moments
+    damaged: int
+    """Packets that did not decode and frames marked as corrupt, of what was decoded."""
+    resized: int
+    """Frames with another size than the first one's."""
+    width: int
+    height: int
+    aspect: Fraction
+    turn: Turn
+    """The linear part of the display matrix: how it is turned and mirrored."""
+    format: str
+    bits: int
+    chroma: tuple[int, int]
+    """Samples of chroma to 16 of luma, across and down; (0, 0) is gray."""
+    rgb: bool
+    transparent: bool
+    """Whether the first frame is, somewhere."""
+    range: int
+    """0 not said, 1 limited, 2 full."""
+    matrix: int
+    primaries: int
+    transfer: int
+    rate: Fraction | None
+    """Frames a second as the file states it."""
+    interlaced: bool
+    top_first: bool | None
+    fixed: Mapping[str, bytes]
+    """What frames carry beside the picture for the whole video, by name."""
+    moving: frozenset[str]
+    """Names of what frames carry beside the picture and changes with them."""
+
+    @property
+    def last_s(self) -> Fraction:
+        """How long the last frame is shown."""
+        track = self.track
+        pairs = zip(track.moments.ticks, track.durations, strict=True)
+        known = [(tick, length) for tick, length in pairs if tick is not None and length]
+        if known:
+            return max(known)[1] * track.moments.base
+        return 1 / self.rate if self.rate else Fraction(0)
+
+
+@dataclass(frozen=True)
+class Chapter:
+    start: Fraction
+    end: Fraction
+    title: str
+
+
+@dataclass(frozen=True)
+class Facts:
+    """All that is compared of a file."""
+
+    path: Path
+    kind: str
+    """mp4, mov, matroska, webm, mpegts, or FFmpeg's name of another container."""
+    origin: Fraction
+    """Where the file's own clock starts, in seconds."""
+    duration: Fraction | None
+    """As its header says."""
+    tags: Mapping[str, str]
+    chapters: tuple[Chapter, ...]
+    picture: Picture
+    tracks: tuple[Track, ...]
+    """All streams but the picture."""
+    failure: str
+    """What ended reading, where it was not the end of the file."""
+
+    @property
+    def end(self) -> Fraction | None:
+        """When the last of its streams ends."""
+        ends = [track.end for track in (self.picture.track, *self.tracks)]
+        return max((end for end in ends if end is not None), default=None)
+
+
+def facts(
+    path: str | os.PathLike[str],
+    *,
+    decode: bool = True,
+    moments: Sequence[Fraction | None] | None = None,
+    nth: int | None = None,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+) -> Facts:
+    """Read a file. Raises a `SourceError`, also where no frame of it can be decoded.
+
+    Without `decode` the frames' times are those of their packets, which is right for files
+    without B-frames, and only frames at the start and the end are decoded. `moments` gives times
+    that are known already. `nth` chooses among several moving pictures.
+    """
+    with open_input(path) as container:
+        moving = [each for each in container.streams.video if not is_cover(each)]
+        chosen = nth is not None and nth < len(moving)
+        video = moving[nth or 0] if chosen else main_video(container)
+        if video is None:
+            raise SourceError(f"{path} has no video stream")
+        if video.codec_context is None:
+            raise SourceError(f"there is no decoder for the video in {path}")
+        video.codec_context.options = {"max_pixels": str(max_pixels)}
+        video.thread_type = "AUTO"
+        packets = {s.index: Packets(s, content=s is not video) for s in container.streams}
+        every = decode and moments is None
+        frames = Frames(video.codec_context, every=every, ending=moments is None)
+        failure = _read(container, video, packets, frames)
+        if frames.first is None:
+            raise SourceError(
+                f"no frame of {path} can be decoded; it is damaged, truncated or encrypted"
+            )
+        tracks = [_track(stream, packets[stream.index]) for stream in container.streams]
+        own = next(track for track in tracks if track.index == video.index)
+        if moments is not None:
+            shown = Moments.of(moments)
+        elif decode:
+            shown = Moments(frames.ticks, own.moments.base)
+        else:
+            shown = Moments(sorted(packets[video.index].shown), own.moments.base)
+        return Facts(
+            path=Path(path),
+            kind=_kind(container, Path(path)),
+            origin=Fraction(container.start_time or 0, av.time_base),
+            duration=Fraction(container.duration, av.time_base) if container.duration else None,
+            tags={key.lower(): text for key, text in container.metadata.items()},
+            chapters=tuple(_chapters(container)),
+            picture=_picture(video, own, moving.index(video), shown, frames),
+            tracks=tuple(
+                each for each in tracks if each is not own and not _names_chapters(each, container)
+            ),
+            failure=failure,
+        )
+
+
+def can_hold(kind: str, codec: str) -> bool:
+    """Whether a container of this kind can hold a codec."""
+    try:
+        with av.open(io.BytesIO(), "w", format=kind) as container:
+            return holds(container, codec)
+    except (ValueError, av.error.FFmpegError):
+        return True
+
+
+def _read(
+    container: av.container.InputContainer,
+    video: av.VideoStream,
+    packets: Mapping[int, Packets],
+    frames: Frames,
+) -> str:
+    """Go through the file once. Returns what ended it too early, if anything did."""
+    failure = ""
+    demuxed = container.demux()
+    while True:
+        try:
+            packet = next(demuxed, None)
+        except av.error.FFmpegError as error:
+            failure = error.strerror or type(error).__name__
+            break
+        except IndexError:
+            # PyAV stumbles at the end of a file in which a stream began in the middle.
+            break
+        if packet is None:
+            break
+        # Streams may begin in the middle of a file, and then are not among those opened.
+        if packet.size and packet.stream_index in packets:
+            packets[packet.stream_index].push(packet)
+            if packet.stream_index == video.index:
+                if frames.first is None and packet.has_sidedata("encryption_info"):
+                    raise SourceError(f"{container.name.removeprefix('file:')} is encrypted")
+                frames.push(packet)
+    frames.flush()
+    return failure
+
+
+def _track(stream: Stream, packets: Packets) -> Track:
+    kind = "cover" if is_cover(stream) else str(stream.type)
+    if kind == "attachment":
+        packets.attach(bytes(getattr(stream, "data", b"")))
+    name = describe(stream)
+    if kind == "attachment" and (file := stream.metadata.get("filename")):
+        name = f"attachment stream {stream.index} ({file})"
+    context = stream.codec_context
+    sound = context if isinstance(context, av.AudioCodecContext) else None
+    seen = context if isinstance(context, av.VideoCodecContext) else None
+    tags = {key.lower(): text for key, text in stream.metadata.items()}
+    return Track(
+        index=stream.index,
+        kind="data" if kind == "unknown" else kind,
+        codec=packets.codec or ("" if kind == "attachment" else getattr(stream, "name", "") or ""),
+        name=name,
+        title=_title(tags),
+        tags=tags,
+        disposition=frozenset(str(f.name) for f in Disposition if f in stream.disposition),
+        rate=sound.sample_rate if sound is not None else 0,
+        channels=sound.channels if sound is not None else 0,
+        layout=sound.layout.name if sound is not None else "",
+        size=(seen.width, seen.height) if seen is not None else (0, 0),
+        annexb=packets.annexb,
+        moments=Moments(packets.ticks, Fraction(stream.time_base or Fraction(1, 90000))),
+        durations=packets.durations,
+        digests=packets.digests,
+        texts=packets.texts,
+        bytes=packets.bytes,
+        whole=packets.whole,
+        skipped=packets.skipped,
+    )
+
+
+def _title(tags: Mapping[str, str]) -> str:
+    """What a stream is called; MP4 has three places for it, Matroska one."""
+    said = (tags.get(key, "").strip() for key in ("title", "name", "handler_name"))
+    return next((each for each in said if each), "")
+
+
+def _picture(
+    video: av.VideoStream, track: Track, nth: int, moments: Moments, frames: Frames
+) -> Picture:
+    first = frames.first
+    assert first is not None
+    pixels = first.format
+    matrix = side_data(first).get(Type.DISPLAYMATRIX)
+    gray = len(pixels.components) <= 2 and not pixels.has_palette
+    alpha = pixels.has_palette or any(component.is_alpha for component in pixels.components)
+    full = pixels.name.startswith("yuvj")
+    return Picture(
+        track=track,
+        nth=nth,
+        moments=moments,
+        damaged=frames.damaged,
+        resized=frames.resized,
+        width=first.width,
+        height=first.height,
+        aspect=Fraction(video.sample_aspect_ratio or 1),
+        turn=_turn(matrix) if matrix is not None else UPRIGHT,
+        format=pixels.name,
+        bits=max((component.bits for component in pixels.components), default=8),
+        chroma=(0, 0) if gray else (pixels.chroma_width(16), pixels.chroma_height(16)),
+        rgb=pixels.is_rgb or pixels.has_palette,
+        transparent=alpha and int(first.to_ndarray(format="rgba")[..., 3].min()) < 255,
+        range=2 if full else int(first.color_range),
+        matrix=int(first.colorspace),
+        primaries=int(first.color_primaries),
+        transfer=int(first.color_trc),
+        rate=Fraction(video.average_rate) if video.average_rate else None,
+        interlaced=2 * frames.interlaced > len(frames.ticks),
+        # As shown, not as coded: FFmpeg's orders 2 to 5 are TT, BB, TB and BT.
+        top_first={2: True, 3: False, 4: False, 5: True}.get(video.codec_context.field_order),
+        fixed=frames.fixed,
+        moving=frozenset(frames.moving),
+    )
+
+
+def _turn(matrix: bytes) -> Turn:
+    a, b, _, c, d, *_ = struct.unpack("=9i", matrix)
+    largest = max(abs(each) for each in (a, b, c, d)) or 1
+    return (a / largest, b / largest, c / largest, d / largest)
+
+
+def _chapters(container: av.container.InputContainer) -> list[Chapter]:
+    return [
+        Chapter(
+            start=each["start"] * Fraction(each["time_base"] or 1),
+            end=each["end"] * Fraction(each["time_base"] or 1),
+            title=each["metadata"].get("title", "").strip(),
+        )
+        for each in container.chapters()
+    ]
+
+
+def _names_chapters(track: Track, container: av.container.InputContainer) -> bool:
+    """Whether a stream holds the titles of chapters, as in MP4; they are compared as chapters."""
+    plain = track.title in ("", "SubtitleHandler") and "timecode" not in track.tags
+    return track.kind == "data" and plain and bool(container.chapters())
+
+
+def _kind(container: av.container.InputContainer, path: Path) -> str:
+    names = container.format.name.split(",")
+    if "mov" in names:
+        return "mov" if container.metadata.get("major_brand", "").startswith("qt") else "mp4"
+    if "matroska" in names:
+        return "webm" if path.suffix.lower() == ".webm" else "matroska"
+    return names[0]

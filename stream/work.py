@@ -1,0 +1,301 @@
+"""The unfinished work of a job: segments of restored video on disk, and what makes them whole.
+
+A job keeps what it has done in a folder beside its output, `clean.mp4.part` for `clean.mp4`:
+
+    job.json                  the input and the settings that the work belongs to
+    index.jsonl               one line for each finished segment, with the times of its frames
+    00000000.mkv              the segment that begins with frame 0: video alone, can be played
+    00000060.mkv
+    frame-00000120.safetensors   frames that are restored and not yet in a finished segment
+    memory-00000120.safetensors  what the filters remembered after that frame
+    lock                      held by the process at work
+
+A segment always holds the same frames, whatever happened on the way, and is encoded by an encoder
+of its own; so work that was interrupted gives the very file that uninterrupted work gives. Every
+file gets its name only once it is whole and on the disk, so a crash or a power cut leaves no file
+that is half written under such a name.
+"""
+
+import json
+import logging
+import os
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock, Timeout
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from filters import Coding
+from stream.errors import SinkError
+from stream.frame import Frame, Memory
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A finished piece of the restored video."""
+
+    file: Path
+    pts: tuple[int, ...]
+    """When each of its frames is shown, in the job's time base."""
+
+    @property
+    def frames(self) -> int:
+        return len(self.pts)
+
+
+class Work:
+    """The folder of one job. Held by one process at a time."""
+
+    def __init__(self, folder: Path, lock: FileLock, job: Mapping[str, Any]) -> None:
+        self.folder = folder
+        self.job = job
+        self.segments: list[Segment] = []
+        self.bytes = 0
+        """Size of all finished segments."""
+        self._lock = lock
+        self._kept: list[int] = []
+
+    @classmethod
+    def begin(cls, folder: Path, job: Mapping[str, Any]) -> "Work":
+        """Begin anew in `folder`; what an earlier job left there is removed.
+
+        Raises `SinkError`.
+        """
+        work = cls(folder, _hold(folder), job)
+        try:
+            work._clear()
+            work._write(folder / "job.json", json.dumps(job, indent=2).encode() + b"\n")
+        except OSError as error:
+            work.close()
+            raise SinkError(f"cannot write to {folder}: {error.strerror}") from error
+        return work
+
+    @classmethod
+    def resume(cls, folder: Path) -> "Work":
+        """Go on with what lies in `folder`. Raises `SinkError`."""
+        lock = _hold(folder)
+        try:
+            work = cls(folder, lock, json.loads((folder / "job.json").read_bytes()))
+            work._read_index()
+            work._read_kept()
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            lock.release()
+            raise SinkError(
+                f"the unfinished work in {folder} is damaged ({error}); begin anew with --overwrite"
+            ) from error
+        return work
+
+    @property
+    def done(self) -> int:
+        """How many frames, from the first one on, need not be restored again."""
+        return self.in_segments + len(self._kept)
+
+    @property
+    def in_segments(self) -> int:
+        """How many frames are in finished segments."""
+        return sum(segment.frames for segment in self.segments)
+
+    @property
+    def next_file(self) -> Path:
+        """The name that the next segment will have."""
+        return self.folder / f"{self.in_segments:08}.mkv"
+
+    def finish(self, written: Path, pts: tuple[int, ...], memory: Memory) -> None:
+        """Take a segment, written whole into the folder under another name."""
+        file, first = self.next_file, self.in_segments
+        _sync(written)
+        os.replace(written, file)
+        self._remember(first + len(pts) - 1, memory)
+        self.bytes += file.stat().st_size
+        line = {"file": file.name, "bytes": file.stat().st_size, "pts": pts}
+        with (self.folder / "index.jsonl").open("ab") as index:
+            index.write(json.dumps(line).encode() + b"\n")
+            index.flush()
+            os.fsync(index.fileno())
+        _sync(self.folder)
+        self.segments.append(Segment(file, pts))
+        self._kept = []
+        for stale in self.folder.glob("frame-*"):
+            stale.unlink()
+        self._forget(first + len(pts) - 1)
+
+    def keep(self, index: int, frame: Frame, *, sync: bool) -> None:
+        """Keep a restored frame until its segment is finished; `index` counts from 0."""
+        tensors = {f"plane{number}": plane for number, plane in enumerate(frame.planes)}
+        self._save(self.folder / _frame_file(index), tensors, {"pts": str(frame.pts)}, sync=sync)
+        self._kept.append(index)
+        self._remember(index, frame.memory, sync=sync)
+        self._forget(index)
+
+    def kept(self, coding: Coding, time_base: Fraction) -> Iterator[Frame]:
+        """The frames that are restored but in no finished segment."""
+        for index in self._kept:
+            tensors, said = _load(self.folder / _frame_file(index))
+            planes = tuple(tensors[name] for name in sorted(tensors))
+            yield Frame(planes, coding, int(said["pts"]), time_base)
+
+    def memory(self) -> Memory:
+        """What the filters remembered after the last frame done."""
+        file = self.folder / _memory_file(self.done - 1)
+        return _load(file)[0] if file.exists() else {}
+
+    def close(self) -> None:
+        """Let go of the folder and leave it for later."""
+        self._lock.release()
+
+    def remove(self) -> None:
+        """Remove the folder and what the job put into it."""
+        with suppress(OSError):
+            self._clear()
+        self._lock.release()
+        with suppress(OSError):
+            (self.folder / "lock").unlink(missing_ok=True)
+            self.folder.rmdir()
+
+    def _clear(self) -> None:
+        # By name, so that nothing goes that was not put there by a job.
+        for pattern in _OURS:
+            for file in self.folder.glob(pattern):
+                file.unlink()
+
+    def _read_index(self) -> None:
+        try:
+            lines = (self.folder / "index.jsonl").read_bytes().splitlines()
+        except FileNotFoundError:
+            return
+        for line in lines:
+            try:
+                said = json.loads(line)
+                file = self.folder / Path(said["file"]).name
+                whole = file == self.next_file and file.stat().st_size == said["bytes"]
+            except (ValueError, KeyError, TypeError, OSError):
+                whole = False
+            if not whole:
+                _log.debug("what follows %s is not whole", self.next_file)
+                return
+            self.segments.append(Segment(file, tuple(said["pts"])))
+            self.bytes += int(said["bytes"])
+
+    def _read_kept(self) -> None:
+        index = self.in_segments
+        with suppress(OSError, ValueError, SafetensorError):
+            while True:
+                _load(self.folder / _frame_file(index))
+                self._kept.append(index)
+                index += 1
+        # The filters must go on where the frames end.
+        while self._kept and not self._has_memory(self._kept[-1]):
+            self._kept.pop()
+        for file in self.folder.glob("frame-*"):
+            if int(file.stem[6:]) >= self.done:
+                file.unlink()
+
+    def _has_memory(self, index: int) -> bool:
+        if not any(self.folder.glob("memory-*")):
+            return True  # filters without memory
+        with suppress(OSError, ValueError, SafetensorError):
+            _load(self.folder / _memory_file(index))
+            return True
+        return False
+
+    def _remember(self, index: int, memory: Memory, *, sync: bool = True) -> None:
+        if memory:
+            self._save(self.folder / _memory_file(index), memory, {}, sync=sync)
+
+    def _forget(self, newest: int) -> None:
+        """Drop older memories, but for that of the last finished segment and the one before."""
+        keep = {_memory_file(newest), _memory_file(newest - 1), _memory_file(self.in_segments - 1)}
+        for file in self.folder.glob("memory-*"):
+            if file.name not in keep:
+                file.unlink()
+
+    def _save(
+        self, file: Path, tensors: Mapping[str, Any], said: dict[str, str], *, sync: bool
+    ) -> None:
+        tensors = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
+        # A power cut can leave a file of the right size full of zeros.
+        said = said | {"crc32": str(_crc(tensors))}
+        self._write(file, save(tensors, said), sync=sync)
+
+    def _write(self, file: Path, data: bytes, *, sync: bool = True) -> None:
+        written = file.with_name(f"{file.name}.tmp")
+        written.write_bytes(data)
+        if sync:
+            _sync(written)
+        os.replace(written, file)
+
+
+def folder_of(output: Path) -> Path:
+    """Where the work for an output lies until it is finished."""
+    return output.with_name(f"{output.name}.part")
+
+
+def frames_done(folder: Path) -> int:
+    """How many frames of the job in `folder` need not be restored again."""
+    work = Work(folder, FileLock(folder / "lock"), {})
+    work._read_index()
+    work._read_kept()
+    return work.done
+
+
+_OURS = ("job.json", "index.jsonl", "*.mkv", "frame-*", "memory-*", "*.tmp")
+
+
+def _frame_file(index: int) -> str:
+    return f"frame-{index:08}.safetensors"
+
+
+def _memory_file(index: int) -> str:
+    return f"memory-{index:08}.safetensors"
+
+
+def _hold(folder: Path) -> FileLock:
+    lock = FileLock(folder / "lock", timeout=0)
+    try:
+        folder.mkdir(exist_ok=True)
+        if any(folder.iterdir()) and not {"job.json", "lock"} & set(os.listdir(folder)):
+            raise SinkError(f"{folder} is in the way: it holds something else; move it")
+        lock.acquire()
+    except Timeout:
+        raise SinkError(
+            f"another run is writing this output already ({folder} is in use); "
+            "wait for it or choose another output"
+        ) from None
+    except OSError as error:
+        raise SinkError(f"cannot write to {folder.parent}: {error.strerror}") from error
+    return lock
+
+
+def _load(file: Path) -> tuple[Memory, dict[str, str]]:
+    """Tensors and words of a file; raises ValueError if they are not what was written."""
+    with safe_open(file, framework="numpy") as opened:
+        said = opened.metadata() or {}
+        tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    if said.get("crc32") != str(_crc(tensors)):
+        raise ValueError(f"{file} is damaged")
+    return tensors, said
+
+
+def _crc(tensors: Mapping[str, Any]) -> int:
+    crc = 0
+    for name in sorted(tensors):
+        crc = zlib.crc32(tensors[name], crc)
+    return crc
+
+
+def _sync(path: Path) -> None:
+    """Make the system put a file or folder on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,9 @@
+"""Long checks of the whole command, each to be run as `python -m tests.trials.NAME`.
+
+corpus  every file of a folder through `deblur run`, and its output through `deblur verify`
+mutate  damaged files: no crash, no hang, no memory without bound
+kills   a run that is killed again and again gives what an undisturbed one gives
+flash   sound stays with the picture
+
+Each prints what it found and ends with 0 only when all is well.
+"""
