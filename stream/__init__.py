@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from stream.batch import Batch, Outcome, Task, tasks_of
     from stream.encoders import EncoderSettings
     from stream.errors import (
         CancelledError,
@@ -16,16 +17,19 @@ if TYPE_CHECKING:
         ModelError,
         NoInputError,
         SinkError,
+        SomeFailedError,
         SourceError,
         UsageError,
         WriteError,
     )
     from stream.frame import Frame
-    from stream.job import Job, Progress, Report, run
+    from stream.job import Job, run
+    from stream.report import Progress, Report
     from stream.settings import Settings
     from stream.source import Span
 
 __all__ = [
+    "Batch",
     "CancelledError",
     "DeblurError",
     "DeviceError",
@@ -35,15 +39,19 @@ __all__ = [
     "Job",
     "ModelError",
     "NoInputError",
+    "Outcome",
     "Progress",
     "Report",
     "Settings",
     "SinkError",
+    "SomeFailedError",
     "SourceError",
     "Span",
+    "Task",
     "UsageError",
     "WriteError",
     "run",
+    "tasks_of",
 ]
 
 _HOMES = {
@@ -51,7 +59,9 @@ _HOMES = {
     "Frame": "frame",
     "Span": "source",
     "Settings": "settings",
-    **dict.fromkeys(("Job", "Progress", "Report", "run"), "job"),
+    **dict.fromkeys(("Batch", "Outcome", "Task", "tasks_of"), "batch"),
+    **dict.fromkeys(("Job", "run"), "job"),
+    **dict.fromkeys(("Progress", "Report"), "report"),
 }
 
 

@@ -3,6 +3,7 @@
 DeblurError            70  a fault of ours
 ├── DiffersError        1  the output differs from the input in more than the blur
 ├── UsageError          2  options that do not fit together
+├── SomeFailedError     3  of several files, some could not be restored
 ├── SourceError        65  the input is not a video, damaged, truncated or encrypted
 │   └── NoInputError   66  the input does not exist or cannot be read
 ├── DeviceError        69  the device asked for is not there, or out of memory
@@ -27,6 +28,12 @@ class DiffersError(DeblurError):
     """The output differs from its input in more than the blur."""
 
     exit_code = 1
+
+
+class SomeFailedError(DeblurError):
+    """Of several files, some could not be restored."""
+
+    exit_code = 3
 
 
 class UsageError(DeblurError):

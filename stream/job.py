@@ -1,17 +1,11 @@
 """A whole job: a file in, a sharper file out."""
 
-import hashlib
-import logging
 import os
-import shutil
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
-import av
 import torch
 
 import mssnet
@@ -25,73 +19,18 @@ from stream.errors import (
     WriteError,
 )
 from stream.frame import Frame
+from stream.identity import describe
 from stream.join import Joined, join
-from stream.models import fingerprint, load_model
+from stream.models import load_model
 from stream.pipeline import Pipeline
+from stream.place import check_output, check_space, default_output
 from stream.processor import Processor
+from stream.report import Progress, Report, warnings_of
 from stream.settings import Settings
 from stream.sink import Plan, SegmentSink, plan
 from stream.source import Source, Span
 from stream.verify import Asked, Conformance, verify
 from stream.work import Segment, Work, folder_of
-
-_log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a running job has come."""
-
-    phase: str
-    """What is being done: restoring, writing or verifying."""
-    frames: int
-    earlier: int
-    """Those of the frames that an earlier run had done."""
-    expected_frames: int | None
-    position_s: float
-    duration_s: float | None
-    elapsed_s: float
-    busy: dict[str, float]
-    """Share of the time, 0..1, that each stage worked."""
-
-    @property
-    def fps(self) -> float:
-        return (self.frames - self.earlier) / self.elapsed_s if self.elapsed_s > 0 else 0.0
-
-    @property
-    def bottleneck(self) -> str:
-        return max(self.busy, key=lambda name: self.busy[name])
-
-
-@dataclass(frozen=True)
-class Report:
-    """What a finished job did."""
-
-    output: Path
-    """The finished file; that of a job which was stopped has `.part` in its name."""
-    frames: int
-    earlier: int
-    """Those of the frames that an earlier run had done."""
-    seconds: float
-    """Wall-clock time from the first frame read to the file closed."""
-    damaged: int
-    dropped: list[str]
-    """What of the input the output cannot hold, in words."""
-    warnings: list[str]
-    stopped: bool
-    """Whether `Job.stop` ended it before the input did."""
-    conformance: Conformance | None
-    """What else than the blur differs; None if the job was stopped."""
-    busy: dict[str, float]
-
-    @property
-    def fps(self) -> float:
-        return (self.frames - self.earlier) / self.seconds if self.seconds > 0 else 0.0
-
-    @property
-    def conforms(self) -> bool:
-        """Whether nothing was lost or changed but the blur, and what was asked for."""
-        return self.conformance is not None and self.conformance.conforms
 
 
 class Job:
@@ -163,7 +102,7 @@ class Job:
     def _open(self, source: Source, chosen: Plan, restore: mssnet.Deblurrer) -> Work:
         """The job's work: begun, or gone on with where it is there and of the same job."""
         folder, settings = folder_of(self.output), self.settings
-        job = _describe(source, chosen, settings, restore)
+        job = describe(source, chosen, settings, restore)
         unfinished = (folder / "job.json").exists()
         if unfinished and settings.resume:
             work = Work.resume(folder)
@@ -244,7 +183,7 @@ class Job:
             seconds=seconds,
             damaged=source.damaged,
             dropped=joined.dropped,
-            warnings=_warnings(self.output, source, joined),
+            warnings=warnings_of(self.output, source, joined),
             stopped=stopped,
             conformance=found,
             busy={clock.name: clock.busy_s / seconds for clock in pipeline.clocks},
@@ -364,96 +303,3 @@ def run(
         encoder=encoder or EncoderSettings(),
     )
     return Job(input, output, settings).run(progress)
-
-
-def default_output(input: Path) -> Path:
-    """`shaky.mp4` becomes `shaky.deblurred.mp4`.
-
-    Containers that cannot keep everything, AVI's timestamps for one, become `.mkv`.
-    """
-    return input.with_name(f"{input.stem}.deblurred{kept_suffix(input)}")
-
-
-def kept_suffix(input: Path) -> str:
-    """The ending of a container that keeps what is in the input: its own where that can."""
-    kept = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".ts", ".mts", ".m2ts"}
-    return input.suffix if input.suffix.lower() in kept else ".mkv"
-
-
-def check_output(input: Path, output: Path, *, overwrite: bool) -> None:
-    """Refuse an output that is the input, by whatever name, or that would replace a file."""
-    if output.is_dir():
-        raise SinkError(f"{output} is a folder; name a file in it")
-    if output.exists() and output.samefile(input):
-        raise SinkError(f"{output} is the input itself; choose another output")
-    part = output.with_name(f"{output.stem}.part{output.suffix}")
-    if part.exists() and part.samefile(input):
-        raise SinkError(f"{input} would be overwritten while it is read; choose another output")
-    if output.exists() and not overwrite:
-        raise SinkError(f"{output} exists already; replace it with --overwrite")
-    if not output.parent.is_dir():
-        raise SinkError(f"the folder {output.parent} does not exist; create it first")
-
-
-def check_space(input: Path, folder: Path) -> None:
-    """Refuse to begin what the disk has clearly no room for."""
-    disk, needed = shutil.disk_usage(folder), input.stat().st_size
-    free = disk.free
-    if disk.total and free < needed:  # what is no disk has no size either
-        raise WriteError(
-            f"only {free >> 20} MiB are free in {folder} and {input.name} alone has "
-            f"{needed >> 20}; free some space"
-        )
-
-
-def _describe(
-    source: Source, chosen: Plan, settings: Settings, restore: mssnet.Deblurrer
-) -> dict[str, Any]:
-    """What makes a job this one: work of a job with anything else here cannot be gone on with."""
-    return {
-        "input": _identity(source.path),
-        "model": fingerprint(settings.model),
-        "strength": settings.strength,
-        "device": restore.device.type,
-        "precision": str(restore.dtype).removeprefix("torch."),
-        "tile": restore.tile,
-        "start": settings.span.start,
-        "duration": settings.span.duration,
-        "deinterlace": source.deinterlaced and settings.deinterlace,
-        "rotation": source.turned,
-        "encoder": [chosen.encoder.name, *map(list, sorted(chosen.options.items()))],
-        "format": [str(source.time_base), asdict(chosen.coding)["depth"], *source.size],
-        "segment": chosen.segment,
-        "versions": [av.__version__, torch.__version__],
-    }
-
-
-def _identity(file: Path) -> list[Any]:
-    """A file's size, and the SHA-256 of its first and last MiB."""
-    size, end = file.stat().st_size, 1 << 20
-    with file.open("rb") as opened:
-        digest = hashlib.sha256(opened.read(end))
-        opened.seek(max(size - end, 0))
-        digest.update(opened.read(end))
-    return [size, digest.hexdigest()]
-
-
-def _warnings(output: Path, source: Source, joined: Joined) -> list[str]:
-    said = []
-    if joined.dropped:
-        said.append(f"{output.suffix} cannot hold: {', '.join(joined.dropped)}")
-    if joined.converted:
-        said.append(f"{output.suffix} needs other codings: {', '.join(joined.converted)}")
-    if source.damaged:
-        said.append(f"{source.damaged} damaged frames were concealed")
-    if source.made_up:
-        said.append(f"{source.made_up} frames had no time of their own and got one")
-    if source.jumps:
-        said.append(f"the clock of the input jumped {source.jumps} times and was put right")
-    if joined.refused:
-        said.append(f"{joined.refused} packets with impossible timestamps were left out")
-    if source.rescaled:
-        said.append(f"{source.rescaled} frames had another size and were scaled to the first one's")
-    if source.deinterlaced:
-        said.append("the video is interlaced and was deinterlaced; --deinterlace off keeps it")
-    return said

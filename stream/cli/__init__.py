@@ -6,22 +6,20 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from stream.cli.terminal import bar, clock, handle_signals, out, plain, reported, say
 
-    from stream.job import Job
-    from stream.job import Progress as JobProgress
+if TYPE_CHECKING:
+    from stream.batch import Batch, Outcome, Task
+    from stream.report import Progress, Report
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -33,9 +31,6 @@ app = typer.Typer(
 )
 models_app = typer.Typer(no_args_is_help=False, help="List and import models.")
 app.add_typer(models_app, name="models")
-
-_err = Console(stderr=True, highlight=False, soft_wrap=True)
-_out = Console(highlight=False)
 
 
 def main() -> None:
@@ -64,10 +59,18 @@ def _common(
 
 @app.command()
 def run(
-    input: Annotated[Path, typer.Argument(help="The video file to restore.", show_default=False)],
-    output: Annotated[
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="INPUT [OUTPUT]",
+            help="A video file and the file to write (INPUT.deblurred.EXT beside it by default); "
+            "or files, folders and patterns, and the folder to write to.",
+            show_default=False,
+        ),
+    ],
+    list_file: Annotated[
         Path | None,
-        typer.Argument(help="The file to write; INPUT.deblurred.EXT beside the input by default."),
+        typer.Option("--list", help="Restore the files that this file names, one on a line."),
     ] = None,
     model: Annotated[
         str, typer.Option(help="A model's name (see `deblur models`) or a .safetensors file.")
@@ -118,8 +121,9 @@ def run(
     """Restore a video file: everything in it but the blur stays as it is."""
     # Here, so that --help and a wrong option answer at once; torch takes seconds to load.
     import stream
+    from stream.batch import Batch, tasks_of
 
-    with _reported():
+    with reported():
         settings = stream.Settings(
             model=model,
             strength=strength,
@@ -135,26 +139,66 @@ def run(
             span=stream.Span(start, duration),
             encoder=stream.EncoderSettings(codec=codec, quality=quality, preset=preset),
         )
-        job = stream.Job(input, output, settings)
-        _handle_signals(job)
-        try:
-            with _bar(job) as show:
-                report = job.run(show, say=_say)
-        finally:
-            # What is done is done: a signal while Python ends must not turn it into a failure.
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        tasks = tasks_of(paths, list_file)
+        if tasks is not None:
+            _run_batch(Batch(tasks, settings))
+            return
+        job = stream.Job(paths[0], paths[1] if len(paths) == 2 else None, settings)
+        handle_signals(job)
+        with bar(job.input.name) as show, _quiet_end():
+            report = job.run(partial(show, job.input.name) if show else None, say=say)
         for warning in report.warnings:
-            _say(f"note: {warning}")
-        done = f"{report.frames} frames in {_clock(report.seconds)} ({report.fps:.1f} fps)"
+            say(f"note: {warning}")
         if report.stopped:
-            _say(f"stopped early: {done} -> {report.output}; go on with --resume")
+            say(f"stopped early: {_done(report)} -> {report.output}; go on with --resume")
             raise typer.Exit(130)
-        _say(f"{done} -> {report.output}")
+        say(f"{_done(report)} -> {report.output}")
         assert report.conformance is not None
-        _say(report.conformance.summary)
+        say(report.conformance.summary)
         if not report.conforms:
             raise typer.Exit(stream.DiffersError.exit_code)
+
+
+def _run_batch(batch: "Batch") -> None:
+    import stream
+    from stream.batch import summary
+
+    handle_signals(batch)
+    outcomes: list[Outcome] = []
+    with bar() as show, _quiet_end():
+        total = len(batch.tasks)
+
+        def seen(task: "Task", progress: "Progress") -> None:
+            assert show is not None
+            show(f"[{len(outcomes) + 1}/{total}] {task.input.name}", progress)
+
+        for outcome in batch.run(seen if show else None):
+            outcomes.append(outcome)
+            for warning in outcome.report.warnings if outcome.report else ():
+                say(f"{outcome.task.input}: note: {warning}")
+            say(f"{outcome.task.input}: {outcome.state}: {outcome.said}")
+    say(summary(outcomes, total))
+    states = {outcome.state for outcome in outcomes}
+    if "stopped" in states or len(outcomes) < total:
+        raise typer.Exit(130)
+    if "failed" in states:
+        raise typer.Exit(stream.SomeFailedError.exit_code)
+    if "differs" in states:
+        raise typer.Exit(stream.DiffersError.exit_code)
+
+
+def _done(report: "Report") -> str:
+    return f"{report.frames} frames in {clock(report.seconds)} ({report.fps:.1f} fps)"
+
+
+@contextmanager
+def _quiet_end() -> Iterator[None]:
+    """What is done is done: a signal while Python ends must not turn it into a failure."""
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 @app.command()
@@ -165,7 +209,7 @@ def info(
     """Say what the program sees in a file."""
     from stream.probe import probe
 
-    with _reported():
+    with reported():
         facts = probe(file)
     if as_json:
         typer.echo(json.dumps(facts, indent=2))
@@ -173,16 +217,16 @@ def info(
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     for key, value in facts.items():
         if key != "streams":
-            table.add_row(key, _plain(value))
-    _out.print(table)
+            table.add_row(key, plain(value))
+    out.print(table)
     for stream_facts in facts["streams"]:
         facts_table = Table(show_header=False, box=None, padding=(0, 2, 0, 2))
         for key, value in stream_facts.items():
             if value not in (None, "", {}, []) and key not in ("index", "type"):
-                facts_table.add_row(key, _plain(value))
+                facts_table.add_row(key, plain(value))
         main_mark = " (restored)" if stream_facts.get("restored") else ""
-        _out.print(f"\nstream {stream_facts['index']}: {stream_facts['type']}{main_mark}")
-        _out.print(facts_table)
+        out.print(f"\nstream {stream_facts['index']}: {stream_facts['type']}{main_mark}")
+        out.print(facts_table)
 
 
 @app.command()
@@ -206,7 +250,7 @@ def verify(
     import stream
     from stream.verify import Asked, verify
 
-    with _reported():
+    with reported():
         span = stream.Span(start, duration)
         asked = Asked(span.start, span.duration, apply_rotation, deinterlaced)
         found = verify(input, output, asked, max_pixels=max_pixels)
@@ -221,8 +265,8 @@ def verify(
             reason = f": {row.why}" if row.why and not row.why.startswith("(") else ""
             cells = (row.what, row.input, row.output, row.verdict + reason)
             table.add_row(*map(Text, cells), style=styles[row.verdict])
-        _out.print(table)
-    _say(found.summary)
+        out.print(table)
+    say(found.summary)
     if not found.conforms:
         raise typer.Exit(stream.DiffersError.exit_code)
 
@@ -235,7 +279,7 @@ def models(context: typer.Context) -> None:
     import stream
     import weights
 
-    with _reported():
+    with reported():
         try:
             found = weights.checkpoints()
         except weights.WeightsError as error:
@@ -246,7 +290,7 @@ def models(context: typer.Context) -> None:
     for checkpoint in found:
         size = f"{checkpoint.bytes / 1e6:.1f}"
         table.add_row(checkpoint.name, checkpoint.preset, size, checkpoint.about)
-    _out.print(table)
+    out.print(table)
 
 
 @models_app.command("import")
@@ -259,103 +303,6 @@ def import_model(
     """Convert a checkpoint, such as one of MSSNet's authors, into a model of this program."""
     from stream.models import import_checkpoint
 
-    with _reported():
+    with reported():
         checkpoint = import_checkpoint(file, name)
-    _say(f"{checkpoint.name} ({checkpoint.preset}) -> {checkpoint.file}")
-
-
-def _say(text: str) -> None:
-    _err.print(text, markup=False)
-
-
-def _plain(value: object) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{key}={text}" for key, text in value.items())
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-@contextmanager
-def _reported() -> Iterator[None]:
-    """Say what went wrong in one line and end with the exit code of its kind."""
-    import stream
-
-    try:
-        yield
-    except stream.DeblurError as error:
-        _fail(str(error), error.exit_code)
-    except KeyboardInterrupt:
-        _fail("stopped", 130)
-    except typer.Exit:
-        raise
-    except Exception as error:
-        logging.getLogger(__name__).debug("unexpected", exc_info=True)
-        text = str(error).splitlines()[0] if str(error) else ""
-        _fail(
-            f"unexpected {type(error).__name__}: {text}; please report this with the command "
-            "and the output of `deblur info`",
-            stream.DeblurError.exit_code,
-        )
-
-
-def _fail(text: str, code: int) -> NoReturn:
-    _say(f"deblur: {' '.join(text.split())}")
-    raise typer.Exit(code)
-
-
-def _handle_signals(job: "Job") -> None:
-    """First signal: finish the file properly. Second: stop at once."""
-    count = 0
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        nonlocal count
-        count += 1
-        if count == 1:
-            _say("stopping: finishing the frames in hand (again to stop at once)")
-            job.stop()
-        else:
-            job.cancel()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, handle)
-
-
-@contextmanager
-def _bar(job: "Job") -> Iterator["Callable[[JobProgress], None] | None"]:
-    """A progress bar on a terminal, and nothing elsewhere."""
-    if not _err.is_terminal:
-        yield None
-        return
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        TaskProgressColumn(),
-        TextColumn("{task.fields[state]}", markup=False),
-    )
-    with Progress(*columns, console=_err, transient=True) as bar:
-        task = bar.add_task(job.input.name, total=None, state="starting")
-
-        def show(progress: "JobProgress") -> None:
-            total = progress.expected_frames
-            left = ""
-            if progress.phase != "restoring":
-                bar.update(task, completed=progress.frames, state=f"{progress.phase} the file")
-                return
-            if total and progress.fps:
-                seconds = max(total - progress.frames, 0) / progress.fps
-                left = f", {_clock(seconds)} left"
-            share = progress.busy[progress.bottleneck]
-            bar.update(
-                task,
-                completed=progress.frames,
-                total=max(total, progress.frames) if total else None,
-                state=f"{progress.fps:.1f} fps{left}, bottleneck {progress.bottleneck} "
-                f"({share:.0%} busy)",
-            )
-
-        yield show
+    say(f"{checkpoint.name} ({checkpoint.preset}) -> {checkpoint.file}")

@@ -1,0 +1,135 @@
+"""What the command prints on the terminal, and how it ends."""
+
+import logging
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING, NoReturn, Protocol
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from stream.report import Progress as JobProgress
+
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+out = Console(highlight=False)
+
+
+class Stoppable(Protocol):
+    """A job, or many."""
+
+    def stop(self) -> None:
+        """Finish the frames in hand."""
+        ...
+
+    def cancel(self) -> None:
+        """End at once."""
+        ...
+
+
+def say(text: str) -> None:
+    err.print(text, markup=False)
+
+
+def plain(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key}={text}" for key, text in value.items())
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+@contextmanager
+def reported() -> Iterator[None]:
+    """Say what went wrong in one line and end with the exit code of its kind."""
+    import stream
+
+    try:
+        yield
+    except stream.DeblurError as error:
+        fail(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        fail("stopped", 130)
+    except typer.Exit:
+        raise
+    except Exception as error:
+        logging.getLogger(__name__).debug("unexpected", exc_info=True)
+        text = str(error).splitlines()[0] if str(error) else ""
+        fail(
+            f"unexpected {type(error).__name__}: {text}; please report this with the command "
+            "and the output of `deblur info`",
+            stream.DeblurError.exit_code,
+        )
+
+
+def fail(text: str, code: int) -> NoReturn:
+    say(f"deblur: {' '.join(text.split())}")
+    raise typer.Exit(code)
+
+
+def handle_signals(job: Stoppable) -> None:
+    """First signal: finish the file properly. Second: stop at once."""
+    count = 0
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        nonlocal count
+        count += 1
+        if count == 1:
+            say("stopping: finishing the frames in hand (again to stop at once)")
+            job.stop()
+        else:
+            job.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, handle)
+
+
+@contextmanager
+def bar(name: str = "") -> Iterator["Callable[[str, JobProgress], None] | None"]:
+    """A progress bar on a terminal, and nothing elsewhere."""
+    if not err.is_terminal:
+        yield None
+        return
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[state]}", markup=False),
+    )
+    with Progress(*columns, console=err, transient=True) as shown:
+        task = shown.add_task(name, total=None, state="starting")
+
+        def show(name: str, progress: "JobProgress") -> None:
+            total = progress.expected_frames
+            left = ""
+            if progress.phase != "restoring":
+                shown.update(
+                    task,
+                    description=name,
+                    completed=progress.frames,
+                    state=f"{progress.phase} the file",
+                )
+                return
+            if total and progress.fps:
+                seconds = max(total - progress.frames, 0) / progress.fps
+                left = f", {clock(seconds)} left"
+            share = progress.busy[progress.bottleneck]
+            shown.update(
+                task,
+                description=name,
+                completed=progress.frames,
+                total=max(total, progress.frames) if total else None,
+                state=f"{progress.fps:.1f} fps{left}, bottleneck {progress.bottleneck} "
+                f"({share:.0%} busy)",
+            )
+
+        yield show

@@ -1,0 +1,47 @@
+"""What makes a job this one and no other."""
+
+import hashlib
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import av
+import torch
+
+import mssnet
+from stream.models import fingerprint
+from stream.settings import Settings
+from stream.sink import Plan
+from stream.source import Source
+
+
+def describe(
+    source: Source, chosen: Plan, settings: Settings, restore: mssnet.Deblurrer
+) -> dict[str, Any]:
+    """What makes a job this one: work of a job with anything else here cannot be gone on with."""
+    return {
+        "input": _identity(source.path),
+        "model": fingerprint(settings.model),
+        "strength": settings.strength,
+        "device": restore.device.type,
+        "precision": str(restore.dtype).removeprefix("torch."),
+        "tile": restore.tile,
+        "start": settings.span.start,
+        "duration": settings.span.duration,
+        "deinterlace": source.deinterlaced and settings.deinterlace,
+        "rotation": source.turned,
+        "encoder": [chosen.encoder.name, *map(list, sorted(chosen.options.items()))],
+        "format": [str(source.time_base), asdict(chosen.coding)["depth"], *source.size],
+        "segment": chosen.segment,
+        "versions": [av.__version__, torch.__version__],
+    }
+
+
+def _identity(file: Path) -> list[Any]:
+    """A file's size, and the SHA-256 of its first and last MiB."""
+    size, end = file.stat().st_size, 1 << 20
+    with file.open("rb") as opened:
+        digest = hashlib.sha256(opened.read(end))
+        opened.seek(max(size - end, 0))
+        digest.update(opened.read(end))
+    return [size, digest.hexdigest()]

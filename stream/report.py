@@ -1,0 +1,85 @@
+"""What a job says of itself, while it runs and at its end."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from stream.join import Joined
+from stream.source import Source
+from stream.verify import Conformance
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a running job has come."""
+
+    phase: str
+    """What is being done: restoring, writing or verifying."""
+    frames: int
+    earlier: int
+    """Those of the frames that an earlier run had done."""
+    expected_frames: int | None
+    position_s: float
+    duration_s: float | None
+    elapsed_s: float
+    busy: dict[str, float]
+    """Share of the time, 0..1, that each stage worked."""
+
+    @property
+    def fps(self) -> float:
+        return (self.frames - self.earlier) / self.elapsed_s if self.elapsed_s > 0 else 0.0
+
+    @property
+    def bottleneck(self) -> str:
+        return max(self.busy, key=lambda name: self.busy[name])
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a finished job did."""
+
+    output: Path
+    """The finished file; that of a job which was stopped has `.part` in its name."""
+    frames: int
+    earlier: int
+    """Those of the frames that an earlier run had done."""
+    seconds: float
+    """Wall-clock time from the first frame read to the file closed."""
+    damaged: int
+    dropped: list[str]
+    """What of the input the output cannot hold, in words."""
+    warnings: list[str]
+    stopped: bool
+    """Whether `Job.stop` ended it before the input did."""
+    conformance: Conformance | None
+    """What else than the blur differs; None if the job was stopped."""
+    busy: dict[str, float]
+
+    @property
+    def fps(self) -> float:
+        return (self.frames - self.earlier) / self.seconds if self.seconds > 0 else 0.0
+
+    @property
+    def conforms(self) -> bool:
+        """Whether nothing was lost or changed but the blur, and what was asked for."""
+        return self.conformance is not None and self.conformance.conforms
+
+
+def warnings_of(output: Path, source: Source, joined: Joined) -> list[str]:
+    said = []
+    if joined.dropped:
+        said.append(f"{output.suffix} cannot hold: {', '.join(joined.dropped)}")
+    if joined.converted:
+        said.append(f"{output.suffix} needs other codings: {', '.join(joined.converted)}")
+    if source.damaged:
+        said.append(f"{source.damaged} damaged frames were concealed")
+    if source.made_up:
+        said.append(f"{source.made_up} frames had no time of their own and got one")
+    if source.jumps:
+        said.append(f"the clock of the input jumped {source.jumps} times and was put right")
+    if joined.refused:
+        said.append(f"{joined.refused} packets with impossible timestamps were left out")
+    if source.rescaled:
+        said.append(f"{source.rescaled} frames had another size and were scaled to the first one's")
+    if source.deinterlaced:
+        said.append("the video is interlaced and was deinterlaced; --deinterlace off keeps it")
+    return said
