@@ -119,7 +119,8 @@ def summary(outcomes: Sequence[Outcome], planned: int) -> str:
     said = [f"{counts[state]} {word}" for state, word in words.items() if counts[state]]
     if left := planned - len(outcomes):
         said.append(f"{left} not begun")
-    return f"{planned} files: {', '.join(said) or 'nothing to do'}"
+    files = "1 file" if planned == 1 else f"{planned} files"
+    return f"{files}: {', '.join(said) or 'nothing to do'}"
 
 
 def tasks_of(paths: Sequence[Path], list_file: Path | None = None) -> list[Task] | None:

@@ -41,6 +41,11 @@ def check_space(input: Path, folder: Path) -> None:
     free = disk.free
     if disk.total and free < needed:  # what is no disk has no size either
         raise WriteError(
-            f"only {free >> 20} MiB are free in {folder} and {input.name} alone has "
-            f"{needed >> 20}; free some space"
+            f"only {megabytes(free)} are free in {folder} and {input.name} alone has "
+            f"{megabytes(needed)}; free some space"
         )
+
+
+def megabytes(size: int) -> str:
+    """A number of bytes, for people."""
+    return f"{size / 1e6:.1f} MB"

@@ -2,9 +2,11 @@
 
 from collections.abc import Collection
 from fractions import Fraction
+from functools import cache
 from typing import Any
 
 import av
+import av.codec.codec
 import av.container
 import av.error
 from av.stream import Disposition, Stream
@@ -25,6 +27,13 @@ _DATA = {
 }
 """Kinds of data that FFmpeg writes, by container."""
 
+_REFUSED = {
+    "mp4": {"ffv1", "vp8", "truehd"},
+    "mov": {"vp8", "vp9", "av1", "dvvideo", "flac", "opus", "truehd"},
+    "matroska": {"atrac3", "cook", "sipr", "ra_144", "ra_288", "rv10", "rv20", "rv30", "rv40"},
+}
+"""Codecs that FFmpeg lists for a container and refuses when they come, or that nothing plays."""
+
 _MP4_KEYS = {
     *("title", "artist", "album_artist", "composer", "album", "date", "comment", "genre"),
     *("copyright", "grouping", "lyrics", "description", "synopsis", "show", "episode_id"),
@@ -40,6 +49,8 @@ class CopiedTrack:
     def __init__(self, stream: Stream) -> None:
         self.stream = stream
         self._last: int | None = None
+        self._step: int | None = None
+        """The shortest time between two packets."""
 
     def push(self, packet: Packet) -> list[Packet]:
         """Take a packet on the output's clock; hand it on with times that a muxer takes."""
@@ -48,9 +59,17 @@ class CopiedTrack:
             # Cover art has no time at all.
             packet.dts = packet.pts = packet.pts or 0
         if self._last is not None and packet.dts <= self._last:
-            packet.dts = self._last + 1
+            # Texts may appear together, pictures and sounds must follow one another.
+            together = self.stream.type in ("subtitle", "data")
+            packet.dts = self._last + (not together)
         if packet.pts is not None and packet.pts < packet.dts:
             packet.pts = packet.dts
+        if self._last is not None:
+            step = packet.dts - self._last
+            self._step = step if self._step is None else min(self._step, step)
+        if not packet.duration and self.stream.type == "audio":
+            # Matroska need not say it, and in MP4 a last packet that has none is never played.
+            packet.duration = self._step or 0
         self._last = packet.dts
         return [packet]
 
@@ -70,8 +89,22 @@ def copy_stream(stream: Stream, output: av.container.OutputContainer) -> CopiedT
         added = output.add_stream_from_template(stream)
     except (ValueError, av.error.FFmpegError):
         return None
+    if isinstance(added, av.AudioStream) and added.codec_context.name.startswith("pcm_"):
+        # MP4 says which speakers it is for, and FFmpeg fails at the end where that is not known.
+        added.codec_context.layout = speakers(added.codec_context.layout)
     describe_as(added, stream)
     return CopiedTrack(added)
+
+
+def speakers(layout: av.AudioLayout) -> av.AudioLayout:
+    """Which speakers the channels of sound are for; the usual ones where the file does not say."""
+    count = layout.nb_channels
+    if layout.name != f"{count} channels":
+        return layout
+    try:
+        return av.AudioLayout(f"{count}c")
+    except ValueError:
+        return layout
 
 
 def attach(stream: Stream, output: av.container.OutputContainer) -> bool:
@@ -156,26 +189,26 @@ def title(stream: Stream) -> str:
 def holds_stream(output: av.container.OutputContainer, stream: Stream) -> bool:
     """Whether a container can hold a stream as it is."""
     context = stream.codec_context
-    if context is None:
-        return False
-    # Lists of codecs go by the names of coders, which differ for some, as dvd_subtitle's.
-    return holds(output, context.codec.canonical_name) or (
-        output.format.name != "mpegts"
-        and "matroska" not in output.format.name
-        and context.codec.name in output.supported_codecs
-    )
+    return context is not None and holds(output, context.codec.canonical_name)
 
 
 def holds(output: av.container.OutputContainer, codec: str) -> bool:
     """Whether a container can hold a codec, by FFmpeg's canonical name of it."""
     name = output.format.name
-    if "matroska" in name:
-        return codec not in ("mov_text", "eia_608", "dvb_teletext")
     if name == "mpegts":
         # FFmpeg has no list for it; these are what players of it know.
         return codec in _MPEGTS
-    if name == "mp4" and codec in ("ffv1", "vp8"):
-        return False  # FFmpeg writes it and nothing plays it
-    if name == "mov" and codec in ("vp8", "vp9", "av1"):
-        return False  # listed, and refused when it comes
-    return codec in output.supported_codecs
+    return codec in _listed(frozenset(output.supported_codecs)) - _REFUSED.get(name, set())
+
+
+@cache
+def _listed(coders: frozenset[str]) -> frozenset[str]:
+    """The canonical names of codecs; a container's list has those of their coders."""
+    codecs = set()
+    for coder in coders:
+        for mode in ("r", "w"):
+            try:
+                codecs.add(av.Codec(coder, mode).canonical_name)
+            except av.codec.codec.UnknownCodecError:
+                continue
+    return frozenset(codecs)

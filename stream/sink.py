@@ -20,6 +20,7 @@ from stream.convert import pix_fmt_of, to_av
 from stream.encoders import ENCODERS, Encoder, EncoderSettings, choose, ordinary_scheduling
 from stream.errors import SinkError, WriteError
 from stream.frame import Frame, Memory
+from stream.place import megabytes
 from stream.remux import holds
 from stream.source import Source
 from stream.work import Work
@@ -32,7 +33,9 @@ _LONGEST = 250
 """Frames in a segment, at most."""
 _REDONE_S = 1.0
 """Segments that take longer than this to make are kept frame by frame until they are finished."""
-_SPARE = 32 << 20
+_SYNC_S = 1.0
+"""How often frames that are kept are put on the disk, against a power cut."""
+_SPARE = 4 << 20
 """Bytes of disk space that are left free."""
 
 
@@ -127,15 +130,26 @@ class SegmentSink:
         """Take a restored frame. Raises `WriteError`."""
         try:
             if self._keep:
-                now = time.monotonic()
-                sync = now - self._synced > _REDONE_S
-                self._work.keep(self.frames, frame, sync=sync)
-                self._synced = now if sync else self._synced
+                self._keep = self._kept(frame)
             self._encode(frame)
             if len(self._pts) == self.plan.segment:
                 self._finish()
         except OSError as error:
             raise self._write_error(error) from error
+
+    def _kept(self, frame: Frame) -> bool:
+        """Keep a frame until its segment is finished, if there is room for it."""
+        now = time.monotonic()
+        sync = now - self._synced > _SYNC_S
+        try:
+            self._work.keep(self.frames, frame, sync=sync)
+        except OSError as error:
+            # It is a safeguard, and much larger than the segment that it guards.
+            _log.debug("frames are not kept: %s", error)
+            self._work.keep_none()
+            return False
+        self._synced = now if sync else self._synced
+        return True
 
     def flush(self) -> None:
         """Finish the last segment; if the job was stopped it stays unfinished, for later."""
@@ -165,8 +179,9 @@ class SegmentSink:
         free = shutil.disk_usage(self._work.folder).free
         if free < self._work.bytes + _SPARE:
             raise WriteError(
-                f"the disk is nearly full: {free >> 20} MiB are free in {self._work.folder.parent} "
-                f"and the finished file needs {(self._work.bytes + _SPARE) >> 20}; free some space"
+                f"the disk is nearly full: {megabytes(free)} are free in "
+                f"{self._work.folder.parent} and the finished file needs "
+                f"{megabytes(self._work.bytes + _SPARE)}; free some space"
             )
 
     def _encode(self, frame: Frame) -> None:

@@ -1,6 +1,7 @@
 """Sound and subtitles in another coding, where the output's container cannot hold their own."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
@@ -9,9 +10,10 @@ import av.container
 import av.error
 from av.stream import Stream
 from av.subtitles.codeccontext import SubtitleCodecContext
+from av.subtitles.subtitle import AssSubtitle, SubtitleSet
 
 from stream.frame import Packet
-from stream.remux import describe_as, holds
+from stream.remux import describe_as, holds, speakers
 
 _LOSSLESS = ("flac", "alac", "wavpack", "tta", "truehd", "mlp", "ape")
 _KEPT_WHOLE = (("flac", "flac"), ("alac", "alac"))
@@ -28,6 +30,14 @@ _TEXT: Final = {
 
 _BITS_PER_CHANNEL = 96_000
 
+_LAYOUTS = {
+    "aac": ("mono", "stereo", "3.0", "4.0", "5.0", "5.1", "7.1"),
+    "alac": ("mono", "stereo", "3.0", "4.0", "5.0", "5.1", "6.1(back)"),
+    "mp3": ("mono", "stereo"),
+    "opus": ("mono", "stereo", "3.0", "quad", "5.0", "5.1", "6.1", "7.1"),
+}
+"""Where the channels of a codec can be, with few ones first."""
+
 
 class ConvertedAudio:
     """Sound that is decoded and encoded anew, at the times it had."""
@@ -36,6 +46,7 @@ class ConvertedAudio:
         self.stream = added
         self.codec = codec
         context = added.codec_context
+        layout = _layout(codec, speakers(stream.codec_context.layout))
         formats = context.codec.audio_formats or ()
         wanted = stream.codec_context.format.name
         names = [format.name for format in formats]
@@ -46,11 +57,11 @@ class ConvertedAudio:
         if rates and rate not in rates:
             rate = min(rates, key=lambda each: (each < rate, abs(each - rate)))
         context.sample_rate = rate
-        context.layout = stream.codec_context.layout
+        context.layout = layout
         context.format = chosen
         context.time_base = Fraction(1, rate)
         if codec in ("aac", "opus", "mp3"):
-            context.bit_rate = _BITS_PER_CHANNEL * stream.codec_context.layout.nb_channels
+            context.bit_rate = _BITS_PER_CHANNEL * layout.nb_channels
         context.open()
         self._resampler = av.AudioResampler(
             chosen, context.layout, rate, frame_size=context.frame_size or None
@@ -74,30 +85,83 @@ class ConvertedAudio:
             yield from self.stream.encode(made)
 
 
+@dataclass(frozen=True)
+class _Cue:
+    """A text on the screen."""
+
+    end: int
+    lines: tuple[bytes, ...]
+    """As ASS has them, with their styles."""
+
+
 class ConvertedText:
     """Text subtitles in the form of another container."""
 
     def __init__(self, added: Stream, codec: str) -> None:
         self.stream = added
         self.codec = codec
+        self._overlaps = codec != "mov_text"
+        """Whether texts may stand side by side; if not they are cut where they do, and joined."""
+        self._shown: list[_Cue] = []
+        self._now = 0
+        self._base = Fraction(1, 1000)
 
     def push(self, packet: Packet) -> Iterator[Packet]:
-        decoder, encoder = _text(packet.stream), _text(self.stream)
         try:
-            said = decoder.decode2(packet)
+            said = _text(packet.stream).decode2(packet)
         except av.error.FFmpegError:
             return
-        if said is None or not len(said) or packet.pts is None:
+        lines = tuple(rect.ass for rect in said or () if isinstance(rect, AssSubtitle))
+        if not lines or packet.pts is None:
             return
-        made = encoder.encode_subtitle(said)
-        made.pts = made.dts = packet.pts
-        made.duration = packet.duration
-        made.time_base = packet.time_base
-        made.stream = self.stream
-        yield made
+        self._base = Fraction(packet.time_base or self._base)
+        start, end = packet.pts, packet.pts + (packet.duration or 0)
+        if not self._overlaps:
+            yield from self._until(start)
+        if self._overlaps or end == start:
+            yield self._packet(lines, start, end)
+        else:
+            self._shown.append(_Cue(end, lines))
 
     def flush(self) -> Iterator[Packet]:
-        yield from ()
+        yield from self._until(max((cue.end for cue in self._shown), default=0))
+
+    def _until(self, moment: int) -> Iterator[Packet]:
+        """What stands on the screen until a moment, once for each time that it changes."""
+        moment = max(moment, self._now)
+        while self._shown:
+            stop = min(moment, *(cue.end for cue in self._shown))
+            if stop > self._now:
+                lines = [line for cue in self._shown for line in cue.lines]
+                yield self._packet(lines, self._now, stop)
+                self._now = stop
+            self._shown = [cue for cue in self._shown if cue.end > stop]
+            if stop == moment:
+                break
+        self._now = moment
+
+    def _packet(self, lines: Sequence[bytes], start: int, end: int) -> Packet:
+        whole, length = _joined(lines), round((end - start) * self._base * 1000)
+        if self.codec == "webvtt":
+            # FFmpeg leaves to its caller what would be taken for markup.
+            *styled, text = whole.split(b",", 8)
+            text = text.replace(b"&", b"&amp;").replace(b"<", b"&lt;").replace(b">", b"&gt;")
+            whole = b",".join([*styled, text])
+        made = _text(self.stream).encode_subtitle(SubtitleSet.create(whole, 0, length))
+        made.pts = made.dts = start
+        made.duration = end - start
+        made.time_base = self._base
+        made.stream = self.stream
+        return made
+
+
+def _joined(lines: Sequence[bytes]) -> bytes:
+    """Lines of ASS in one, each with its own style."""
+    first, *others = lines
+    for line in others:
+        _, _, style, *_, text = line.split(b",", 8)
+        first += b"\\N{\\r" + style + b"}" + text
+    return first
 
 
 def convert_stream(
@@ -156,6 +220,22 @@ def _header(decoder: SubtitleCodecContext) -> bytes:
     if not decoder.is_open:
         decoder.open()
     return bytes(decoder.subtitle_header or b"")
+
+
+def _layout(codec: str, own: av.AudioLayout) -> av.AudioLayout:
+    """The layout with fewest channels in which a codec has a place for each of a sound's own."""
+    known = [av.AudioLayout(name) for name in _LAYOUTS.get(codec, (own.name,))]
+    places = [channel.name for channel in own.channels]
+    # Speakers at the sides and in the back are the same ones where there are not both.
+    behind = [{"SL": "BL", "SR": "BR"}.get(place, place) for place in places]
+    wanted = [set(places), *([set(behind)] if len(set(behind)) == len(places) else [])]
+    fitting = [
+        layout
+        for places in wanted
+        for layout in known
+        if places <= {channel.name for channel in layout.channels}
+    ]
+    return min(fitting or known[-1:], key=lambda layout: layout.nb_channels)
 
 
 def _nearest(names: list[str], *, deep: bool) -> str:

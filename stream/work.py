@@ -87,6 +87,7 @@ class Work:
             work = cls(folder, lock, json.loads((folder / "job.json").read_bytes()))
             work._read_index()
             work._read_kept()
+            work._drop_rest()
         except (OSError, ValueError, KeyError, TypeError) as error:
             lock.release()
             raise SinkError(
@@ -116,16 +117,13 @@ class Work:
         os.replace(written, file)
         self._remember(first + len(pts) - 1, memory)
         self.bytes += file.stat().st_size
-        line = {"file": file.name, "bytes": file.stat().st_size, "pts": pts}
+        self.segments.append(Segment(file, pts))
         with (self.folder / "index.jsonl").open("ab") as index:
-            index.write(json.dumps(line).encode() + b"\n")
+            index.write(self._line(self.segments[-1]))
             index.flush()
             os.fsync(index.fileno())
         _sync(self.folder)
-        self.segments.append(Segment(file, pts))
-        self._kept = []
-        for stale in self.folder.glob("frame-*"):
-            stale.unlink()
+        self.keep_none()
         self._forget(first + len(pts) - 1)
 
     def keep(self, index: int, frame: Frame, *, sync: bool) -> None:
@@ -135,6 +133,12 @@ class Work:
         self._kept.append(index)
         self._remember(index, frame.memory, sync=sync)
         self._forget(index)
+
+    def keep_none(self) -> None:
+        """Drop the frames that are kept."""
+        self._kept = []
+        for stale in self.folder.glob("frame-*"):
+            stale.unlink()
 
     def kept(self, coding: Coding, time_base: Fraction) -> Iterator[Frame]:
         """The frames that are restored but in no finished segment."""
@@ -160,6 +164,11 @@ class Work:
         with suppress(OSError):
             (self.folder / "lock").unlink(missing_ok=True)
             self.folder.rmdir()
+
+    def _line(self, segment: Segment) -> bytes:
+        size = segment.file.stat().st_size
+        said = {"file": segment.file.name, "bytes": size, "pts": segment.pts}
+        return json.dumps(said).encode() + b"\n"
 
     def _clear(self) -> None:
         # By name, so that nothing goes that was not put there by a job.
@@ -195,9 +204,18 @@ class Work:
         # The filters must go on where the frames end.
         while self._kept and not self._has_memory(self._kept[-1]):
             self._kept.pop()
-        for file in self.folder.glob("frame-*"):
-            if int(file.stem[6:]) >= self.done:
-                file.unlink()
+
+    def _drop_rest(self) -> None:
+        """Remove what cannot be gone on with: half-written files, and frames behind a gap."""
+        # What a crash left of a last line must not stand before the next one.
+        self._write(self.folder / "index.jsonl", b"".join(map(self._line, self.segments)))
+        used = {segment.file.name for segment in self.segments}
+        used |= {_frame_file(index) for index in self._kept}
+        used |= {_memory_file(self.done - 1), _memory_file(self.in_segments - 1)}
+        for pattern in ("*.tmp", "*.mkv", "frame-*", "memory-*"):
+            for file in self.folder.glob(pattern):
+                if file.name not in used:
+                    file.unlink()
 
     def _has_memory(self, index: int) -> bool:
         if not any(self.folder.glob("memory-*")):

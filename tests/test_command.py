@@ -287,6 +287,33 @@ def test_a_full_disk(tmp_path: Path) -> None:
     assert not output.exists()
 
 
+@pytest.mark.skipif(
+    sys.platform != "linux" or os.geteuid() != 0, reason="only root, on Linux, mounts a small disk"
+)
+def test_a_disk_that_gets_full_and_is_made_larger(tmp_path: Path) -> None:
+    source = make_clip(tmp_path / "in.mp4", frames=200, size=(320, 240), options={"crf": "40"})
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=5m", "tmpfs", disk], check=False)
+    if mounted.returncode:
+        pytest.skip("this machine mounts nothing")
+    try:
+        words = ("run", source, disk / "out.mp4", "--strength", 0, "--quality", 4)
+        done = deblur(*words)
+        assert done.returncode == 74
+        assert len(done.stderr.splitlines()) == 1, done.stderr
+        assert "free some space" in done.stderr
+        assert "--resume" in done.stderr
+        assert not (disk / "out.mp4").exists()
+        subprocess.run(["mount", "-o", "remount,size=99m", disk], check=True)
+        done = deblur(*words, "--resume")
+        assert done.returncode == 0, done.stderr
+        assert "resuming: " in done.stderr
+        assert sorted(path.name for path in disk.iterdir()) == ["out.mp4"]
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
 def test_damaged_frames_are_concealed_and_counted(tmp_path: Path) -> None:
     source = make_clip(tmp_path / "in.mp4", frames=60, size=(160, 128), options={"g": "10"})
     data = bytearray(source.read_bytes())

@@ -37,7 +37,7 @@ def clips(tmp_path: Path) -> Path:
 def test_good_files_conform(clips: Path) -> None:
     printed = trial("corpus", clips)
     assert "3 conforms" in printed
-    assert "0 faults in 3 files" in printed
+    assert "0 faults" in printed
 
 
 def test_a_file_that_only_ffmpeg_takes_is_a_fault(clips: Path) -> None:
@@ -45,7 +45,7 @@ def test_a_file_that_only_ffmpeg_takes_is_a_fault(clips: Path) -> None:
         "corpus", clips, "--no-verify", "--", "--strength", "0", "--start", "99", code=1
     )
     assert "FAULT refused, though FFmpeg decodes it" in printed
-    assert "3 faults in 3 files" in printed
+    assert "3 faults" in printed
 
 
 def test_a_few_damaged_files_do_no_damage(clips: Path) -> None:

@@ -243,6 +243,9 @@ def verify(
     deinterlaced: Annotated[
         bool, typer.Option("--deinterlaced", help="OUTPUT was to be deinterlaced.")
     ] = False,
+    drop: Annotated[
+        list[str] | None, typer.Option(help="A kind of streams that OUTPUT was to leave out.")
+    ] = None,
     max_pixels: Annotated[int, typer.Option(help="Refuse larger frames.")] = 8192 * 4352,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -252,7 +255,7 @@ def verify(
 
     with reported():
         span = stream.Span(start, duration)
-        asked = Asked(span.start, span.duration, apply_rotation, deinterlaced)
+        asked = Asked(span.start, span.duration, apply_rotation, deinterlaced, tuple(drop or ()))
         found = verify(input, output, asked, max_pixels=max_pixels)
     if as_json:
         typer.echo(json.dumps(found.to_json(), indent=2))

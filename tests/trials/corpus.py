@@ -5,7 +5,8 @@
 
 Each file goes through `deblur run FILE OUTPUT` and `deblur verify FILE OUTPUT`. What follows `--`
 are options of `deblur run`, told to `deblur verify` where it needs to know; without any it is
-`--strength 0`, the way without the network.
+`--strength 0`, the way without the network. What an output lost is no fault if `deblur run` said
+so.
 """
 
 import json
@@ -63,6 +64,8 @@ class Row:
     seconds: float
     peak_mib: float
     faults: list[str] = field(default_factory=list)
+    differences: list[str] = field(default_factory=list)
+    """What the output lost, or has otherwise, and `deblur run` said so."""
 
 
 def output_for(file: Path, folder: Path, ending: str) -> Path:
@@ -81,13 +84,13 @@ def try_file(file: Path, *, plan: Plan) -> Row:
         output = output_for(file, folder, plan.ending)
         done = run(deblur("run", file, output, *plan.options), watch=folder, limit_s=plan.limit_s)
         found = faults(done, output)
-        if done.code:
+        if done.code not in (0, 1):
             if refused(done, folder) and _decodes(file):
                 found.append("refused, though FFmpeg decodes it")
             return _row("error", f"error {done.code}: {done.line}", done, found)
         if not plan.verify:
             return _row("done", "done", done, found)
-        words = ("verify", file, output, "--json", *told_to_verify(plan.options))
+        words = ("verify", file, output, "--json", *told_to_verify(plan.options, done.said))
         checked = run(deblur(*words), limit_s=plan.limit_s)
         if misbehavior(checked) or checked.code not in (0, 1):
             why = "; ".join(misbehavior(checked)) or checked.line
@@ -95,26 +98,25 @@ def try_file(file: Path, *, plan: Plan) -> Row:
             return _row("unverified", said, done, [*found, said])
         facts = json.loads(checked.printed)
         summary = " ".join(facts["summary"].split())
-        if checked.code == 0:
-            return _row("conforms", summary, done, found)
+        if checked.code != done.code:
+            found.append(f"run ended with {done.code}, but verify with {checked.code}")
         differences = [
             f"{row['verdict']} {row['what']}: {row['input']} -> {row['output']}, {row['why']}"
             for row in facts["rows"]
             if row["verdict"] in ("lost", "changed")
         ]
-        return _row("differs", summary, done, [*found, *differences])
+        kind = "differs" if checked.code else "conforms"
+        return Row(kind, summary, done.seconds, done.peak_mib, found, differences)
 
 
-def told_to_verify(options: list[str]) -> list[str]:
-    """What of the options of `deblur run` changes more than the blur."""
-    told = []
+def told_to_verify(options: list[str], said: str) -> list[str]:
+    """What `deblur run` was asked for, or said that it did, beside restoring."""
+    told = ["--deinterlaced"] if "was deinterlaced" in said else []
     for place, option in enumerate(options):
         if option in ("--start", "--duration", "--max-pixels"):
             told += options[place : place + 2]
         elif option == "--apply-rotation":
             told.append(option)
-        elif option == "--deinterlace":
-            told.append("--deinterlaced")
     return told
 
 
@@ -166,6 +168,8 @@ def main(
     counts: Counter[str] = Counter()
     faulty: dict[str, list[str]] = {}
     """Names of files, for the start of what is said of a fault."""
+    lost: dict[str, list[str]] = {}
+    """The same for what differs."""
     width = min(48, max(len(file.name) for file in files))
     for file, row in side_by_side(partial(try_file, plan=plan), files, jobs):
         counts[row.kind] += 1
@@ -175,13 +179,20 @@ def main(
         for fault in row.faults:
             console.print(f"{'':{width}}  FAULT {fault}")
             faulty.setdefault(fault.partition(":")[0], []).append(file.name)
+        for difference in row.differences:
+            console.print(f"{'':{width}}  {difference}")
+            lost.setdefault(difference.partition(":")[0], []).append(file.name)
     console.print()
     console.print(", ".join(f"{count} {kind}" for kind, count in counts.most_common()))
-    total = sum(map(len, faulty.values()))
-    console.print(f"{total} faults in {len(files)} files")
-    for kind, names in sorted(faulty.items(), key=lambda item: -len(item[1])):
-        console.print(f"{len(names):4} {kind}: {', '.join(names[:4])}{' ...' * (len(names) > 4)}")
+    _count("differences that were told", lost)
+    _count("faults", faulty)
     raise typer.Exit(int(bool(faulty)))
+
+
+def _count(title: str, found: dict[str, list[str]]) -> None:
+    console.print(f"{sum(map(len, found.values()))} {title}")
+    for kind, names in sorted(found.items(), key=lambda item: -len(item[1])):
+        console.print(f"{len(names):4} {kind}: {', '.join(names[:4])}{' ...' * (len(names) > 4)}")
 
 
 EXTRA: list[str] = []

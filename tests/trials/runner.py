@@ -277,12 +277,14 @@ def misbehavior(outcome: Outcome) -> list[str]:
 
 
 def faults(outcome: Outcome, output: Path) -> list[str]:
-    """What a run of `deblur run` may never do or leave; the output's folder was empty before."""
+    """What `deblur run` may never do, or leave in the output's folder, which was empty before."""
     found = misbehavior(outcome)
     left = sorted(path.name for path in output.parent.iterdir())
-    if outcome.code == 0 and left != [output.name]:
+    if outcome.code in (0, 1) and left != [output.name]:
         found.append(f"left {', '.join(left) or 'no output'}")
-    if outcome.code > 0:
+    if outcome.code == 1 and "differs:" not in outcome.said:
+        found.append("no word of what differs")
+    if outcome.code > 1:
         # What was made before the error may stay, under another name that is told.
         untold = [name for name in left if name == output.name or name not in outcome.said]
         if untold:

@@ -1,0 +1,153 @@
+"""Films whose every frame and packet of sound can be told from all others, and when each is shown.
+
+What is left of a film after its clock jumped, or after a part was cut out, can so be compared with
+the film itself: sound and picture must still be as far from each other as they were.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+_SIDE, _ACROSS, _BITS = 8, 8, 16
+FPS = 25
+
+
+def numbered(number: int, width: int = 64, height: int = 48) -> NDArray[np.uint8]:
+    """Luma that shows a number, in blocks that any encoder keeps."""
+    luma = np.full((height, width), 90, np.uint8)
+    for bit in range(_BITS):
+        y, x = divmod(bit, _ACROSS)
+        code = 200 if number >> bit & 1 else 30
+        luma[y * _SIDE : (y + 1) * _SIDE, x * _SIDE : (x + 1) * _SIDE] = code
+    return luma
+
+
+def number_of(luma: NDArray[Any]) -> int:
+    """The number that is shown."""
+    top = 255 if luma.dtype == np.uint8 else 1023
+    blocks = luma[: 2 * _SIDE, : _ACROSS * _SIDE].reshape(2, _SIDE, _ACROSS, _SIDE)
+    bright = blocks.mean(axis=(1, 3)).ravel() > 0.45 * top
+    return int(sum(1 << bit for bit, on in enumerate(bright) if on))
+
+
+def film(
+    path: Path,
+    *,
+    frames: int = 50,
+    first: int = 0,
+    move: Fraction | int = 0,
+    sound: Fraction | int | None = 0,
+    sound_s: Fraction | int | None = None,
+    sound_codec: str = "aac",
+    codec: str = "libx264",
+    size: tuple[int, int] = (64, 48),
+    pix_fmt: str = "yuv420p",
+    moments: Sequence[Fraction] | None = None,
+    base: Fraction = Fraction(1, 90000),
+    rate: int = FPS,
+    options: dict[str, str] | None = None,
+    mux: dict[str, str] | None = None,
+    container: str | None = None,
+) -> Path:
+    """Write frames `first`, `first` + 1 ..., and noise beside them.
+
+    Everything is later by `move` seconds, and sound by `sound` more (None: there is none); it
+    lasts as long as the picture, or `sound_s`. `moments` are the times of the frames.
+    """
+    with av.open(str(path), "w", format=container, options=mux or {}) as output:
+        video = output.add_stream(
+            codec, rate=rate, options={"g": "10", "bf": "0", **(options or {})}
+        )
+        assert isinstance(video, av.VideoStream)
+        video.width, video.height, video.pix_fmt = *size, pix_fmt
+        video.codec_context.time_base = base
+        heard: av.AudioStream | None = None
+        if sound is not None:
+            added = output.add_stream(sound_codec, rate=48000, layout="mono")
+            assert isinstance(added, av.AudioStream)
+            heard = added
+        packets: list[Any] = []
+        times = moments or [Fraction(index, rate) for index in range(frames)]
+        for index, moment in enumerate(times):
+            luma = numbered(first + index, *size)
+            frame = av.VideoFrame.from_ndarray(luma, format="gray").reformat(format=pix_fmt)
+            frame.pts, frame.time_base = round((moment + move) / base), base
+            packets += video.encode(frame)
+        packets += video.encode(None)
+        if heard is not None:
+            length = times[-1] - times[0] + Fraction(1, rate) if sound_s is None else sound_s
+            packets += _noise(heard, first, times[0] + move + (sound or 0), Fraction(length))
+        packets.sort(key=lambda packet: packet.dts * packet.time_base)
+        for packet in packets:
+            output.mux(packet)
+    return path
+
+
+def _noise(stream: av.AudioStream, seed: int, begin: Fraction, seconds: Fraction) -> list[Any]:
+    stream.codec_context.open()
+    size = stream.codec_context.frame_size or 1024
+    form = stream.codec_context.format.name
+    draw = np.random.default_rng(seed)
+    packets: list[Any] = []
+    for start in range(0, round(48000 * seconds), size):
+        samples: NDArray[Any] = draw.uniform(-0.5, 0.5, (1, size)).astype(np.float32)
+        if not form.startswith("flt"):
+            kind = np.dtype("int16" if form.startswith("s16") else "int32")
+            samples = (samples * np.iinfo(kind).max).astype(kind)
+        frame = av.AudioFrame.from_ndarray(samples, format=form, layout="mono")
+        frame.sample_rate, frame.time_base = 48000, Fraction(1, 48000)
+        frame.pts = round(begin * 48000) + start
+        packets += stream.encode(frame)
+    return [*packets, *stream.encode(None)]
+
+
+@dataclass
+class Heard:
+    """When what is in a file is shown and heard, in seconds."""
+
+    frames: dict[int, Fraction] = field(default_factory=dict)
+    """By number, in the order in which they come."""
+    order: list[int] = field(default_factory=list)
+    moments: list[Fraction | None] = field(default_factory=list)
+    sound: dict[bytes, Fraction] = field(default_factory=dict)
+    """By what a packet ends with."""
+    packets: list[Fraction] = field(default_factory=list)
+
+
+def hear(path: Path) -> Heard:
+    """Play a file with PyAV alone."""
+    found = Heard()
+    with av.open(str(path)) as container:
+        video = container.streams.video[0]
+        base = Fraction(video.time_base or 1)
+        for packet in container.demux():
+            if packet.stream.type == "audio" and packet.size and packet.pts is not None:
+                moment = packet.pts * Fraction(packet.time_base)
+                found.sound[bytes(packet)[-32:]] = moment
+                found.packets.append(moment)
+            elif packet.stream_index == video.index:
+                try:
+                    frames = packet.decode()
+                except av.error.FFmpegError:
+                    continue
+                for frame in frames:
+                    number = number_of(luma_of(frame))
+                    moment_of = None if frame.pts is None else frame.pts * base
+                    found.order.append(number)
+                    found.moments.append(moment_of)
+                    if moment_of is not None:
+                        found.frames[number] = moment_of
+    return found
+
+
+def luma_of(frame: av.VideoFrame) -> NDArray[Any]:
+    plane = frame.planes[0]
+    wide = frame.format.components[0].bits > 8
+    rows = np.frombuffer(memoryview(plane), np.uint16 if wide else np.uint8)
+    return rows.reshape(plane.height, -1)[:, : plane.width]

@@ -1,0 +1,231 @@
+"""Work that was interrupted ends like work that was not."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+import stream
+from stream import job
+from stream.frame import Frame
+from stream.processor import Processor, State, Temporal
+from stream.sink import SegmentSink
+from stream.work import Work, folder_of, frames_done
+from tests.clips import make_clip
+
+FRAMES = 130
+"""Two segments of two seconds each, and a part of a third."""
+
+
+def hashes(path: Path) -> list[tuple[int | None, str]]:
+    """Time and content of every frame."""
+    with av.open(str(path)) as container:
+        return [
+            (frame.pts, hashlib.sha256(frame.to_ndarray().tobytes()).hexdigest())
+            for frame in container.decode(video=0)
+        ]
+
+
+def trail(image: Tensor, state: State) -> tuple[Tensor, State]:
+    """A filter that never forgets: each frame depends on all before it."""
+    image = image if not state else 0.6 * image + 0.4 * state["last"]
+    return image, {"last": image, "count": state.get("count", torch.zeros(1)) + 1}
+
+
+class Dies(SegmentSink):
+    """Ends the job in the middle, as a crash would, after so many frames."""
+
+    left = 10**9
+
+    def push(self, frame: Frame) -> None:
+        type(self).left -= 1
+        if type(self).left < 0:
+            raise stream.CancelledError("crashed")
+        super().push(frame)
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    pts = np.cumsum(np.random.default_rng(2).integers(20, 60, FRAMES)).tolist()
+    return make_clip(
+        tmp_path / "in.mp4",
+        frames=FRAMES,
+        pts=pts,
+        time_base=Fraction(1, 1000),
+        audio=("eng",),
+    )
+
+
+@pytest.mark.parametrize("temporal", [None, trail], ids=["frame by frame", "along time"])
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_any_interruption_ends_in_the_same_file(
+    temporal: Temporal | None,
+    suffix: str,
+    clip: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(job, "Processor", partial(Processor, temporal=temporal))
+    monkeypatch.setattr(job, "SegmentSink", Dies)
+    monkeypatch.setattr(Dies, "left", 10**9)
+    monkeypatch.setattr("stream.sink._REDONE_S", 0.0)  # keep every frame, however fast
+    settings = partial(stream.Settings, strength=0, device="cpu")
+    whole, output = tmp_path / f"whole{suffix}", tmp_path / f"out{suffix}"
+    stream.Job(clip, whole, settings()).run()
+    done: list[int] = []
+    lines: list[str] = []
+    for frames in (0, 7, 1, 60, 31, 20):
+        Dies.left = frames
+        with pytest.raises(stream.CancelledError) as caught:
+            stream.Job(clip, output, settings(resume=True)).run(say=lines.append)
+        folder = folder_of(output)
+        assert ("--resume" in str(caught.value)) == folder.exists()
+        done.append(frames_done(folder) if folder.exists() else 0)
+        assert not output.exists()
+        if temporal and folder.exists():
+            assert len(list(folder.glob("memory-*"))) <= 3, "old ones are removed"
+    assert done == sorted(done)
+    assert 50 < done[-1] < FRAMES
+    Dies.left = 10**9
+    report = stream.Job(clip, output, settings(resume=True)).run(say=lines.append)
+    assert report.conforms
+    assert report.frames == FRAMES
+    assert report.earlier == done[-1]
+    assert lines[-1] == f"resuming: {done[-1]} frames are done already"
+    assert hashes(output) == hashes(whole)
+    assert not folder_of(output).exists()
+
+
+def interrupted(clip: Path, output: Path, monkeypatch: pytest.MonkeyPatch, frames: int) -> Path:
+    """The work that a job leaves which ends after so many frames."""
+    monkeypatch.setattr(job, "SegmentSink", Dies)
+    monkeypatch.setattr(Dies, "left", frames)
+    with pytest.raises(stream.CancelledError):
+        stream.Job(clip, output, stream.Settings(strength=0, device="cpu")).run()
+    monkeypatch.setattr(Dies, "left", 10**9)
+    return folder_of(output)
+
+
+def cut_short(folder: Path) -> None:
+    file = folder / "index.jsonl"
+    file.write_bytes(file.read_bytes()[:-9])
+
+
+def zeros(folder: Path) -> None:
+    """What a power cut can leave of a file that was not on the disk yet."""
+    file = sorted(folder.glob("frame-*"))[1]
+    file.write_bytes(bytes(file.stat().st_size))
+
+
+def lost_segment(folder: Path) -> None:
+    sorted(folder.glob("*.mkv"))[-1].unlink()
+
+
+def leftovers(folder: Path) -> None:
+    (folder / "segment.tmp").write_bytes(b"half")
+    (folder / "frame-00000071.safetensors.tmp").write_bytes(b"half")
+
+
+@pytest.mark.parametrize("harm", [cut_short, zeros, lost_segment, leftovers])
+def test_what_a_power_cut_leaves_is_made_good(
+    harm: Callable[[Path], None], clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, output = tmp_path / "whole.mp4", tmp_path / "out.mp4"
+    settings = partial(stream.Settings, strength=0, device="cpu")
+    stream.Job(clip, whole, settings()).run()
+    monkeypatch.setattr("stream.sink._REDONE_S", 0.0)  # keep every frame, however fast
+    folder = interrupted(clip, output, monkeypatch, 70)
+    before = frames_done(folder)
+    assert before > 50
+    harm(folder)
+    assert frames_done(folder) <= before
+    report = stream.Job(clip, output, settings(resume=True)).run()
+    assert report.conforms
+    assert hashes(output) == hashes(whole)
+
+
+def test_only_the_same_job_goes_on(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "out.mp4"
+    folder = interrupted(clip, output, monkeypatch, 70)
+    settings = partial(stream.Settings, strength=0, device="cpu")
+    with pytest.raises(stream.SinkError, match="go on with --resume"):
+        stream.Job(clip, output, settings()).run()
+    with pytest.raises(stream.SinkError, match="another encoder"):
+        fast = stream.EncoderSettings(preset="ultrafast")
+        stream.Job(clip, output, settings(resume=True, encoder=fast)).run()
+    with pytest.raises(stream.SinkError, match="another duration, start"):
+        stream.Job(clip, output, settings(resume=True, span=stream.Span(1, 1))).run()
+    other = make_clip(tmp_path / "other.mp4", frames=FRAMES)
+    with pytest.raises(stream.SinkError, match="another format, input"):
+        stream.Job(other, output, settings(resume=True)).run()
+    assert frames_done(folder) >= 50, "a refusal costs nothing"
+    (folder / "job.json").write_text("{")
+    with pytest.raises(stream.SinkError, match="damaged"):
+        stream.Job(clip, output, settings(resume=True)).run()
+    assert stream.Job(clip, output, settings(overwrite=True)).run().conforms
+    assert not folder.exists()
+
+
+def test_a_folder_of_the_users_is_left_alone(clip: Path, tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "out.mp4")
+    folder.mkdir()
+    (folder / "holiday.mkv").write_bytes(b"mine")
+    with pytest.raises(stream.SinkError, match="in the way"):
+        stream.run(clip, tmp_path / "out.mp4", strength=0, device="cpu", overwrite=True)
+    assert (folder / "holiday.mkv").read_bytes() == b"mine"
+
+
+def test_one_process_at_a_time(clip: Path, tmp_path: Path) -> None:
+    work = Work.begin(folder_of(tmp_path / "out.mp4"), {})
+    with pytest.raises(stream.SinkError, match="another run"):
+        stream.run(clip, tmp_path / "out.mp4", strength=0, device="cpu", overwrite=True)
+    work.remove()
+    assert stream.run(clip, tmp_path / "out.mp4", strength=0, device="cpu").conforms
+
+
+def test_a_stopped_job_leaves_something_to_watch(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "out.mp4"
+    settings = partial(stream.Settings, strength=0, device="cpu")
+    running = stream.Job(clip, output, settings())
+
+    class Stops(SegmentSink):
+        def push(self, frame: Frame) -> None:
+            super().push(frame)
+            if self.frames == 60:
+                running.stop()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(job, "SegmentSink", Stops)
+        report = running.run()
+    assert report.stopped
+    assert not report.conforms
+    assert report.output == tmp_path / "out.part.mp4"
+    assert len(hashes(report.output)) == report.frames
+    assert not output.exists()
+    assert stream.Job(clip, output, settings(resume=True)).run().frames == FRAMES
+    assert not report.output.exists()
+
+
+def test_the_work_says_what_it_is(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = interrupted(clip, tmp_path / "out.mp4", monkeypatch, 100)
+    said = json.loads((folder / "job.json").read_text())
+    assert said["strength"] == 0
+    lines = [json.loads(line) for line in (folder / "index.jsonl").read_text().splitlines()]
+    for line in lines:
+        assert len(hashes(folder / line["file"])) == len(line["pts"])
+    shutil.rmtree(folder)
