@@ -70,6 +70,21 @@ def wanted(container: av.container.InputContainer) -> list[Any]:
     return [stream for stream in container.streams if stream.type in kinds]
 
 
+def promised_s(container: av.container.InputContainer) -> float:
+    """When the last of the streams ends, by what the file's header says."""
+    streams = wanted(container)
+    ends = [
+        float(((stream.start_time or 0) + stream.duration) * stream.time_base)
+        for stream in streams
+        if stream.duration and stream.time_base
+    ]
+    # Matroska says it of the file alone, which may have other streams that last longer; it counts
+    # from zero, not from where the streams start.
+    if not ends and container.duration and len(streams) == len(container.streams):
+        ends = [container.duration / av.time_base]
+    return max(ends, default=0.0)
+
+
 def when(packet: Packet, default: float, *, end: bool = False) -> float:
     """When a packet is shown or heard, or ends, on the file's clock."""
     moment = packet.pts if packet.pts is not None else packet.dts

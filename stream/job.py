@@ -48,7 +48,7 @@ class Job:
         """Where the file is written until it is whole."""
         self.settings = settings or Settings()
         self._pipeline: Pipeline[Frame] | None = None
-        self._stopped = False
+        self._stopped = self._cancelled = False
 
     def run(
         self,
@@ -95,7 +95,7 @@ class Job:
 
     def cancel(self) -> None:
         """End the job at once; what was done so far stays for `Settings.resume`."""
-        self._stopped = True
+        self._stopped = self._cancelled = True
         if self._pipeline is not None:
             self._pipeline.fail(CancelledError("stopped at once"))
 
@@ -131,7 +131,8 @@ class Job:
         work: Work,
         progress: Callable[[Progress], None] | None,
     ) -> Report:
-        earlier = source.skip = work.done
+        earlier = work.done
+        source.go_on(earlier, work.in_segments, work.last_pts)
         begun = time.monotonic()
         sink: SegmentSink | None = None
         try:
@@ -200,7 +201,14 @@ class Job:
                 f"there is no frame of {self.input} in the part asked for; "
                 f"it is {source.origin_s + (source.container.duration or 0) / 1e6:.1f} s long"
             )
-        return join(self.part, source, segments, drop=self.settings.drop), segments
+        joined = join(
+            self.part, source, segments, drop=self.settings.drop, check=self._check_cancelled
+        )
+        return joined, segments
+
+    def _check_cancelled(self) -> None:
+        if self._cancelled:
+            raise CancelledError("stopped at once")
 
     def _check_end(self, source: Source) -> None:
         if source.error is not None or source.short_s > max(1.0, 0.02 * (source.duration_s or 0)):

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import pairwise
@@ -58,9 +58,14 @@ class Joined:
 
 
 def join(
-    path: Path, source: Source, segments: Sequence[Segment], *, drop: Iterable[str] = ()
+    path: Path,
+    source: Source,
+    segments: Sequence[Segment],
+    *,
+    drop: Iterable[str] = (),
+    check: Callable[[], None] = lambda: None,
 ) -> Joined:
-    """Write the whole file to `path`. Raises `WriteError`.
+    """Write the whole file to `path`. Raises `WriteError`, and whatever `check` raises, often asked.
 
     `drop` names kinds of streams that are left out: audio, subtitle, data, attachment, video.
     """
@@ -69,7 +74,9 @@ def join(
         with av.open(f"file:{segments[0].file.absolute()}", format="matroska") as first:
             container = open_output(path, _options(path, source))
             try:
-                _write(container, source, first.streams.video[0], segments, joined, set(drop))
+                _write(
+                    container, source, first.streams.video[0], segments, joined, set(drop), check
+                )
             finally:
                 container.close()
         _sync(path)
@@ -100,6 +107,7 @@ def _write(
     segments: Sequence[Segment],
     joined: Joined,
     drop: set[str],
+    check: Callable[[], None],
 ) -> None:
     tracks: dict[int, _Track] = {}
     for stream in source.container.streams:
@@ -115,6 +123,7 @@ def _write(
     container.start_encoding()
     pictures = _pictures(segments, source.time_base, video, container)
     for packet in _interleaved(pictures, _others(source, tracks)):
+        check()
         try:
             container.mux(packet)
         except av.error.ArgumentError as error:

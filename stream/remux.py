@@ -20,6 +20,8 @@ _MPEGTS = {
     *("h264", "hevc", "mpeg2video", "mpeg4", "aac", "ac3", "eac3", "mp2", "mp3", "opus", "dts"),
     *("dvb_subtitle", "dvb_teletext"),
 }
+_M2TS = {"hdmv_pgs_subtitle", "pcm_bluray", "truehd"}
+"""What Blu-ray's form of MPEG-TS has beside them."""
 _DATA = {
     "mp4": {"bin_data"},
     "mov": {"bin_data"},
@@ -85,6 +87,8 @@ def copy_stream(stream: Stream, output: av.container.OutputContainer) -> CopiedT
             return None
     elif stream.codec_context is None or not holds_stream(output, stream):
         return None
+    if is_cover(stream) and output.format.name == "mov":
+        return None  # FFmpeg would leave it out without a word
     try:
         added = output.add_stream_from_template(stream)
     except (ValueError, av.error.FFmpegError):
@@ -121,7 +125,7 @@ def attach(stream: Stream, output: av.container.OutputContainer) -> bool:
 
 def describe_as(added: Stream, stream: Stream) -> None:
     """Say of a new stream what the old one's container says of it."""
-    added.metadata.update({k: v for k, v in stream.metadata.items() if k != "encoder"})
+    added.metadata.update({k: v for k, v in stream.metadata.items() if k.lower() != "encoder"})
     if "name" in added.metadata:
         # What MP4 calls a track's name is written, by FFmpeg, from the title.
         added.metadata.setdefault("title", added.metadata["name"])
@@ -141,12 +145,12 @@ def is_timecode(stream: Stream) -> bool:
 
 def tags(source: av.container.InputContainer) -> dict[str, str]:
     """The file's own tags."""
-    return {k: v for k, v in source.metadata.items() if k not in _OF_THE_CONTAINER}
+    return {k: v for k, v in source.metadata.items() if k.lower() not in _OF_THE_CONTAINER}
 
 
 def needs_own_keys(said: Collection[str]) -> bool:
     """Whether MP4's usual list has no place for some of the tags."""
-    return any(key not in _MP4_KEYS for key in said)
+    return any(key.lower() not in _MP4_KEYS for key in said)
 
 
 def chapters(source: av.container.InputContainer, begin: float, end: float) -> list[Any]:
@@ -197,7 +201,8 @@ def holds(output: av.container.OutputContainer, codec: str) -> bool:
     name = output.format.name
     if name == "mpegts":
         # FFmpeg has no list for it; these are what players of it know.
-        return codec in _MPEGTS
+        blu_ray = output.name.lower().endswith(".m2ts")
+        return codec in _MPEGTS or (blu_ray and codec in _M2TS)
     return codec in _listed(frozenset(output.supported_codecs)) - _REFUSED.get(name, set())
 
 

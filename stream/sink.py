@@ -33,8 +33,6 @@ _LONGEST = 250
 """Frames in a segment, at most."""
 _REDONE_S = 1.0
 """Segments that take longer than this to make are kept frame by frame until they are finished."""
-_SYNC_S = 1.0
-"""How often frames that are kept are put on the disk, against a power cut."""
 _SPARE = 4 << 20
 """Bytes of disk space that are left free."""
 
@@ -117,7 +115,7 @@ class SegmentSink:
         self._pts: list[int] = []
         self._memory: Memory = {}
         self._keep = True
-        self._begun = self._synced = time.monotonic()
+        self._begun = time.monotonic()
         for frame in list(work.kept(source.coding, source.time_base)):
             self._encode(frame)
 
@@ -139,16 +137,13 @@ class SegmentSink:
 
     def _kept(self, frame: Frame) -> bool:
         """Keep a frame until its segment is finished, if there is room for it."""
-        now = time.monotonic()
-        sync = now - self._synced > _SYNC_S
         try:
-            self._work.keep(self.frames, frame, sync=sync)
+            self._work.keep(self.frames, frame)
         except OSError as error:
             # It is a safeguard, and much larger than the segment that it guards.
             _log.debug("frames are not kept: %s", error)
             self._work.keep_none()
             return False
-        self._synced = now if sync else self._synced
         return True
 
     def flush(self) -> None:
@@ -245,7 +240,7 @@ class SegmentSink:
 
     def _finish(self) -> None:
         self._close()
-        self._work.finish(self._written, tuple(self._pts), self._memory)
+        self._work.finish(self._written, tuple(self._pts), self._memory, clean=self._source.clean)
         self._pts = []
         now = time.monotonic()
         self._keep = now - self._begun > _REDONE_S

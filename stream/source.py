@@ -16,7 +16,7 @@ import av.error
 from filters import Coding
 from stream.convert import Tags, Unpacker, tags_of
 from stream.deinterlace import Deinterlacer
-from stream.demux import Demuxer, discontinuous, earlier, wanted, when
+from stream.demux import Demuxer, discontinuous, earlier, promised_s, when
 from stream.errors import SourceError, UsageError
 from stream.frame import Frame, Packet
 from stream.opening import (
@@ -33,6 +33,8 @@ __all__ = ["DEFAULT_MAX_PIXELS", "Reading", "Source", "Span", "main_video", "ope
 
 _log = logging.getLogger(__name__)
 
+_FASTEST = 240
+"""Frames per second; more than that, without frames that follow so fast, is the clock's rate."""
 _MANY = 300
 """Packets after which a video that is damaged throughout is given up."""
 
@@ -87,12 +89,12 @@ class Source:
         self.video = self._choose(self.container)
         self.time_base = Fraction(self.video.time_base or Fraction(1, 90000))
         self._by_dts = _disordered(peeked)
-        times = [time for frame in peeked if (time := self._time(frame)) is not None]
-        steps = [b - a for a, b in pairwise(times) if b > a]
-        self._lift_s = self._negative_s(times)
+        times = [(n, t) for n, frame in enumerate(peeked) if (t := self._time(frame)) is not None]
+        steps = [Fraction(b - a, n - m) for (m, a), (n, b) in pairwise(times) if b > a]
+        self._lift_s = self._before_zero_s(times[0][1]) if times else Fraction(0)
         self._jumpy = discontinuous(self.container)
         self._demuxer = Demuxer(discontinuous=self._jumpy)
-        self._timeless = len(peeked) > 1 and not steps
+        self._timeless = len(peeked) > 1 and 2 * len(steps) < len(times)
         self.rate = self._rate(steps)
         self.tags: Tags = tags_of(self.first)
         marked = sum(frame.interlaced_frame for frame in peeked)
@@ -118,8 +120,8 @@ class Source:
         """Frames whose time was missing or did not follow the one before."""
         self.position_s = 0.0
         self.short_s = 0.0
-        self.skip = 0
-        """How many frames at the beginning are not handed on, because they are done already."""
+        self._skip = self._known = 0
+        self._after: int | None = None
         self._unpacker = Unpacker(self.first, turn)
         self._seeks = False
 
@@ -192,22 +194,45 @@ class Source:
         seconds = self.duration_s
         return None if seconds is None else max(1, round(seconds * self.rate))
 
+    @property
+    def clean(self) -> bool:
+        """Whether all that was read so far was whole, and timed as its file says."""
+        return not (self.damaged or self.made_up or self.jumps or self.rescaled)
+
+    def go_on(self, done: int, known: int = 0, pts: int | None = None) -> None:
+        """Hand on nothing of the first `done` frames.
+
+        `pts` is when frame number `known` of them, counted from 1, is shown, as it was handed on,
+        if all up to it was `clean`: those need not be decoded again, where a search in the file
+        finds that very frame.
+        """
+        self._skip = done
+        if pts is not None and not (self._jumpy or self._by_dts or self.deinterlaced):
+            self._known, self._after = known, pts + int(self.shift_s / self.time_base)
+
     def close(self) -> None:
         self.container.close()
 
     def __iter__(self) -> Iterator[Frame]:
         begin, end = self.limits()
-        for decoded in self._deinterlaced(self._decoded()):
+        after = self._after
+        if after is not None and not self._search(after * self.time_base, exactly=True):
+            after = None
+        if after is not None:
+            self.frames = self._known
+        for decoded in self._deinterlaced(self._decoded(after)):
             assert decoded.pts is not None
             moment = float(decoded.pts * self.time_base)
-            if moment < begin:
+            if moment < begin or (after is not None and decoded.pts <= after):
                 continue
             if moment >= end:
                 # What follows in decoding order is shown later still.
                 return
             self.frames += 1
             self.position_s = moment - (begin if self.span.start else self.origin_s)
-            if self.frames > self.skip:
+            if self.frames == 1 and self._jumpy:
+                self._lift_s = self._before_zero_s(decoded.pts)
+            if self.frames > self._skip:
                 pts = decoded.pts - int(self.shift_s / self.time_base)
                 yield self._unpacker.unpack(decoded, pts, self.time_base)
 
@@ -218,7 +243,7 @@ class Source:
         """
         begin, end = self.limits()
         with open_input(self.path) as container:
-            for packet in self._packets(container):
+            for packet in self._demuxer.packets(container, begin if self._seeks else None):
                 if packet.stream_index == self.video.index or not packet.size:
                     continue
                 if begin <= when(packet, begin) < end:
@@ -240,14 +265,21 @@ class Source:
         end = float("inf") if self.span.duration is None else begin + self.span.duration
         return begin, end
 
-    def _decoded(self) -> Iterator[av.VideoFrame]:
-        """Decoded frames, each with a time later than the one before."""
+    def _decoded(self, after: int | None) -> Iterator[av.VideoFrame]:
+        """Decoded frames, each with a time later than the one before.
+
+        Those before the one at `after` may be left out.
+        """
         last: int | None = None
         # MPEG-TS has no index: a search in it lands behind what it looks for, and in a file whose
         # clock jumps anywhere.
         behind = self._undecoded() if self.span.start and self._jumpy else 0
-        self._seeks = bool(self.span.start) and not self._jumpy and self._seek_lands_early()
-        for packet in self._packets(self.container):
+        begin = self.limits()[0]
+        self._seeks = bool(self.span.start) and not self._jumpy and self._search(Fraction(begin))
+        seek_s = begin if self._seeks else None
+        if after is not None:
+            seek_s = float(after * self.time_base)
+        for packet in self._demuxer.packets(self.container, seek_s):
             if packet.stream_index != self.video.index and packet.size:
                 continue
             if behind and packet.size:
@@ -258,7 +290,7 @@ class Source:
                 frame.time_base = self.time_base
                 yield frame
         if not self.jumps:
-            self.short_s = max(0.0, self._promised_s() - self._demuxer.ends_s)
+            self.short_s = max(0.0, promised_s(self.container) - self._demuxer.ends_s)
 
     def _deinterlaced(self, frames: Iterator[av.VideoFrame]) -> Iterator[av.VideoFrame]:
         if not self.deinterlaced:
@@ -272,21 +304,19 @@ class Source:
     def _choose(self, container: av.container.InputContainer) -> av.VideoStream:
         return choose_video(container, self.path, self.reading.max_pixels)
 
-    def _packets(self, container: av.container.InputContainer) -> Iterator[Packet]:
-        seek_s = self.limits()[0] if self._seeks else None
-        return self._demuxer.packets(container, seek_s)
-
-    def _seek_lands_early(self) -> bool:
-        """Whether seeking to the beginning of the part finds a frame before it."""
-        begin = self.limits()[0]
+    def _search(self, moment: Fraction, *, exactly: bool = False) -> bool:
+        """Whether a search for a moment finds a frame before it, or exactly at it as well."""
         with open_input(self.path) as container:
             video = self._choose(container)
             try:
-                container.seek(int(begin * av.time_base))
+                container.seek(int(moment * av.time_base))
                 for packet in container.demux(video):
                     for frame in frames_of(packet):
-                        if (time := self._time(frame)) is not None:
-                            return float(time * self.time_base) <= begin
+                        time = self._time(frame)
+                        if time is None or time * self.time_base > moment:
+                            return False
+                        if not exactly or time * self.time_base == moment:
+                            return True
             except (av.error.FFmpegError, IndexError):
                 pass
         return False
@@ -306,20 +336,6 @@ class Source:
                     needed = count
                 count += 1
         return needed
-
-    def _promised_s(self) -> float:
-        """When the last of the streams ends, by what the file's header says."""
-        streams = wanted(self.container)
-        ends = [
-            float(((stream.start_time or 0) + stream.duration) * stream.time_base)
-            for stream in streams
-            if stream.duration and stream.time_base
-        ]
-        # Matroska says it of the file alone, which may have other streams that last longer.
-        if not ends and self.container.duration and len(streams) == len(self.container.streams):
-            # There it counts from zero, not from where the streams start.
-            ends = [self.container.duration / av.time_base]
-        return max(ends, default=0.0)
 
     def _decode(self, packet: Packet) -> list[av.VideoFrame]:
         self.packets += bool(packet.size)
@@ -342,7 +358,8 @@ class Source:
         for time in (self._time(decoded), decoded.dts):
             if time is not None and (last is None or time > last):
                 return int(time)
-        self.made_up += 1
+        # In AVI the last frames have only the time of their packet, and come when all is read.
+        self.made_up += not (self._by_dts and decoded.pts is not None)
         if last is None:
             return 0
         step = round(1 / (self.rate * self.time_base))
@@ -352,21 +369,23 @@ class Source:
         """The frame's own timestamp."""
         return decoded.dts if self._by_dts else decoded.pts
 
-    def _negative_s(self, times: list[int]) -> Fraction:
-        """By how much the file's clock starts before zero, where its picture does.
+    def _before_zero_s(self, first: int) -> Fraction:
+        """How long before zero the file starts, if its first frame does.
 
         FFmpeg lets a clock of MPEG-TS that runs over on the way start there. MP4 would cut off
         what lies before zero.
         """
-        if not times or times[0] >= 0:
+        if first >= 0:
             return Fraction(0)
-        starts = [times[0] * self.time_base, Fraction(self.container.start_time or 0, av.time_base)]
-        return -min(starts) // self.time_base * self.time_base + self.time_base
+        start = Fraction(self.container.start_time or 0, av.time_base) // self.time_base
+        return -min(first, start) * self.time_base
 
-    def _rate(self, steps: list[int]) -> Fraction:
+    def _rate(self, steps: list[Fraction]) -> Fraction:
         """Frames per second: what the file says, unless its first frames are far from that."""
         said = self.video.average_rate or self.video.guessed_rate
-        seen = 1 / (median(steps) * self.time_base) if steps else None
+        seen = 1 / (median(steps) * self.time_base) if steps and not self._timeless else None
+        if seen is None and (said or 0) > _FASTEST:
+            said = None
         if seen is not None and not (said and seen / 3 < said < seen * 3):
             said = Fraction(seen).limit_denominator(1001)
         return min(max(Fraction(said or 25), Fraction(1, 10)), Fraction(1000))

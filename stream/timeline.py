@@ -107,18 +107,16 @@ class Timeline:
         """The shift, of those there are, that a packet at `at` belongs to, if any."""
         if track is None:
             moment = at + self._now
-            near = any(abs(moment - each.last) <= _FORWARD_S for each in self._tracks.values())
-            if near or not self._tracks or not self._discontinuous:
-                return self._now
-        elif not self._off(track, at + track.shift):
+            near = any(abs(moment - each.last) <= _SURELY_S for each in self._tracks.values())
+            return self._now if near or not self._tracks or not self._discontinuous else None
+        if not self._off(track, at + track.shift):
             return self._nearer(track, at)
         for shift in reversed(self._shifts):
             moment = at + shift
-            own = track is not None and track.shift == shift
-            if not own and self._beside(track, shift, moment, _SURELY_S):
+            if shift != track.shift and self._beside(track, shift, moment, _SURELY_S):
                 return shift
-            if track is not None and -self._slack <= moment - track.end < _SURELY_S:
-                return shift  # a stream is back where it was
+            if -self._slack <= moment - track.end < _SURELY_S:
+                return shift  # the stream is back where it was
         return None
 
     def _off(self, track: _Track, moment: Fraction) -> bool:
@@ -130,11 +128,9 @@ class Timeline:
         # It may have paused, while the others went on.
         return not self._beside(track, track.shift, moment, Fraction(0))
 
-    def _beside(
-        self, track: _Track | None, shift: Fraction, moment: Fraction, overlap: Fraction
-    ) -> bool:
-        """Whether another stream with this shift is near, and the moment not behind a stream's."""
-        if track is not None and moment < track.last - overlap:
+    def _beside(self, track: _Track, shift: Fraction, moment: Fraction, overlap: Fraction) -> bool:
+        """Whether another stream with this shift is near, and the stream itself not beyond."""
+        if moment < track.last - overlap:
             return False
         others = (each for each in self._tracks.values() if each is not track)
         return any(each.shift == shift and abs(moment - each.last) < _NEAR_S for each in others)
@@ -157,22 +153,26 @@ class Timeline:
         at, track = _at(packet), self._tracks.get(packet.stream_index)
         ends = {index: each.end for index, each in self._tracks.items()}
         shift = (track.end if track is not None else max(ends.values())) - at
-        here, seen = at, {packet.stream_index}
+        here, seen, stayed = at, {packet.stream_index}, False
         for other in look():
             index = other.stream_index
             if index not in ends or not self._counts(other):
                 continue
-            then = _at(other)
-            moment = then + self._tracks[index].shift
+            then, track = _at(other), self._tracks[index]
+            moment = then + track.shift
             if abs(then - here) < min(_NEAR_S, abs(moment - ends[index])):
                 here = then
                 if index not in seen:
                     seen.add(index)
                     shift = max(shift, ends[index] - then)
             elif abs(moment - ends[index]) < _NEAR_S:
-                ends[index] = max(ends[index], moment + _length(other))
+                stayed = stayed or index not in seen
+                ends[index] = max(ends[index], moment + (_length(other) or track.step))
             if len(seen) == len(ends):
                 break
+        own, much = (self._now, _FORWARD_S) if track is None else (track.shift, _SURELY_S)
+        if stayed and len(seen) == 1 and abs(shift - own) < much:
+            return own  # just this one stumbles, or starts late
         self.jumps += 1
         _log.debug("the clock of stream %d jumps at %.3f s", packet.stream_index, float(at))
         self._shifts.append(shift)

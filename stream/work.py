@@ -11,14 +11,15 @@ A job keeps what it has done in a folder beside its output, `clean.mp4.part` for
     lock                      held by the process at work
 
 A segment always holds the same frames, whatever happened on the way, and is encoded by an encoder
-of its own; so work that was interrupted gives the very file that uninterrupted work gives. Every
-file gets its name only once it is whole and on the disk, so a crash or a power cut leaves no file
-that is half written under such a name.
+of its own; so work that was interrupted gives the very file that uninterrupted work gives. Files
+get their names once they are whole, so a crash leaves none that is half written; against a power
+cut they are put on the disk every second, and checksums tell which of them are what they were.
 """
 
 import json
 import logging
 import os
+import time
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -38,6 +39,9 @@ from stream.frame import Frame, Memory
 
 _log = logging.getLogger(__name__)
 
+_SYNC_S = 1.0
+"""How often what is done is put on the disk, against a power cut."""
+
 
 @dataclass(frozen=True)
 class Segment:
@@ -46,6 +50,8 @@ class Segment:
     file: Path
     pts: tuple[int, ...]
     """When each of its frames is shown, in the job's time base."""
+    clean: bool = False
+    """Whether the input was whole, and timed as its file says, up to the segment's end."""
 
     @property
     def frames(self) -> int:
@@ -63,6 +69,8 @@ class Work:
         """Size of all finished segments."""
         self._lock = lock
         self._kept: list[int] = []
+        self._due: set[Path] = set()
+        self._synced = time.monotonic()
 
     @classmethod
     def begin(cls, folder: Path, job: Mapping[str, Any]) -> "Work":
@@ -101,6 +109,12 @@ class Work:
         return self.in_segments + len(self._kept)
 
     @property
+    def last_pts(self) -> int | None:
+        """When the last frame of the segments is shown, if the input was clean up to it."""
+        last = self.segments[-1] if self.segments else None
+        return last.pts[-1] if last is not None and last.clean else None
+
+    @property
     def in_segments(self) -> int:
         """How many frames are in finished segments."""
         return sum(segment.frames for segment in self.segments)
@@ -110,29 +124,28 @@ class Work:
         """The name that the next segment will have."""
         return self.folder / f"{self.in_segments:08}.mkv"
 
-    def finish(self, written: Path, pts: tuple[int, ...], memory: Memory) -> None:
+    def finish(self, written: Path, pts: tuple[int, ...], memory: Memory, *, clean: bool) -> None:
         """Take a segment, written whole into the folder under another name."""
         file, first = self.next_file, self.in_segments
-        _sync(written)
         os.replace(written, file)
         self._remember(first + len(pts) - 1, memory)
         self.bytes += file.stat().st_size
-        self.segments.append(Segment(file, pts))
+        self.segments.append(Segment(file, pts, clean))
         with (self.folder / "index.jsonl").open("ab") as index:
             index.write(self._line(self.segments[-1]))
-            index.flush()
-            os.fsync(index.fileno())
-        _sync(self.folder)
+        self._put_on_disk(file, self.folder / "index.jsonl")
         self.keep_none()
         self._forget(first + len(pts) - 1)
 
-    def keep(self, index: int, frame: Frame, *, sync: bool) -> None:
+    def keep(self, index: int, frame: Frame) -> None:
         """Keep a restored frame until its segment is finished; `index` counts from 0."""
+        file = self.folder / _frame_file(index)
         tensors = {f"plane{number}": plane for number, plane in enumerate(frame.planes)}
-        self._save(self.folder / _frame_file(index), tensors, {"pts": str(frame.pts)}, sync=sync)
+        self._save(file, tensors, {"pts": str(frame.pts)})
         self._kept.append(index)
-        self._remember(index, frame.memory, sync=sync)
+        self._remember(index, frame.memory)
         self._forget(index)
+        self._put_on_disk(file)
 
     def keep_none(self) -> None:
         """Drop the frames that are kept."""
@@ -165,9 +178,27 @@ class Work:
             (self.folder / "lock").unlink(missing_ok=True)
             self.folder.rmdir()
 
+    def _put_on_disk(self, *files: Path) -> None:
+        """Have what was written put on the disk, against a power cut, once a second at most."""
+        self._due.update(files)
+        now = time.monotonic()
+        if now - self._synced < _SYNC_S:
+            return
+        for file in [*self._due, self.folder]:
+            with suppress(FileNotFoundError):  # frames that are in a segment by now
+                _sync(file)
+        self._due.clear()
+        self._synced = now
+
     def _line(self, segment: Segment) -> bytes:
         size = segment.file.stat().st_size
-        said = {"file": segment.file.name, "bytes": size, "pts": segment.pts}
+        said = {
+            "file": segment.file.name,
+            "bytes": size,
+            "crc32": _crc_of(segment.file),
+            "pts": segment.pts,
+            "clean": segment.clean,
+        }
         return json.dumps(said).encode() + b"\n"
 
     def _clear(self) -> None:
@@ -176,7 +207,7 @@ class Work:
             for file in self.folder.glob(pattern):
                 file.unlink()
 
-    def _read_index(self) -> None:
+    def _read_index(self, *, check: bool = True) -> None:
         try:
             lines = (self.folder / "index.jsonl").read_bytes().splitlines()
         except FileNotFoundError:
@@ -186,12 +217,13 @@ class Work:
                 said = json.loads(line)
                 file = self.folder / Path(said["file"]).name
                 whole = file == self.next_file and file.stat().st_size == said["bytes"]
+                whole = whole and (not check or _crc_of(file) == said["crc32"])
             except (ValueError, KeyError, TypeError, OSError):
                 whole = False
             if not whole:
                 _log.debug("what follows %s is not whole", self.next_file)
                 return
-            self.segments.append(Segment(file, tuple(said["pts"])))
+            self.segments.append(Segment(file, tuple(said["pts"]), bool(said["clean"])))
             self.bytes += int(said["bytes"])
 
     def _read_kept(self) -> None:
@@ -225,9 +257,11 @@ class Work:
             return True
         return False
 
-    def _remember(self, index: int, memory: Memory, *, sync: bool = True) -> None:
+    def _remember(self, index: int, memory: Memory) -> None:
         if memory:
-            self._save(self.folder / _memory_file(index), memory, {}, sync=sync)
+            file = self.folder / _memory_file(index)
+            self._save(file, memory, {})
+            self._due.add(file)
 
     def _forget(self, newest: int) -> None:
         """Drop older memories, but for that of the last finished segment and the one before."""
@@ -236,19 +270,15 @@ class Work:
             if file.name not in keep:
                 file.unlink()
 
-    def _save(
-        self, file: Path, tensors: Mapping[str, Any], said: dict[str, str], *, sync: bool
-    ) -> None:
+    def _save(self, file: Path, tensors: Mapping[str, Any], said: dict[str, str]) -> None:
         tensors = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
         # A power cut can leave a file of the right size full of zeros.
         said = said | {"crc32": str(_crc(tensors))}
-        self._write(file, save(tensors, said), sync=sync)
+        self._write(file, save(tensors, said))
 
-    def _write(self, file: Path, data: bytes, *, sync: bool = True) -> None:
+    def _write(self, file: Path, data: bytes) -> None:
         written = file.with_name(f"{file.name}.tmp")
         written.write_bytes(data)
-        if sync:
-            _sync(written)
         os.replace(written, file)
 
 
@@ -260,7 +290,7 @@ def folder_of(output: Path) -> Path:
 def frames_done(folder: Path) -> int:
     """How many frames of the job in `folder` need not be restored again."""
     work = Work(folder, FileLock(folder / "lock"), {})
-    work._read_index()
+    work._read_index(check=False)
     work._read_kept()
     return work.done
 
@@ -307,6 +337,14 @@ def _crc(tensors: Mapping[str, Any]) -> int:
     crc = 0
     for name in sorted(tensors):
         crc = zlib.crc32(tensors[name], crc)
+    return crc
+
+
+def _crc_of(file: Path) -> int:
+    crc = 0
+    with file.open("rb") as opened:
+        while chunk := opened.read(1 << 20):
+            crc = zlib.crc32(chunk, crc)
     return crc
 
 

@@ -4,7 +4,8 @@ What is left of a film after its clock jumped, or after a part was cut out, can 
 the film itself: sound and picture must still be as far from each other as they were.
 """
 
-from collections.abc import Sequence
+import struct
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -13,6 +14,8 @@ from typing import Any
 import av
 import numpy as np
 from numpy.typing import NDArray
+
+from stream.source import Source
 
 _SIDE, _ACROSS, _BITS = 8, 8, 16
 FPS = 25
@@ -137,6 +140,7 @@ def hear(path: Path) -> Heard:
                 except av.error.FFmpegError:
                     continue
                 for frame in frames:
+                    assert isinstance(frame, av.VideoFrame)
                     number = number_of(luma_of(frame))
                     moment_of = None if frame.pts is None else frame.pts * base
                     found.order.append(number)
@@ -151,3 +155,56 @@ def luma_of(frame: av.VideoFrame) -> NDArray[Any]:
     wide = frame.format.components[0].bits > 8
     rows = np.frombuffer(memoryview(plane), np.uint16 if wide else np.uint8)
     return rows.reshape(plane.height, -1)[:, : plane.width]
+
+
+def read(source: Source) -> Heard:
+    """What the program reads of a file, before it is written anywhere."""
+    found = Heard()
+    for frame in source:
+        number, moment = number_of(frame.planes[0]), frame.pts * frame.time_base
+        found.order.append(number)
+        found.moments.append(moment)
+        found.frames[number] = moment
+    sounds = {stream.index for stream in source.container.streams.audio}
+    for packet in source.others():
+        if packet.stream_index in sounds and packet.pts is not None:
+            moment = packet.pts * Fraction(packet.time_base or 1)
+            found.sound[bytes(packet)[-32:]] = moment
+            found.packets.append(moment)
+    return found
+
+
+def retimed(data: bytes, change: Callable[[bool, int, int], int | None]) -> bytes:
+    """An MPEG-TS with other times, in 1/90000 s: `change` is given whether it is a picture's, its
+    number in its stream, and when it is decoded, and says by how much all is to be later.
+
+    None takes the time away.
+    """
+    made = bytearray(data)
+    counts = {True: -1, False: -1}
+    for begin in range(0, len(made), 188):
+        if not made[begin + 1] & 0x40:
+            continue  # the middle of something
+        at = begin + 4 + (made[begin + 4] + 1 if made[begin + 3] & 0x20 else 0)
+        if made[at : at + 3] != b"\0\0\1" or not made[at + 7] & 0x80:
+            continue
+        seen = made[at + 3] & 0xF0 == 0xE0
+        counts[seen] += 1
+        places = [at + 9, at + 14] if made[at + 7] & 0x40 else [at + 9]
+        later = change(seen, counts[seen], _stamp(made, places[-1]))
+        if later is None:
+            made[at + 7] &= 0x3F
+            made[at + 9 : at + 9 + made[at + 8]] = b"\xff" * made[at + 8]
+            continue
+        for place in places:
+            time = (_stamp(made, place) + later) % (1 << 33)
+            high, middle, low = time >> 30, time >> 15 & 0x7FFF, time & 0x7FFF
+            made[place] = made[place] & 0xF0 | high << 1 | 1
+            made[place + 1 : place + 5] = struct.pack(">HH", middle << 1 | 1, low << 1 | 1)
+    return bytes(made)
+
+
+def _stamp(data: bytearray, at: int) -> int:
+    """A time, as five bytes in MPEG-TS hold it (ISO 13818-1)."""
+    middle, low = struct.unpack_from(">HH", data, at + 1)
+    return int((data[at] >> 1 & 7) << 30 | middle >> 1 << 15 | low >> 1)

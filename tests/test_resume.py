@@ -19,6 +19,7 @@ from stream import job
 from stream.frame import Frame
 from stream.processor import Processor, State, Temporal
 from stream.sink import SegmentSink
+from stream.source import Source
 from stream.work import Work, folder_of, frames_done
 from tests.clips import make_clip
 
@@ -130,12 +131,19 @@ def lost_segment(folder: Path) -> None:
     sorted(folder.glob("*.mkv"))[-1].unlink()
 
 
+def rotten(folder: Path) -> None:
+    file = sorted(folder.glob("*.mkv"))[-1]
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    file.write_bytes(data)
+
+
 def leftovers(folder: Path) -> None:
     (folder / "segment.tmp").write_bytes(b"half")
     (folder / "frame-00000071.safetensors.tmp").write_bytes(b"half")
 
 
-@pytest.mark.parametrize("harm", [cut_short, zeros, lost_segment, leftovers])
+@pytest.mark.parametrize("harm", [cut_short, zeros, lost_segment, rotten, leftovers])
 def test_what_a_power_cut_leaves_is_made_good(
     harm: Callable[[Path], None], clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -229,3 +237,23 @@ def test_the_work_says_what_it_is(
     for line in lines:
         assert len(hashes(folder / line["file"])) == len(line["pts"])
     shutil.rmtree(folder)
+
+
+def test_what_is_done_is_not_decoded_again(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the file can be searched; else it is decoded from its beginning, to the same end."""
+    source = make_clip(tmp_path / "keys.mp4", frames=200, options={"g": "20"})
+    whole = list(Source(source))
+    for done, known in ((100, 50), (51, 50), (150, 150)):
+        going = Source(source)
+        going.go_on(done, known, whole[known - 1].pts)
+        rest = list(going)
+        assert [frame.pts for frame in rest] == [frame.pts for frame in whole[done:]]
+        assert np.array_equal(rest[0].planes[0], whole[done].planes[0])
+        assert going.packets <= 200 - known + 20
+        assert going.frames == 200
+    wrong = Source(source)
+    wrong.go_on(100, 50, whole[49].pts + 1)
+    assert [frame.pts for frame in wrong] == [frame.pts for frame in whole[100:]]
+    assert wrong.packets == 200

@@ -87,10 +87,11 @@ def sound(
         context.time_base = Fraction(1, rate)
         resampler = av.AudioResampler(context.format, layout, rate)
         size = context.frame_size or 1024
-        wave = tone(seconds, rate, context.layout.nb_channels)
+        steps = 2 ** (depth - 1)
+        wave = np.round(tone(seconds, rate, context.layout.nb_channels) * steps) / steps
         begin = round(start * rate)
         for first in range(0, wave.shape[1], size):
-            block = np.ascontiguousarray(wave[:, first : first + size])
+            block = np.ascontiguousarray(wave[:, first : first + size], np.float32)
             frame = av.AudioFrame.from_ndarray(block, format="fltp", layout=layout)
             frame.sample_rate, frame.time_base = rate, Fraction(1, rate)
             frame.pts = begin + first

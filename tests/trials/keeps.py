@@ -127,8 +127,8 @@ TIMECODE = {0: {"timecode": "01:02:03:04"}}
 
 QUIET = "log-level=error"
 LIGHT = "=G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,1):"
-HEVC = {"codec": "libx265", "options": {"x265-params": QUIET}}
-TEN = {**HEVC, "pix_fmt": "yuv420p10le"}
+HEVC: dict[str, Any] = {"codec": "libx265", "options": {"x265-params": QUIET}}
+TEN: dict[str, Any] = {**HEVC, "pix_fmt": "yuv420p10le"}
 HDR_HEVC = {"x265-params": f"{QUIET}:master-display{LIGHT}max-cll=1000,400"}
 HDR_AV1 = {
     "svtav1-params": "mastering-display=G(0.265,0.69)B(0.15,0.06)R(0.68,0.32)"
@@ -249,9 +249,11 @@ NAMES = {
     "alac": "ALAC",
     "ass": "ASS",
     "flac": "FLAC",
+    "mov_text": "mov_text",
     "opus": "Opus",
     "webvtt": "WebVTT",
 }
+"""What codecs are called that streams are converted to."""
 
 
 def table() -> str:
@@ -293,9 +295,9 @@ def cell(thing: Thing, ending: str, rows: Sequence[Row]) -> str:
             continue
         if clock := re.search(r"counts in (.+)", row.why):
             return f"to {clock[1]}"
-        if "cannot hold" in row.why:
-            codec = row.output.split(",")[0]
-            return f"as {NAMES.get(codec, codec)}"
+        codec = row.output.split(",")[0]
+        if codec in NAMES and re.search("cannot hold|under the name", row.why):
+            return f"as {NAMES[codec]}"
         if row.what in ("chroma", "bit depth"):
             return f"as {row.output}"
         if row.output.startswith("a tag"):

@@ -103,7 +103,9 @@ def disturbed(words: list[object], output: Path, delay_s: float, after: int) -> 
             done, lost_s = 0, 0.0
             if status is None:
                 os.kill(number, signal.SIGSTOP)
-                os.waitpid(number, os.WUNTRACED)
+                _, status = os.waitpid(number, os.WUNTRACED)
+            # Else it came to its end in this very moment.
+            if os.WIFSTOPPED(status):
                 done, lost_s = frames_safe(part), time.time() - max(begun, _written(part))
                 # The one process alone, as when the system needs its memory: those that it
                 # started must find out themselves.

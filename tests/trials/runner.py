@@ -285,8 +285,10 @@ def faults(outcome: Outcome, output: Path) -> list[str]:
     if outcome.code == 1 and "differs:" not in outcome.said:
         found.append("no word of what differs")
     if outcome.code > 1:
-        # What was made before the error may stay, under another name that is told.
-        untold = [name for name in left if name == output.name or name not in outcome.said]
+        # What was made before the error may stay, where that is told.
+        told = {f"{output.name}.part"} if "--resume" in outcome.said else set()
+        told |= {name for name in left if name != output.name and name in outcome.said}
+        untold = [name for name in left if name not in told]
         if untold:
             found.append(f"left {', '.join(untold)} after an error")
     return found
