@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     )
     from stream.frame import Frame
     from stream.job import Job, run
+    from stream.reading import Span
     from stream.report import Progress, Report
     from stream.settings import Settings
-    from stream.source import Span
 
 __all__ = [
     "Batch",
@@ -57,7 +57,7 @@ __all__ = [
 _HOMES = {
     "EncoderSettings": "encoders",
     "Frame": "frame",
-    "Span": "source",
+    "Span": "reading",
     "Settings": "settings",
     **dict.fromkeys(("Batch", "Outcome", "Task", "tasks_of"), "batch"),
     **dict.fromkeys(("Job", "run"), "job"),

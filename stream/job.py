@@ -25,10 +25,11 @@ from stream.models import load_model
 from stream.pipeline import Pipeline
 from stream.place import check_output, check_space, default_output
 from stream.processor import Processor
+from stream.reading import Span
 from stream.report import Progress, Report, warnings_of
 from stream.settings import Settings
 from stream.sink import Plan, SegmentSink, plan
-from stream.source import Source, Span
+from stream.source import Source
 from stream.verify import Asked, Conformance, verify
 from stream.work import Segment, Work, folder_of
 

@@ -65,9 +65,10 @@ def join(
     drop: Iterable[str] = (),
     check: Callable[[], None] = lambda: None,
 ) -> Joined:
-    """Write the whole file to `path`. Raises `WriteError`, and whatever `check` raises, often asked.
+    """Write the whole file to `path`. Raises `WriteError`.
 
-    `drop` names kinds of streams that are left out: audio, subtitle, data, attachment, video.
+    `check` is called for every packet, and may raise an error to end it. `drop` names kinds of
+    streams that are left out: audio, subtitle, data, attachment, video.
     """
     joined = Joined()
     try:

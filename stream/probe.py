@@ -7,8 +7,10 @@ from typing import Any
 import av
 from av.stream import Disposition, Stream
 
+from stream.opening import DEFAULT_MAX_PIXELS
+from stream.reading import Reading
 from stream.remux import title
-from stream.source import DEFAULT_MAX_PIXELS, Reading, Source
+from stream.source import Source
 
 
 def probe(path: str | os.PathLike[str], *, max_pixels: int = DEFAULT_MAX_PIXELS) -> dict[str, Any]:

@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 
 from stream.encoders import EncoderSettings
 from stream.errors import UsageError
-from stream.source import DEFAULT_MAX_PIXELS, Reading, Span
+from stream.opening import DEFAULT_MAX_PIXELS
+from stream.reading import Reading, Span
 
 KINDS = ("audio", "subtitle", "data", "attachment", "video")
 """What `--drop` takes."""

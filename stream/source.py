@@ -3,7 +3,6 @@
 import logging
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -17,19 +16,16 @@ from filters import Coding
 from stream.convert import Tags, Unpacker, tags_of
 from stream.deinterlace import Deinterlacer
 from stream.demux import Demuxer, discontinuous, earlier, promised_s, when
-from stream.errors import SourceError, UsageError
+from stream.errors import SourceError
 from stream.frame import Frame, Packet
 from stream.opening import (
-    DEFAULT_MAX_PIXELS,
     choose_video,
     first_frames,
     frames_of,
-    main_video,
     open_input,
 )
 from stream.orientation import display_matrix, orientation_of
-
-__all__ = ["DEFAULT_MAX_PIXELS", "Reading", "Source", "Span", "main_video", "open_input"]
+from stream.reading import Reading
 
 _log = logging.getLogger(__name__)
 
@@ -37,36 +33,6 @@ _FASTEST = 240
 """Frames per second; more than that, without frames that follow so fast, is the clock's rate."""
 _MANY = 300
 """Packets after which a video that is damaged throughout is given up."""
-
-
-@dataclass(frozen=True)
-class Span:
-    """The part of the input to work on, in seconds."""
-
-    start: float = 0.0
-    duration: float | None = None
-
-    def __post_init__(self) -> None:
-        if self.start < 0:
-            raise UsageError(f"--start must be 0 or more seconds, got {self.start}")
-        if self.duration is not None and self.duration <= 0:
-            raise UsageError(f"--duration must be more than 0 seconds, got {self.duration}")
-
-
-@dataclass(frozen=True)
-class Reading:
-    """How a file is read."""
-
-    span: Span = Span()
-    max_pixels: int = DEFAULT_MAX_PIXELS
-    deinterlace: str = "auto"
-    """"auto" where frames are marked as interlaced, "on" or "off"."""
-    apply_rotation: bool = False
-    """Whether pictures are turned as the file asks, instead of carrying the wish along."""
-
-    def __post_init__(self) -> None:
-        if self.deinterlace not in ("auto", "on", "off"):
-            raise UsageError(f"--deinterlace must be auto, on or off, got {self.deinterlace}")
 
 
 class Source:

@@ -107,7 +107,7 @@ class Timeline:
         """The shift, of those there are, that a packet at `at` belongs to, if any."""
         if track is None:
             moment = at + self._now
-            near = any(abs(moment - each.last) <= _SURELY_S for each in self._tracks.values())
+            near = any(abs(moment - each.last) <= _FORWARD_S for each in self._tracks.values())
             return self._now if near or not self._tracks or not self._discontinuous else None
         if not self._off(track, at + track.shift):
             return self._nearer(track, at)

@@ -216,7 +216,7 @@ def start_behind_the_end(folder: Path) -> list[object]:
 
 BAD: list[tuple[Callable[[Path], list[object]], int, str]] = [
     (missing, 66, "does not exist"),
-    (folder_as_input, 66, "folder"),
+    (folder_as_input, 2, "need a folder"),
     (empty, 65, "empty"),
     (text, 65, "not a video"),
     (noise, 65, "not a video"),

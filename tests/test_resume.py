@@ -169,8 +169,8 @@ def test_only_the_same_job_goes_on(
     settings = partial(stream.Settings, strength=0, device="cpu")
     with pytest.raises(stream.SinkError, match="go on with --resume"):
         stream.Job(clip, output, settings()).run()
+    fast = stream.EncoderSettings(preset="ultrafast")
     with pytest.raises(stream.SinkError, match="another encoder"):
-        fast = stream.EncoderSettings(preset="ultrafast")
         stream.Job(clip, output, settings(resume=True, encoder=fast)).run()
     with pytest.raises(stream.SinkError, match="another duration, start"):
         stream.Job(clip, output, settings(resume=True, span=stream.Span(1, 1))).run()

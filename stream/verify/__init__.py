@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from fractions import Fraction
 
-from stream.source import DEFAULT_MAX_PIXELS
+from stream.opening import DEFAULT_MAX_PIXELS
 from stream.verify.conformance import (
     ABSENT,
     Asked,
@@ -93,6 +93,10 @@ def _reading(case: Case) -> list[Row]:
     rows = [Row("container", container_name(a), container_name(b))]
     if a.kind != b.kind:
         rows = [rows[0].allowed("as the output's name asks")]
+    if a.jumps or b.jumps:
+        before, after = ("jumps" if each.jumps else "goes on" for each in (a, b))
+        row = Row("clock", before, after)
+        rows.append(row.changed() if b.jumps else row.allowed("picture and sound put on one clock"))
     if a.failure or b.failure:
         row = Row("reading", a.failure or "to the end", b.failure or "to the end")
         rows.append(row.changed("ends early") if b.failure else row.allowed("the input is damaged"))
@@ -123,6 +127,8 @@ def _duration(case: Case) -> Row:
         return row
     if abs(found - told) <= slack:
         return row.allowed("containers count the ends differently")
+    if a.jumps:
+        return row.allowed("the input's clock jumps")
     if not case.timed:
         return row.allowed("timestamps were made anew")
     if not asked.part:

@@ -9,6 +9,8 @@ import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -18,9 +20,12 @@ import av.error
 from av.sidedata.sidedata import Type
 from av.stream import Disposition, Stream
 
+from stream.demux import discontinuous
 from stream.errors import SourceError
+from stream.opening import DEFAULT_MAX_PIXELS, main_video, open_input
 from stream.remux import describe, holds, is_cover
-from stream.source import DEFAULT_MAX_PIXELS, main_video, open_input
+from stream.timeline import Timeline
+from stream.verify.clock import Clock, ClockJumpsError
 from stream.verify.gather import Frames, Packets, side_data
 from stream.verify.moments import Moments
 
@@ -65,13 +70,21 @@ class Track:
     def end(self) -> Fraction | None:
         """When the last packet ends."""
         pairs = zip(self.moments.ticks, self.durations, strict=True)
-        ends = [tick + length for tick, length in pairs if tick is not None]
+        step = self._step
+        ends = [tick + (length or step) for tick, length in pairs if tick is not None]
         return max(ends) * self.moments.base if ends else None
 
     @property
     def longest_s(self) -> Fraction:
         """How long the longest packet is."""
-        return max(self.durations, default=0) * self.moments.base
+        return max(max(self.durations, default=0), self._step) * self.moments.base
+
+    @property
+    def _step(self) -> int:
+        """How long packets of sound are that do not say it, by how they follow one another."""
+        if self.kind != "audio" or all(self.durations):
+            return 0
+        return max((b - a for a, b in pairwise(self.moments.known)), default=0)
 
 
 @dataclass(frozen=True)
@@ -148,6 +161,8 @@ class Facts:
     """All streams but the picture."""
     failure: str
     """What ended reading, where it was not the end of the file."""
+    jumps: bool = False
+    """Whether the file's clock jumps."""
 
     @property
     def end(self) -> Fraction | None:
@@ -169,7 +184,28 @@ def facts(
     Without `decode` the frames' times are those of their packets, which is right for files
     without B-frames, and only frames at the start and the end are decoded. `moments` gives times
     that are known already. `nth` chooses among several moving pictures.
+
+    In a file whose clock jumps all times are on one clock, without the jumps.
     """
+    read = partial(
+        _facts, Path(path), decode=decode, moments=moments, nth=nth, max_pixels=max_pixels
+    )
+    try:
+        return read(clock=Clock())
+    except ClockJumpsError:
+        return read(clock=None)
+
+
+def _facts(
+    path: Path,
+    *,
+    decode: bool,
+    moments: Sequence[Fraction | None] | None,
+    nth: int | None,
+    max_pixels: int,
+    clock: Clock | None,
+) -> Facts:
+    """Read a file whose clock is watched, or known to jump."""
     with open_input(path) as container:
         moving = [each for each in container.streams.video if not is_cover(each)]
         chosen = nth is not None and nth < len(moving)
@@ -183,7 +219,7 @@ def facts(
         packets = {s.index: Packets(s, content=s is not video) for s in container.streams}
         every = decode and moments is None
         frames = Frames(video.codec_context, every=every, ending=moments is None)
-        failure = _read(container, video, packets, frames)
+        failure = _read(container, video, packets, frames, clock)
         if frames.first is None:
             raise SourceError(
                 f"no frame of {path} can be decoded; it is damaged, truncated or encrypted"
@@ -197,8 +233,8 @@ def facts(
         else:
             shown = Moments(sorted(packets[video.index].shown), own.moments.base)
         return Facts(
-            path=Path(path),
-            kind=_kind(container, Path(path)),
+            path=path,
+            kind=_kind(container, path),
             origin=Fraction(container.start_time or 0, av.time_base),
             duration=Fraction(container.duration, av.time_base) if container.duration else None,
             tags={key.lower(): text for key, text in container.metadata.items()},
@@ -208,6 +244,7 @@ def facts(
                 each for each in tracks if each is not own and not _names_chapters(each, container)
             ),
             failure=failure,
+            jumps=clock is None,
         )
 
 
@@ -225,10 +262,15 @@ def _read(
     video: av.VideoStream,
     packets: Mapping[int, Packets],
     frames: Frames,
+    clock: Clock | None,
 ) -> str:
     """Go through the file once. Returns what ended it too early, if anything did."""
     failure = ""
-    demuxed = container.demux()
+    may_leap = discontinuous(container)
+    demuxed = iter(container.demux())
+    if clock is None:
+        flowing = [s.index for s in container.streams if s.type in ("video", "audio")]
+        demuxed = Timeline(discontinuous=may_leap, flowing=flowing).placed(demuxed)
     while True:
         try:
             packet = next(demuxed, None)
@@ -242,6 +284,8 @@ def _read(
             break
         # Streams may begin in the middle of a file, and then are not among those opened.
         if packet.size and packet.stream_index in packets:
+            if clock is not None and packet.stream.type in ("video", "audio"):
+                clock.check(packet, may_leap=may_leap)
             packets[packet.stream_index].push(packet)
             if packet.stream_index == video.index:
                 if frames.first is None and packet.has_sidedata("encryption_info"):
@@ -255,9 +299,6 @@ def _track(stream: Stream, packets: Packets) -> Track:
     kind = "cover" if is_cover(stream) else str(stream.type)
     if kind == "attachment":
         packets.attach(bytes(getattr(stream, "data", b"")))
-    name = describe(stream)
-    if kind == "attachment" and (file := stream.metadata.get("filename")):
-        name = f"attachment stream {stream.index} ({file})"
     context = stream.codec_context
     sound = context if isinstance(context, av.AudioCodecContext) else None
     seen = context if isinstance(context, av.VideoCodecContext) else None
@@ -266,7 +307,7 @@ def _track(stream: Stream, packets: Packets) -> Track:
         index=stream.index,
         kind="data" if kind == "unknown" else kind,
         codec=packets.codec or ("" if kind == "attachment" else getattr(stream, "name", "") or ""),
-        name=name,
+        name=describe(stream),
         title=_title(tags),
         tags=tags,
         disposition=frozenset(str(f.name) for f in Disposition if f in stream.disposition),

@@ -1,0 +1,36 @@
+"""How a video file is read, and which part of it."""
+
+from dataclasses import dataclass
+
+from stream.errors import UsageError
+from stream.opening import DEFAULT_MAX_PIXELS
+
+
+@dataclass(frozen=True)
+class Span:
+    """The part of the input to work on, in seconds."""
+
+    start: float = 0.0
+    duration: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.start < 0:
+            raise UsageError(f"--start must be 0 or more seconds, got {self.start}")
+        if self.duration is not None and self.duration <= 0:
+            raise UsageError(f"--duration must be more than 0 seconds, got {self.duration}")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a file is read."""
+
+    span: Span = Span()
+    max_pixels: int = DEFAULT_MAX_PIXELS
+    deinterlace: str = "auto"
+    """"auto" where frames are marked as interlaced, "on" or "off"."""
+    apply_rotation: bool = False
+    """Whether pictures are turned as the file asks, instead of carrying the wish along."""
+
+    def __post_init__(self) -> None:
+        if self.deinterlace not in ("auto", "on", "off"):
+            raise UsageError(f"--deinterlace must be auto, on or off, got {self.deinterlace}")
