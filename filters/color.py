@@ -6,10 +6,12 @@ blue in luma. kornia's are those of BT.601 in full range alone, so these few lin
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 LUMA: Final = {
@@ -80,7 +82,7 @@ def to_rgb(planes: Sequence[Tensor], coding: Coding) -> Tensor:
     luma = (planes[0].float() - coding.black) * (1 / coding.luma_span)
     height, width = luma.shape
     if coding.gray:
-        return luma.expand(1, 3, height, width)
+        return luma.repeat(1, 3, 1, 1)
     blue, red = (
         _upsample((plane.float() - coding.neutral) * (1 / coding.chroma_span), coding)
         for plane in planes[1:]
@@ -122,6 +124,40 @@ def to_planes(rgb: Tensor, coding: Coding) -> list[Tensor]:
     chroma = torch.full((-(-height // down), -(-width // across)), coding.neutral)
     planes = [luma] if coding.gray else [luma, chroma, chroma]
     return [plane.to(dtype) for plane in add_change(planes, rgb, coding)]
+
+
+def codes_of(rgb: NDArray[Any], coding: Coding) -> list[NDArray[Any]]:
+    """`to_planes` for R'G'B' in codes of the coding's depth, (3, H, W), outside of torch."""
+    exact = torch.from_numpy(rgb.astype(np.float32)[None]) / coding.top
+    return [plane.numpy() for plane in to_planes(exact, coding)]
+
+
+def recode(planes: Sequence[NDArray[Any]], coding: Coding, wanted: Coding) -> list[NDArray[Any]]:
+    """Planes of codes in another depth and subsampling, or gray with empty chroma added.
+
+    Matrix and range stay. What is the same in both codings stays exact.
+    """
+    height, width = planes[0].shape
+    luma = torch.from_numpy(planes[0]).float().sub_(coding.black).div_(coding.luma_span)
+    made = [luma.mul_(wanted.luma_span).add_(wanted.black)]
+    if not wanted.gray:
+        across, down = wanted.subsampling
+        empty = torch.zeros(-(-height // down), -(-width // across))
+        for plane in [None, None] if coding.gray else planes[1:]:
+            part = empty if plane is None else _resampled(plane, coding, wanted, height, width)
+            made.append(part * wanted.chroma_span + wanted.neutral)
+    dtype = torch.uint8 if wanted.depth == 8 else torch.uint16
+    return [each.round().clamp_(0, wanted.top).to(dtype).numpy() for each in made]
+
+
+def _resampled(
+    plane: NDArray[Any], coding: Coding, wanted: Coding, height: int, width: int
+) -> Tensor:
+    """Chroma, from -0.5 to 0.5, as finely sampled as is wanted."""
+    chroma = (torch.from_numpy(plane).float() - coding.neutral) / coding.chroma_span
+    if coding.subsampling == wanted.subsampling:
+        return chroma
+    return _downsample(_upsample(chroma, coding)[:height, :width], wanted)
 
 
 def _add_codes(plane: Tensor, change: Tensor, span: float, coding: Coding) -> Tensor:

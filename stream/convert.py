@@ -8,7 +8,7 @@ import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
-from filters import Coding
+from filters import Coding, codes_of, recode
 from stream.frame import Frame, Plane
 from stream.orientation import Orientation
 
@@ -22,6 +22,8 @@ _MATRICES = {
     9: "bt2020",
     10: "bt2020",
 }
+_SWSCALE = {"bt709": 1, "fcc": 4, "bt601": 5, "smpte240m": 7, "bt2020": 9}
+"""swscale's own codes."""
 UNSPECIFIED = 2
 """The code for "not said" of matrix, primaries and transfer."""
 
@@ -41,7 +43,7 @@ class Tags:
 
 def tags_of(frame: av.VideoFrame) -> Tags:
     """A decoded frame's color tags; those of an RGB frame are the ones it is converted to."""
-    if frame.format.is_rgb or frame.format.has_palette:
+    if _is_rgb(frame.format):
         large = frame.width >= 1280 or frame.height > 576
         return Tags(
             matrix=1 if large else 6,
@@ -95,16 +97,16 @@ def planar_format(format: av.VideoFormat) -> str:
     bits = f"{depth}le" if depth > 8 else ""
     if len(format.components) <= 2 and not format.has_palette:
         return f"gray{bits}"
-    if format.is_rgb or format.has_palette or format.chroma_width(16) == 16:
+    if _is_rgb(format) or format.chroma_width(16) == 16:
         return f"yuv444p{bits}"
     return ("yuv420p" if format.chroma_height(16) == 8 else "yuv422p") + bits
 
 
 class Unpacker:
-    """Decoded frames to `Frame`, all with the size and format of the first one.
+    """Decoded frames to `Frame`, all with the size, format and coding of the first one.
 
-    A stream may change its size or format on the way; what comes after the first frame is
-    brought to that one's, as players do, and `rescaled` counts it.
+    A stream may change them on the way; what comes after the first frame is brought to that one's,
+    as players do, and `rescaled` counts those of another size. Alpha is left out.
     """
 
     def __init__(self, first: av.VideoFrame, turn: Orientation | None = None) -> None:
@@ -129,23 +131,64 @@ class Unpacker:
         return (height, width) if self._turn is not None and self._turn.transposed else self._size
 
     def unpack(self, decoded: av.VideoFrame, pts: int, time_base: Fraction) -> Frame:
-        width, height = self._size
-        if (decoded.width, decoded.height) != self._size:
-            self.rescaled += 1
-        if (decoded.width, decoded.height) != self._size or decoded.format.name != self._pix_fmt:
-            decoded = self._reformatter.reformat(
-                decoded, width, height, self._pix_fmt, threads=1, **self._rgb_to_yuv(decoded)
-            )
-        planes = planes_of(decoded, self.coding)
+        self.rescaled += (decoded.width, decoded.height) != self._size
+        planes = self._from_rgb(decoded) if _is_rgb(decoded.format) else self._from_yuv(decoded)
         if self._turn is not None:
             planes = tuple(self._turn.apply(plane) for plane in planes)
         return Frame(planes, self.coding, pts, time_base)
 
-    def _rgb_to_yuv(self, decoded: av.VideoFrame) -> dict[str, int]:
-        if not (decoded.format.is_rgb or decoded.format.has_palette):
-            return {}
-        # swscale would use BT.601 whatever the size. Its own codes: 1 is BT.709, 5 is BT.601.
-        return {"dst_colorspace": 1 if self._tags.matrix == 1 else 5, "dst_color_range": 1}
+    def _from_yuv(self, decoded: av.VideoFrame) -> tuple[Plane, ...]:
+        own, wanted = _own(decoded), self.coding
+        here = decoded.width, decoded.height, decoded.format.name, own.matrix, own.full_range
+        if here != (*self._size, self._pix_fmt, wanted.matrix, wanted.full_range):
+            decoded = _reformat(self._reformatter, decoded, self._size, self._pix_fmt, wanted)
+        return planes_of(decoded, wanted)
+
+    def _from_rgb(self, decoded: av.VideoFrame) -> tuple[Plane, ...]:
+        # swscale is up to 3 codes off in 10 bits; from one form of RGB to another it is exact.
+        bits = f"{self.coding.depth}le" if self.coding.depth > 8 else ""
+        decoded = self._reformatter.reformat(decoded, *self._size, f"gbrp{bits}", threads=1)
+        green, blue, red = planes_of(decoded, replace(self.coding, gray=False))
+        return tuple(codes_of(np.stack([red, green, blue]), self.coding))
+
+
+def to_planar(decoded: av.VideoFrame, reformatter: VideoReformatter) -> av.VideoFrame:
+    """A frame in the planar format that holds it without loss; RGB stays what it is."""
+    form = planar_format(decoded.format)
+    if _is_rgb(decoded.format) or decoded.format.name == form:
+        return decoded
+    return _reformat(reformatter, decoded, (decoded.width, decoded.height), form, _own(decoded))
+
+
+def _reformat(
+    reformatter: VideoReformatter,
+    decoded: av.VideoFrame,
+    size: tuple[int, int],
+    pix_fmt: str,
+    wanted: Coding,
+) -> av.VideoFrame:
+    own = _own(decoded)
+    # Told nothing, swscale would make yuvj formats limited whatever they are tagged.
+    return reformatter.reformat(
+        decoded,
+        *size,
+        pix_fmt,
+        src_colorspace=_SWSCALE[own.matrix],
+        dst_colorspace=_SWSCALE[wanted.matrix],
+        src_color_range=2 if own.full_range else 1,
+        dst_color_range=2 if wanted.full_range else 1,
+        threads=1,
+    )
+
+
+def _own(decoded: av.VideoFrame) -> Coding:
+    """How the planes of a frame are coded, once they are planar."""
+    form = planar_format(decoded.format)
+    return coding_of(form, tags_of(decoded), decoded.width, decoded.height)
+
+
+def _is_rgb(format: av.VideoFormat) -> bool:
+    return bool(format.is_rgb or format.has_palette)
 
 
 def planes_of(decoded: av.VideoFrame, coding: Coding) -> tuple[Plane, ...]:
@@ -158,12 +201,20 @@ def planes_of(decoded: av.VideoFrame, coding: Coding) -> tuple[Plane, ...]:
     return tuple(planes)
 
 
-def to_av(frame: Frame) -> av.VideoFrame:
+def recoded(frame: Frame, coding: Coding) -> Frame:
+    """A frame in another coding of the same matrix and range, for an encoder that needs it."""
+    return replace(frame, planes=tuple(recode(frame.planes, frame.coding, coding)), coding=coding)
+
+
+def to_av(frame: Frame, tags: Tags) -> av.VideoFrame:
     """A frame for an encoder, with the picture type left to it."""
     made = av.VideoFrame(frame.width, frame.height, pix_fmt_of(frame.coding))
     for plane, data in zip(made.planes, frame.planes, strict=True):
         rows = np.frombuffer(memoryview(plane), data.dtype).reshape(plane.height, -1)
         rows[:, : plane.width] = data
+    # ProRes tells the colors of each frame, and takes them from there.
+    made.colorspace, made.color_range = tags.matrix, tags.range
+    made.color_primaries, made.color_trc = tags.primaries, tags.transfer
     made.pts = frame.pts
     made.time_base = frame.time_base
     return made

@@ -4,6 +4,7 @@ import os
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Final
 
@@ -71,11 +72,13 @@ class Encoder:
         depths = [depth for depth in (8, 9, 10, 12, 14, 16) if depth >= coding.depth]
         depths += [depth for depth in (14, 12, 10, 9, 8) if depth < coding.depth]
         chroma = [(1, 1)] if pairs else [coding.subsampling, (1, 1), (2, 1), (2, 2)]
-        for depth in depths:
+        if coding.gray:
+            chroma = [(2, 2), (2, 1), (1, 1)]  # empty as it is, it may be as coarse as can be
+        for depth, gray in product(depths, (True, False) if coding.gray else (False,)):
             for subsampling in chroma:
-                near = replace(coding, depth=depth, subsampling=subsampling)
+                near = replace(coding, depth=depth, subsampling=subsampling, gray=gray)
                 if pix_fmt_of(near) in taken:
-                    return near
+                    return replace(near, subsampling=(1, 1)) if gray else near
         return replace(coding, depth=8, subsampling=(2, 2), gray=False)
 
 
@@ -153,7 +156,7 @@ def choose(
 def _keeps(taken: Coding, own: Coding) -> bool:
     """Whether everything of the frames' own coding fits into the one an encoder takes."""
     finer = all(a <= b for a, b in zip(taken.subsampling, own.subsampling, strict=True))
-    return taken.depth >= own.depth and finer and taken.gray <= own.gray
+    return taken.depth >= own.depth and (finer or own.gray)
 
 
 _THREADS = Path("/proc/self/task")

@@ -16,17 +16,22 @@ from av.stream import Stream
 from stream.errors import WriteError
 from stream.frame import Packet
 from stream.hdr import hdr_of
+from stream.opening import open_input
 from stream.orientation import side_data
+from stream.quicktime import write_languages
 from stream.remux import (
     CopiedTrack,
     attach,
+    attach_cover,
     chapters,
     copy_stream,
     describe,
     describe_as,
     is_chapter_track,
+    is_cover,
+    is_empty,
     is_timecode,
-    needs_own_keys,
+    own_keys,
     tags,
 )
 from stream.sink import open_output
@@ -37,6 +42,8 @@ from stream.work import Segment
 _log = logging.getLogger(__name__)
 
 _Track = CopiedTrack | ConvertedAudio | ConvertedText
+
+_MATROSKA = ("matroska", "webm")
 
 _OF_THE_STREAM = (
     *("MASTERING_DISPLAY_METADATA", "CONTENT_LIGHT_LEVEL", "AMBIENT_VIEWING_ENVIRONMENT"),
@@ -55,6 +62,8 @@ class Joined:
     """What was coded anew because the output cannot hold its coding, in words."""
     refused: int = 0
     """Copied packets that the muxer did not take."""
+    undecoded: int = 0
+    """Packets of sound to code anew that did not decode."""
 
 
 def join(
@@ -73,13 +82,17 @@ def join(
     joined = Joined()
     try:
         with av.open(f"file:{segments[0].file.absolute()}", format="matroska") as first:
-            container = open_output(path, _options(path, source))
+            container = open_output(path, _options(path, source, joined, set(drop)))
             try:
                 _write(
                     container, source, first.streams.video[0], segments, joined, set(drop), check
                 )
+                spoken = [stream.metadata.get("language", "und") for stream in container.streams]
+                quicktime = container.format.name == "mov"
             finally:
                 container.close()
+        if quicktime:
+            write_languages(path, spoken)
         _sync(path)
     except OSError as error:
         raise WriteError(f"cannot write {path}: {error.strerror}; free some space") from error
@@ -88,16 +101,23 @@ def join(
     return joined
 
 
-def _options(path: Path, source: Source) -> dict[str, str]:
-    if path.suffix.lower() not in (".mp4", ".m4v", ".mov"):
+def _options(path: Path, source: Source, joined: Joined, drop: set[str]) -> dict[str, str]:
+    ending = path.suffix.lower()
+    if ending not in (".mp4", ".m4v", ".mov"):
         return {}
     # The edit list keeps a stream that does not start at zero where it was.
     options = {"use_editlist": "1"}
     if source.time_base.denominator > 1000:
         # A late start is stored in this clock; by default it would be cut to milliseconds.
         options["movie_timescale"] = str(source.time_base.denominator)
-    if needs_own_keys(tags(source.container)):
-        options["movflags"] = "use_metadata_tags"
+    kind = "mov" if ending == ".mov" else "mp4"
+    if unusual := sorted(own_keys(tags(source.container), kind)):
+        covers = "video" not in drop and any(map(is_cover, source.container.streams))
+        if covers and kind == "mp4":
+            # FFmpeg writes either cover art or them, and a cover is what people see.
+            joined.dropped.append(f"tags beside cover art: {', '.join(unusual)}")
+        else:
+            options["movflags"] = "use_metadata_tags"
     return options
 
 
@@ -115,7 +135,7 @@ def _write(
         if stream.index == source.video.index:
             video = _add_video(container, source, restored)
         elif stream.type not in drop and not is_chapter_track(stream):
-            track = _add_other(container, stream, joined)
+            track = _add_other(container, source, stream, joined)
             if track is not None:
                 tracks[stream.index] = track
     container.metadata.update(tags(source.container))
@@ -130,6 +150,8 @@ def _write(
         except av.error.ArgumentError as error:
             joined.refused += 1
             _log.debug("a packet was refused: %s", error.strerror)
+    converted = [track for track in tracks.values() if isinstance(track, ConvertedAudio)]
+    joined.undecoded = sum(track.undecoded for track in converted)
 
 
 def _add_video(
@@ -169,23 +191,41 @@ _UPRIGHT = (1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
 
 
 def _add_other(
-    container: av.container.OutputContainer, stream: Stream, joined: Joined
+    container: av.container.OutputContainer, source: Source, stream: Stream, joined: Joined
 ) -> _Track | None:
-    if stream.type == "attachment":
-        if not attach(stream, container):
+    kind = container.format.name
+    if stream.type == "attachment" or (is_cover(stream) and kind == "matroska"):
+        if is_cover(stream):
+            done = attach_cover(stream, _still(source, stream), container)
+        else:
+            done = attach(stream, container)
+        if not done:
             joined.dropped.append(describe(stream))
         return None
-    if is_timecode(stream) and container.format.name in ("mp4", "mov"):
+    if is_timecode(stream) and kind in ("mp4", "mov"):
+        return None
+    said = source.video.metadata.get("timecode")
+    if is_timecode(stream) and said == stream.metadata["timecode"] and kind in _MATROSKA:
+        joined.converted.append(f"{describe(stream)} to a tag of the video")
+        return None
+    if is_empty(stream):
         return None
     copied = copy_stream(stream, container)
     if copied is not None:
         return copied
     converted = convert_stream(stream, container)
     if converted is not None:
-        joined.converted.append(f"{describe(stream)} to {converted.codec}")
+        joined.converted.append(f"{describe(stream)} to {converted.form}")
         return converted
     joined.dropped.append(describe(stream))
     return None
+
+
+def _still(source: Source, stream: Stream) -> bytes:
+    """The picture of cover art."""
+    with open_input(source.path) as container:
+        packets = container.demux(container.streams[stream.index])
+        return next((bytes(packet) for packet in packets if packet.size), b"")
 
 
 def _pictures(

@@ -1,5 +1,8 @@
 """Streams that pass through untouched, and everything that is said about streams and file."""
 
+import io
+import math
+import re
 from collections.abc import Collection
 from fractions import Fraction
 from functools import cache
@@ -15,6 +18,12 @@ from stream.frame import Packet
 
 _OF_THE_CONTAINER = {"encoder", "major_brand", "minor_version", "compatible_brands"}
 """Tags that describe how the old file was written, not what is in it."""
+
+_LONG = 60
+"""More letters of a title are not for a message."""
+
+_TS_NONSTRICT = 0x20000
+"""FFmpeg's AVFMT_TS_NONSTRICT: a format in which packets may follow at the same time."""
 
 _MPEGTS = {
     *("h264", "hevc", "mpeg2video", "mpeg4", "aac", "ac3", "eac3", "mp2", "mp3", "opus", "dts"),
@@ -36,13 +45,30 @@ _REFUSED = {
 }
 """Codecs that FFmpeg lists for a container and refuses when they come, or that nothing plays."""
 
-_MP4_KEYS = {
-    *("title", "artist", "album_artist", "composer", "album", "date", "comment", "genre"),
-    *("copyright", "grouping", "lyrics", "description", "synopsis", "show", "episode_id"),
-    *("network", "keywords", "episode_sort", "season_number", "media_type", "hd_video"),
-    *("gapless_playback", "compilation", "track", "disc", "creation_time", "timecode"),
+_COVERS = {
+    "mp4": {"mjpeg", "png", "bmp"},
+    "matroska": {"mjpeg", "png", "gif", "tiff"},
 }
-"""Tags for which MP4's usual list has a place."""
+"""Pictures that stand for a file, by container; FFmpeg leaves others out without a word."""
+
+_KEYS = {
+    "mp4": {
+        *("title", "artist", "album_artist", "composer", "album", "date", "comment", "genre"),
+        *("copyright", "grouping", "lyrics", "description", "synopsis", "show", "episode_id"),
+        *("network", "keywords", "episode_sort", "season_number", "media_type", "hd_video"),
+        *("gapless_playback", "compilation", "track", "disc", "creation_time", "timecode"),
+    },
+    "mov": {
+        *("title", "artist", "author", "album", "date", "comment", "genre", "copyright", "make"),
+        *("model", "location", "keywords", "creation_time", "timecode"),
+    },
+}
+"""Tags for which a container's usual list has a place."""
+
+_STATISTICS = re.compile(
+    r"(encoder|bps|duration|number_of_(frames|bytes)|_statistics_.+)(-\w+)?", re.IGNORECASE
+)
+"""Tags that tell of a stream as it was coded once, which it may be no more."""
 
 
 class CopiedTrack:
@@ -50,33 +76,68 @@ class CopiedTrack:
 
     def __init__(self, stream: Stream) -> None:
         self.stream = stream
-        self._last: int | None = None
-        self._step: int | None = None
-        """The shortest time between two packets."""
+        # Texts may appear together, pictures and sounds must follow one another; Matroska's clock
+        # is too coarse for the shortest packets of sound.
+        loose = stream.type == "audio" and stream.container.format.flags & _TS_NONSTRICT
+        self._together = bool(loose) or stream.type in ("subtitle", "data")
+        self._early: list[Packet] = []
+        """The first packets, while no decoding time is known."""
+        self._last: Fraction | None = None
+        self._step: Fraction | None = None
+        """The shortest time between two packets, in seconds."""
 
     def push(self, packet: Packet) -> list[Packet]:
         """Take a packet on the output's clock; hand it on with times that a muxer takes."""
+        first = self._last is None
+        if first and self.stream.type == "video" and packet.dts is None and packet.pts is not None:
+            # Before pictures that are shown in another order there are some that Matroska has no
+            # decoding time for.
+            self._early.append(packet)
+            return []
+        early, self._early = self._early, []
+        if packet.dts is not None:
+            for number, each in enumerate(reversed(early), 1):
+                each.dts = packet.dts - number * (packet.duration or 1)
+        return [self._placed(each) for each in (*early, packet)]
+
+    def flush(self) -> list[Packet]:
+        return [self._placed(each) for each in self._early]
+
+    def _placed(self, packet: Packet) -> Packet:
         packet.stream = self.stream
+        base = Fraction(packet.time_base or self.stream.time_base or 1)
+        if packet.dts is None and self.stream.type == "video" and self._last is not None:
+            packet.dts = math.floor(self._last / base)
         if packet.dts is None:
             # Cover art has no time at all.
             packet.dts = packet.pts = packet.pts or 0
-        if self._last is not None and packet.dts <= self._last:
-            # Texts may appear together, pictures and sounds must follow one another.
-            together = self.stream.type in ("subtitle", "data")
-            packet.dts = self._last + (not together)
+        if self._last is not None and packet.dts * base <= self._last:
+            if not self._together:
+                base = self._finer(packet, base)
+            packet.dts = math.floor(self._last / base) + (not self._together)
         if packet.pts is not None and packet.pts < packet.dts:
             packet.pts = packet.dts
-        if self._last is not None:
-            step = packet.dts - self._last
+        moment = packet.dts * base
+        if self._last is not None and moment > self._last:
+            step = moment - self._last
             self._step = step if self._step is None else min(self._step, step)
         if not packet.duration and self.stream.type == "audio":
             # Matroska need not say it, and in MP4 a last packet that has none is never played.
-            packet.duration = self._step or 0
-        self._last = packet.dts
-        return [packet]
+            packet.duration = round((self._step or 0) / base)
+        self._last = moment
+        return packet
 
-    def flush(self) -> list[Packet]:
-        return []
+    def _finer(self, packet: Packet, base: Fraction) -> Fraction:
+        """Put a packet on the output's clock, if that is finer: a tick of it adds up to nothing."""
+        finer = Fraction(self.stream.time_base or base)
+        if finer >= base:
+            return base
+        packet.pts, packet.dts, packet.duration = (
+            None if ticks is None else round(ticks * base / finer)
+            for ticks in (packet.pts, packet.dts, packet.duration)
+        )
+        packet.time_base = finer
+        return finer
 
 
 def copy_stream(stream: Stream, output: av.container.OutputContainer) -> CopiedTrack | None:
@@ -87,8 +148,8 @@ def copy_stream(stream: Stream, output: av.container.OutputContainer) -> CopiedT
             return None
     elif stream.codec_context is None or not holds_stream(output, stream):
         return None
-    if is_cover(stream) and output.format.name == "mov":
-        return None  # FFmpeg would leave it out without a word
+    if is_cover(stream) and not _holds_cover(output, stream):
+        return None
     try:
         added = output.add_stream_from_template(stream)
     except (ValueError, av.error.FFmpegError):
@@ -97,6 +158,9 @@ def copy_stream(stream: Stream, output: av.container.OutputContainer) -> CopiedT
         # MP4 says which speakers it is for, and FFmpeg fails at the end where that is not known.
         added.codec_context.layout = speakers(added.codec_context.layout)
     describe_as(added, stream)
+    if is_cover(stream):
+        # FFmpeg takes what is anything else beside for a second video.
+        added.disposition = Disposition.attached_pic
     return CopiedTrack(added)
 
 
@@ -108,6 +172,17 @@ def speakers(layout: av.AudioLayout) -> av.AudioLayout:
     try:
         return av.AudioLayout(f"{count}c")
     except ValueError:
+        return layout
+
+
+def usual_speakers(layout: str) -> str:
+    """A layout's name, one for all that players take for the same.
+
+    Speakers at the sides and in the back are the same ones where there are not both.
+    """
+    try:
+        return speakers(av.AudioLayout(layout)).name.replace("(side)", "")
+    except ValueError:  # no layout, or one of its own
         return layout
 
 
@@ -123,9 +198,31 @@ def attach(stream: Stream, output: av.container.OutputContainer) -> bool:
     return True
 
 
+def attach_cover(stream: Stream, data: bytes, output: av.container.OutputContainer) -> bool:
+    """Add cover art to Matroska, which has it as an attached file; `data` is the picture."""
+    if not data or not _holds_cover(output, stream):
+        return False
+    codec = stream.codec_context.codec.canonical_name
+    ending, mime = ("jpg", "image/jpeg") if codec == "mjpeg" else (codec, f"image/{codec}")
+    # By this name players know it.
+    name = stream.metadata.get("filename") or f"cover.{ending}"
+    added = output.add_attachment(name, mime, data)
+    kept = {k: v for k, v in stream.metadata.items() if k.lower() in ("title", "comment")}
+    added.metadata.update({**kept, "filename": name, "mimetype": mime})
+    return True
+
+
+def _holds_cover(output: av.container.OutputContainer, stream: Stream) -> bool:
+    context = stream.codec_context
+    held = _COVERS.get(output.format.name, ())
+    return context is not None and context.codec.canonical_name in held
+
+
 def describe_as(added: Stream, stream: Stream) -> None:
     """Say of a new stream what the old one's container says of it."""
-    added.metadata.update({k: v for k, v in stream.metadata.items() if k.lower() != "encoder"})
+    added.metadata.update(
+        {k: v for k, v in stream.metadata.items() if not _STATISTICS.fullmatch(k)}
+    )
     if "name" in added.metadata:
         # What MP4 calls a track's name is written, by FFmpeg, from the title.
         added.metadata.setdefault("title", added.metadata["name"])
@@ -148,9 +245,9 @@ def tags(source: av.container.InputContainer) -> dict[str, str]:
     return {k: v for k, v in source.metadata.items() if k.lower() not in _OF_THE_CONTAINER}
 
 
-def needs_own_keys(said: Collection[str]) -> bool:
-    """Whether MP4's usual list has no place for some of the tags."""
-    return any(key.lower() not in _MP4_KEYS for key in said)
+def own_keys(said: Collection[str], kind: str) -> list[str]:
+    """The tags for which the usual list of MP4, or MOV, has no place."""
+    return [key for key in said if key.lower() not in _KEYS[kind]]
 
 
 def chapters(source: av.container.InputContainer, begin: float, end: float) -> list[Any]:
@@ -175,9 +272,20 @@ def describe(stream: Stream) -> str:
     context = stream.codec_context
     codec = context.codec.canonical_name if context is not None else ""
     cover = "cover art" if is_cover(stream) else stream.type
-    facts = [codec, stream.metadata.get("language", ""), title(stream)]
+    if stream.type == "data" and (kind := getattr(stream, "name", None)) != "bin_data":
+        codec = kind or ""
+    called = title(stream)
+    if len(called) > _LONG:
+        called = f"{called[: _LONG - 3]}..."
+    file = stream.metadata.get("filename", "") if stream.type == "attachment" else ""
+    facts = [codec, stream.metadata.get("language", ""), called, file]
     said = ", ".join(fact for fact in facts if fact and fact != "und")
     return f"{cover} stream {stream.index}" + (f" ({said})" if said else "")
+
+
+def is_empty(stream: Stream) -> bool:
+    """Whether a file announces sound of which nothing comes, so that nothing is known of it."""
+    return isinstance(stream, av.AudioStream) and not stream.codec_context.sample_rate
 
 
 def is_cover(stream: Stream) -> bool:
@@ -204,6 +312,15 @@ def holds(output: av.container.OutputContainer, codec: str) -> bool:
         blu_ray = output.name.lower().endswith(".m2ts")
         return codec in _MPEGTS or (blu_ray and codec in _M2TS)
     return codec in _listed(frozenset(output.supported_codecs)) - _REFUSED.get(name, set())
+
+
+def can_hold(kind: str, codec: str) -> bool:
+    """Whether a container can hold a codec; both by FFmpeg's names."""
+    try:
+        with av.open(io.BytesIO(), "w", format=kind) as container:
+            return holds(container, codec)
+    except (ValueError, av.error.FFmpegError):
+        return True
 
 
 @cache

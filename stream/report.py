@@ -78,6 +78,8 @@ def warnings_of(output: Path, source: Source, joined: Joined) -> list[str]:
         said.append(f"the clock of the input jumped {source.jumps} times and was put right")
     if joined.refused:
         said.append(f"{joined.refused} packets with impossible timestamps were left out")
+    if joined.undecoded:
+        said.append(f"{joined.undecoded} damaged packets of sound were left out")
     if source.rescaled:
         said.append(f"{source.rescaled} frames had another size and were scaled to the first one's")
     if source.deinterlaced:

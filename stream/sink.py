@@ -12,11 +12,11 @@ from pathlib import Path
 import av
 import av.container
 import av.error
-from av.video.reformatter import VideoReformatter
 
 from filters import Coding
-from stream import hdr
-from stream.convert import pix_fmt_of, to_av
+from stream import deinterlace, hdr
+from stream.convert import pix_fmt_of, recoded, to_av
+from stream.deinterlace import FieldMarker
 from stream.encoders import ENCODERS, Encoder, EncoderSettings, choose, ordinary_scheduling
 from stream.errors import SinkError, WriteError
 from stream.frame import Frame, Memory
@@ -48,6 +48,8 @@ class Plan:
     """The encoder's."""
     segment: int
     """Frames in a segment."""
+    top_first: bool | None = None
+    """Of interlaced video, whether the upper field is the earlier one."""
 
 
 def plan(path: Path, source: Source, settings: EncoderSettings) -> Plan:
@@ -64,11 +66,16 @@ def plan(path: Path, source: Source, settings: EncoderSettings) -> Plan:
         path.suffix,
         tells_aspect=aspect,
     )
+    coding = encoder.coding(source.coding, *source.size)
+    order, marks = source.top_first, None
+    if order is not None:
+        marks = deinterlace.options(encoder.name, order, coding, source.size[1])
     options = encoder.settings(settings)
-    for name, value in hdr.options(encoder.name, hdr.hdr_of(source.first)).items():
-        options[name] = ":".join(filter(None, (options.get(name), value)))
+    for said in (hdr.options(encoder.name, hdr.hdr_of(source.first)), marks or {}):
+        for name, value in said.items():
+            options[name] = ":".join(filter(None, (options.get(name), value)))
     frames = max(1, min(_LONGEST, round(_SEGMENT_S * source.rate)))
-    return Plan(encoder, encoder.coding(source.coding, *source.size), options, frames)
+    return Plan(encoder, coding, options, frames, None if marks is None else order)
 
 
 def open_output(path: Path, options: dict[str, str] | None = None) -> av.container.OutputContainer:
@@ -108,7 +115,7 @@ class SegmentSink:
         self._stopped = stopped
         self._work = work
         self._source = source
-        self._reformatter = VideoReformatter()
+        self._marker = None if plan.top_first is None else FieldMarker(plan.top_first)
         self._container: av.container.OutputContainer | None = None
         self._video: av.VideoStream | None = None
         self._written = work.folder / "segment.tmp"
@@ -180,14 +187,17 @@ class SegmentSink:
             )
 
     def _encode(self, frame: Frame) -> None:
-        made = to_av(frame)
+        coded = frame
+        if frame.coding != self.plan.coding:
+            coded = recoded(frame, self.plan.coding)
+        made = to_av(coded, self._source.tags)
+        if self._marker is not None:
+            made = self._marker.mark(made)
         if self._container is None:
             self._open()
             self._first = frame.pts
         assert self._container is not None
         assert self._video is not None
-        if frame.coding != self.plan.coding:
-            made = self._reformatter.reformat(made, format=pix_fmt_of(self.plan.coding), threads=1)
         # Each segment begins at zero, so that it can be played; the index has the times.
         made.pts = frame.pts - self._first
         try:
@@ -215,6 +225,8 @@ class SegmentSink:
         context.colorspace = source.tags.matrix
         context.color_primaries = source.tags.primaries
         context.color_trc = source.tags.transfer
+        if self.plan.top_first is not None:
+            context.field_order = 2 if self.plan.top_first else 3  # FFmpeg's TT and BB
         if source.aspect:
             context.sample_aspect_ratio = source.aspect
         try:

@@ -14,7 +14,7 @@ import av.error
 
 from filters import Coding
 from stream.convert import Tags, Unpacker, tags_of
-from stream.deinterlace import Deinterlacer
+from stream.deinterlace import Deinterlacer, top_first
 from stream.demux import Demuxer, discontinuous, earlier, promised_s, when
 from stream.errors import SourceError
 from stream.frame import Frame, Packet
@@ -75,6 +75,10 @@ class Source:
             self.matrix = None
         self.turned = turn is not None
         self.transposed = turn is not None and turn.transposed
+        self.top_first: bool | None = None
+        """Of frames that stay interlaced, whether the upper field is the earlier one."""
+        if self.interlaced and not self.deinterlaced and not self.turned:
+            self.top_first = top_first(next(each for each in peeked if each.interlaced_frame))
         self.frames = 0
         """Frames decoded, those that were skipped included."""
         self.packets = 0

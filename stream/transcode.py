@@ -44,7 +44,10 @@ class ConvertedAudio:
 
     def __init__(self, stream: av.AudioStream, added: av.AudioStream, codec: str) -> None:
         self.stream = added
-        self.codec = codec
+        self.form = codec
+        """What it becomes, in words."""
+        self.undecoded = 0
+        """Packets that did not decode."""
         context = added.codec_context
         layout = _layout(codec, speakers(stream.codec_context.layout))
         formats = context.codec.audio_formats or ()
@@ -56,6 +59,8 @@ class ConvertedAudio:
         rate = stream.codec_context.sample_rate
         if rates and rate not in rates:
             rate = min(rates, key=lambda each: (each < rate, abs(each - rate)))
+            if rate < stream.codec_context.sample_rate:
+                self.form += f" at {rate} Hz"
         context.sample_rate = rate
         context.layout = layout
         context.format = chosen
@@ -71,6 +76,7 @@ class ConvertedAudio:
         try:
             frames = packet.decode()
         except av.error.FFmpegError:
+            self.undecoded += 1
             return  # damaged sound leaves a gap, as it does in a player
         for frame in frames:
             assert isinstance(frame, av.AudioFrame)
@@ -99,7 +105,7 @@ class ConvertedText:
 
     def __init__(self, added: Stream, codec: str) -> None:
         self.stream = added
-        self.codec = codec
+        self.form = self.codec = codec
         self._overlaps = codec != "mov_text"
         """Whether texts may stand side by side; if not they are cut where they do, and joined."""
         self._shown: list[_Cue] = []

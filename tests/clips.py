@@ -10,6 +10,8 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from stream.encoders import ordinary_scheduling
+
 
 def picture(index: int, width: int, height: int) -> NDArray[np.uint8]:
     """(H, W, 3) RGB: a moving pattern with edges, color and gradients."""
@@ -55,6 +57,9 @@ def make_clip(
         if rotation:
             video.set_display_rotation(rotation)
         video.metadata["language"] = "fin"
+        if codec == "libsvtav1":
+            with ordinary_scheduling():
+                context.open()
         sounds = []
         for language in audio:
             sound = output.add_stream("aac", rate=48000)

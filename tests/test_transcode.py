@@ -395,16 +395,3 @@ def test_tags_of_matroska_are_those_that_mp4_players_know(
     other = make_clip(tmp_path / "other.mkv", frames=3, metadata={**said, "CAMERA": "mine"})
     report = carried(other, tmp_path / "other.mp4", restore)
     assert report.conforms, told(report)
-
-
-@pytest.mark.parametrize("ending", [".mov", ".webm", ".ts"])
-def test_cover_art_is_named_where_there_is_no_place_for_it(
-    ending: str, tmp_path: Path, restore: mssnet.Deblurrer
-) -> None:
-    shown = Piece(make_clip(tmp_path / "picture.mp4", frames=3))
-    art = make_clip(tmp_path / "art.mkv", frames=1, codec="mjpeg", pix_fmt="yuvj420p")
-    cover = Piece(art, roles=Disposition.attached_pic)
-    source = tracks.together(tmp_path / "in.mp4", shown, cover)
-    report = carried(source, tmp_path / f"out{ending}", restore)
-    assert report.dropped == ["cover art stream 1 (mjpeg)"]
-    assert not report.conforms

@@ -82,7 +82,7 @@ def sound(
         known = [format.name for format in context.codec.audio_formats or ()]
         whole = ("s32", "s32p") if depth > 16 else ("s16", "s16p")
         context.format = next((name for name in whole if name in known), known[0])
-        if codec in ("vorbis", "opus", "dca"):
+        if codec in ("vorbis", "opus", "dca", "truehd"):
             context.options = {"strict": "-2"}
         context.time_base = Fraction(1, rate)
         resampler = av.AudioResampler(context.format, layout, rate)

@@ -4,6 +4,8 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
+from stream.language import terminological
+from stream.remux import own_keys
 from stream.verify.conformance import ABSENT, Case, Row, container_name
 from stream.verify.reading import Track
 
@@ -16,6 +18,9 @@ _WRITING = {
 _ELSEWHERE = {"language", "title", "name", "handler_name", "rotate", "filename", "mimetype"}
 """Tags of streams that are compared by themselves."""
 
+_ONE_ROLE = {"descriptions": "visual_impaired", "captions": "hearing_impaired"}
+"""Dispositions that MP4 has but one word for, with the ones that stand for both."""
+
 _PLACEHOLDER = re.compile(r".*handler?|core media \w+", re.IGNORECASE)
 """What MP4's writers call streams that have no name of their own."""
 
@@ -26,14 +31,17 @@ def label_rows(what: str, a: Track, b: Track, case: Case) -> list[Row]:
     before, after = (_known(track.tags.get("language", "und"), "und") for track in (a, b))
     if {before, after} != {ABSENT}:
         row = Row(f"{what} language", before, after).plain()
+        if row.verdict == "changed" and terminological(before) == terminological(after):
+            row = row.allowed("another code of the same language")
         if row.verdict == "lost" and case.output.kind == "mpegts" and a.kind == "video":
             row = row.allowed("MPEG-TS knows none of video")
         rows.append(row)
     before, after = (_known(track.title, _PLACEHOLDER) for track in (a, b))
     if {before, after} != {ABSENT}:
         rows.append(Row(f"{what} title", before, after).plain())
-    for flag in sorted((a.disposition | b.disposition) - {"attached_pic"}):
-        before, after = ("yes" if flag in track.disposition else ABSENT for track in (a, b))
+    ours, theirs = ({_ONE_ROLE.get(f, f) for f in track.disposition} for track in (a, b))
+    for flag in sorted((ours | theirs) - {"attached_pic"}):
+        before, after = ("yes" if flag in flags else ABSENT for flags in (ours, theirs))
         row = Row(f"{what} is {flag}", before, after).plain()
         if row.verdict != "same" and flag == "default" and case.input.kind != case.output.kind:
             # Matroska says which stream plays by default, MP4 which ones can, MPEG-TS nothing.
@@ -70,10 +78,17 @@ def _tag_rows(what: str, a: Mapping[str, str], b: Mapping[str, str], case: Case)
             row = row.allowed("containers keep that of the file, if any")
         elif key == "timecode" and b.get(key, case.output.picture.track.tags.get(key)) == ours:
             row = row.allowed("the video has it")
+        elif row.verdict == "lost" and _beside_cover(key, what, case):
+            row = row.lost(f"{row.why}, MP4 has no place for it beside cover art")
         elif row.verdict == "lost" and case.input.kind != case.output.kind:
             row = row.lost(f"{row.why}, {container_name(case.output)} may not know it")
         rows.append(row)
     return rows
+
+
+def _beside_cover(key: str, what: str, case: Case) -> bool:
+    covers = any(track.kind == "cover" for track in case.output.tracks)
+    return what == "file" and case.output.kind == "mp4" and covers and bool(own_keys([key], "mp4"))
 
 
 def _tags(tags: Mapping[str, str], skip: set[str]) -> dict[str, str]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 from math import lcm
+from statistics import median_low
 
 NOTHING = Fraction(1, 1_000_000)
 """Seconds that no player can tell from none."""
@@ -43,6 +44,12 @@ class Moments:
     @property
     def last(self) -> Fraction | None:
         return next((tick * self.base for tick in reversed(self.ticks) if tick is not None), None)
+
+    @property
+    def step(self) -> int:
+        """How many ticks there usually are from one moment to the next."""
+        steps = [b - a for a, b in pairwise(self.known)]
+        return median_low(steps) if steps else 0
 
     def pick(self, indices: Iterable[int]) -> "Moments":
         return Moments([self.ticks[index] for index in indices], self.base)

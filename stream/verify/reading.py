@@ -3,14 +3,12 @@
 It shares nothing of how `Source` takes timestamps, so that a mistake there is seen.
 """
 
-import io
 import os
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -23,7 +21,7 @@ from av.stream import Disposition, Stream
 from stream.demux import discontinuous
 from stream.errors import SourceError
 from stream.opening import DEFAULT_MAX_PIXELS, main_video, open_input
-from stream.remux import describe, holds, is_cover
+from stream.remux import describe, is_cover
 from stream.timeline import Timeline
 from stream.verify.clock import Clock, ClockJumpsError
 from stream.verify.gather import Frames, Packets, side_data
@@ -84,7 +82,7 @@ class Track:
         """How long packets of sound are that do not say it, by how they follow one another."""
         if self.kind != "audio" or all(self.durations):
             return 0
-        return max((b - a for a, b in pairwise(self.moments.known)), default=0)
+        return self.moments.step
 
 
 @dataclass(frozen=True)
@@ -246,15 +244,6 @@ def _facts(
             failure=failure,
             jumps=clock is None,
         )
-
-
-def can_hold(kind: str, codec: str) -> bool:
-    """Whether a container of this kind can hold a codec."""
-    try:
-        with av.open(io.BytesIO(), "w", format=kind) as container:
-            return holds(container, codec)
-    except (ValueError, av.error.FFmpegError):
-        return True
 
 
 def _read(

@@ -3,6 +3,7 @@
 from collections import Counter
 from fractions import Fraction
 
+from stream.remux import can_hold, usual_speakers
 from stream.verify.conformance import (
     ABSENT,
     Case,
@@ -16,7 +17,7 @@ from stream.verify.conformance import (
 from stream.verify.gather import TEXTS
 from stream.verify.labels import label_rows
 from stream.verify.moments import agree, meet
-from stream.verify.reading import Track, can_hold
+from stream.verify.reading import Track
 from stream.verify.words import length_rows, word_rows
 
 _REFRAMED = {"h264", "hevc", "vvc", "av1", "opus", "dvb_subtitle", "dvb_teletext"}
@@ -24,6 +25,12 @@ _REFRAMED = {"h264", "hevc", "vvc", "av1", "opus", "dvb_subtitle", "dvb_teletext
 
 
 _MPEG = {"mp1", "mp2", "mp3"}
+
+_PLACES = {"attachment": ("matroska",), "cover": ("mp4", "matroska")}
+"""Containers that have something, where others have not."""
+
+_FASTEST = {"aac": 96000, "mp3": 48000, "opus": 48000}
+"""How many samples a second a codec takes at most."""
 
 _EDIT = Fraction(1, 1000)
 """The coarsest clock of an edit list, in seconds."""
@@ -48,11 +55,7 @@ def track_rows(case: Case) -> list[Row]:
             for track in ours
             if track.index in pairs and "timecode" not in track.tags
         ]
-        rows += [
-            Row(f"{track.name} of the output", ABSENT, _form(track)).changed("was added")
-            for track in theirs
-            if track.index not in found
-        ]
+        rows += [_added(track, case) for track in theirs if track.index not in found]
         if ordered != sorted(ordered):
             pair = sorted(ordered), ordered
             before, after = (listed([str(i) for i in each], 9) for each in pair)
@@ -84,7 +87,8 @@ def _likeness(a: Track, b: Track, same_place: bool) -> float:
     names = [track.tags.get("filename", "") for track in (a, b)]
     shared = len({*a.digests} & {*b.digests}) / max(len({*a.digests, *b.digests}), 1)
     return (
-        40 * (a.whole == b.whole)
+        80 * (bool(len(a.moments)) == bool(len(b.moments)))
+        + 40 * (a.whole == b.whole)
         + 20 * shared
         + 10 * (a.tags.get("language") == b.tags.get("language"))
         + 5 * (a.codec == b.codec)
@@ -94,17 +98,33 @@ def _likeness(a: Track, b: Track, same_place: bool) -> float:
     )
 
 
+def _added(track: Track, case: Case) -> Row:
+    row = Row(f"{track.name} of the output", ABSENT, _form(track))
+    said = track.tags.get("timecode")
+    tags = (case.input.tags, case.input.picture.track.tags)
+    if (
+        track.kind == "data"
+        and said is not None
+        and said in (each.get("timecode") for each in tags)
+    ):
+        return row.allowed("the timecode of the input, which was a tag")
+    return row.changed("was added")
+
+
 def _missing(track: Track, case: Case) -> Row:
     output = case.output
     if ("video" if track.kind == "cover" else track.kind) in case.asked.dropped:
         return Row(track.name, _form(track), ABSENT).allowed("as asked")
-    if track.kind == "data" and not len(track.moments):
+    if track.kind not in ("attachment", "cover") and not len(track.moments):
         return Row(track.name, _form(track), ABSENT).allowed("it was empty")
+    if case.part is not None and len(track.moments) and not case.wanted(track)[0]:
+        return Row(track.name, _form(track), ABSENT).allowed("nothing of it is in the part")
     said = output.picture.track.tags.get("timecode")
     if track.kind == "data" and said is not None and track.tags.get("timecode") == said:
         row = Row(track.name, f"timecode {said}", "a tag of the video")
         return row.allowed(f"as {container_name(output)} keeps a timecode")
-    held = not track.codec or can_hold(output.kind, track.codec)
+    places = _PLACES.get(track.kind, (output.kind,))
+    held = output.kind in places and (not track.codec or can_hold(output.kind, track.codec))
     why = "" if held else f", {container_name(output)} cannot hold it"
     return Row(track.name, _form(track), ABSENT).lost(f"is missing{why}")
 
@@ -156,12 +176,12 @@ def _format(what: str, a: Track, b: Track, case: Case) -> Row:
     if row.input == row.output:
         return row
     # Opus plays at 48000 Hz whatever it was made from.
-    faster = a.codec != b.codec == "opus"
-    if (a.channels, a.size) != (b.channels, b.size) or (a.rate != b.rate and not faster):
+    rated = a.codec != b.codec and (
+        b.codec == "opus" or b.rate == _FASTEST.get(b.codec, a.rate) < a.rate
+    )
+    if (a.channels, a.size) != (b.channels, b.size) or (a.rate != b.rate and not rated):
         return row.changed()
-    # Which speakers one or two channels are for goes without saying.
-    unsaid = a.channels <= 2 and f"{a.channels} channels" in (a.layout, b.layout)
-    if a.layout != b.layout and not unsaid:
+    if usual_speakers(a.layout) != usual_speakers(b.layout):
         return row.changed()
     if a.codec == b.codec:
         return row.allowed("the file does not say which speakers it is for")

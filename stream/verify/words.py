@@ -39,6 +39,8 @@ def length_rows(what: str, a: Track, b: Track, case: Case) -> list[Row]:
     row, worst = Row(f"{what} lengths", before, after), max(off)
     # Both ends of each are rounded.
     if worst > a.moments.base + b.moments.base:
+        if a.codec == b.codec == "dvd_subtitle" and case.output.kind == "mp4":
+            return [row.allowed("they say themselves how long they are shown")]
         return [row.changed(f"differ by up to {milliseconds(worst)}")]
     return [row.allowed(f"rounded by up to {milliseconds(worst)}") if worst else row]
 
