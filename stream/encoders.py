@@ -89,9 +89,9 @@ _X26 = (
 _SVT = tuple(str(number) for number in range(13, -1, -1))
 _VPX = tuple(str(number) for number in range(8, -1, -1))
 
-# With a thread of its own that looks ahead, x264 now and then ends a stream differently; without,
-# at the same speed, the same frames always give the same bytes.
-_X264 = (("bf", "0"), ("x264-params", "sync-lookahead=0"))
+# With several threads x264 gives other bytes for the same frames about once in a hundred times, on
+# a busy machine; with one it did not in thousands.
+_X264 = (("bf", "0"), ("threads", "1"))
 _NO_B_FRAMES_X265 = (("x265-params", "bframes=0:log-level=error"),)
 
 ENCODERS: Final = (

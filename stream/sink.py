@@ -5,8 +5,10 @@ import os
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import av
@@ -123,6 +125,7 @@ class SegmentSink:
         self._memory: Memory = {}
         self._keep = True
         self._begun = time.monotonic()
+        self._keeping_s = 0.0
         for frame in list(work.kept(source.coding, source.time_base)):
             self._encode(frame)
 
@@ -135,22 +138,25 @@ class SegmentSink:
         """Take a restored frame. Raises `WriteError`."""
         try:
             if self._keep:
-                self._keep = self._kept(frame)
+                self._keep = self._kept(partial(self._work.keep, frame))
             self._encode(frame)
             if len(self._pts) == self.plan.segment:
                 self._finish()
         except OSError as error:
             raise self._write_error(error) from error
 
-    def _kept(self, frame: Frame) -> bool:
-        """Keep a frame until its segment is finished, if there is room for it."""
+    def _kept(self, keep: Callable[[], None]) -> bool:
+        """Keep frames until their segment is finished, if there is room for them."""
+        begun = time.monotonic()
         try:
-            self._work.keep(self.frames, frame)
+            keep()
         except OSError as error:
             # It is a safeguard, and much larger than the segment that it guards.
             _log.debug("frames are not kept: %s", error)
             self._work.keep_none()
             return False
+        finally:
+            self._keeping_s += time.monotonic() - begun
         return True
 
     def flush(self) -> None:
@@ -159,6 +165,7 @@ class SegmentSink:
             return
         try:
             if self._stopped():
+                self._kept(self._work.write_kept)
                 self._close()
                 self.tail, self.tail_pts = self._written, tuple(self._pts)
             else:
@@ -168,6 +175,8 @@ class SegmentSink:
 
     def abandon(self) -> None:
         """Let go of what is open, after a failure; what is done stays on disk."""
+        with suppress(OSError):
+            self._work.write_kept()
         if self._container is not None:
             try:
                 self._container.close()
@@ -255,8 +264,9 @@ class SegmentSink:
         self._work.finish(self._written, tuple(self._pts), self._memory, clean=self._source.clean)
         self._pts = []
         now = time.monotonic()
-        self._keep = now - self._begun > _REDONE_S
-        self._begun = now
+        # Keeping takes its own time, and must not be what makes itself necessary.
+        self._keep = now - self._begun - self._keeping_s > _REDONE_S
+        self._begun, self._keeping_s = now, 0.0
         self.check_space()
 
     def _encoder_error(self, error: av.error.FFmpegError) -> WriteError:

@@ -6,8 +6,8 @@ A job keeps what it has done in a folder beside its output, `clean.mp4.part` for
     index.jsonl               one line for each finished segment, with the times of its frames
     00000000.mkv              the segment that begins with frame 0: video alone, can be played
     00000060.mkv
-    frame-00000120.safetensors   frames that are restored and not yet in a finished segment
-    memory-00000120.safetensors  what the filters remembered after that frame
+    frames-00000120.safetensors  frames that are restored and not yet in a finished segment
+    memory-00000131.safetensors  what the filters remembered after the last of them
     lock                      held by the process at work
 
 A segment always holds the same frames, whatever happened on the way, and is encoded by an encoder
@@ -39,6 +39,8 @@ from stream.frame import Frame, Memory
 
 _log = logging.getLogger(__name__)
 
+_KEEP_S = 0.5
+"""How often restored frames are written, against a crash."""
 _SYNC_S = 1.0
 """How often what is done is put on the disk, against a power cut."""
 
@@ -68,9 +70,12 @@ class Work:
         self.bytes = 0
         """Size of all finished segments."""
         self._lock = lock
-        self._kept: list[int] = []
+        self._kept: dict[int, int] = {}
+        """How many frames are in the file that begins with a frame."""
+        self._pending: list[Frame] = []
+        self._memories: list[int] = []
         self._due: set[Path] = set()
-        self._synced = time.monotonic()
+        self._written = self._synced = time.monotonic()
 
     @classmethod
     def begin(cls, folder: Path, job: Mapping[str, Any]) -> "Work":
@@ -106,7 +111,7 @@ class Work:
     @property
     def done(self) -> int:
         """How many frames, from the first one on, need not be restored again."""
-        return self.in_segments + len(self._kept)
+        return self.in_segments + sum(self._kept.values())
 
     @property
     def last_pts(self) -> int | None:
@@ -135,30 +140,48 @@ class Work:
             index.write(self._line(self.segments[-1]))
         self._put_on_disk(file, self.folder / "index.jsonl")
         self.keep_none()
-        self._forget(first + len(pts) - 1)
+        self._forget()
 
-    def keep(self, index: int, frame: Frame) -> None:
-        """Keep a restored frame until its segment is finished; `index` counts from 0."""
-        file = self.folder / _frame_file(index)
-        tensors = {f"plane{number}": plane for number, plane in enumerate(frame.planes)}
-        self._save(file, tensors, {"pts": str(frame.pts)})
-        self._kept.append(index)
-        self._remember(index, frame.memory)
-        self._forget(index)
+    def keep(self, frame: Frame) -> None:
+        """Keep a restored frame until its segment is finished. Raises `OSError`.
+
+        Frames are written together, twice a second or when `write_kept` is called.
+        """
+        self._pending.append(frame)
+        if time.monotonic() - self._written >= _KEEP_S:
+            self.write_kept()
+
+    def write_kept(self) -> None:
+        """Write the frames that are to be kept and are not yet on disk. Raises `OSError`."""
+        if not self._pending:
+            return
+        frames, file = self._pending, self.folder / _frames_file(self.done)
+        tensors = {
+            f"{number:04}.{index}": plane
+            for number, frame in enumerate(frames)
+            for index, plane in enumerate(frame.planes)
+        }
+        self._remember(self.done + len(frames) - 1, frames[-1].memory)
+        self._save(file, tensors, {"pts": json.dumps([frame.pts for frame in frames])})
+        self._kept[self.done] = len(frames)
+        self._pending = []
+        self._forget()
         self._put_on_disk(file)
+        self._written = time.monotonic()
 
     def keep_none(self) -> None:
         """Drop the frames that are kept."""
-        self._kept = []
-        for stale in self.folder.glob("frame-*"):
-            stale.unlink()
+        for first in self._kept:
+            (self.folder / _frames_file(first)).unlink(missing_ok=True)
+        self._kept, self._pending = {}, []
 
     def kept(self, coding: Coding, time_base: Fraction) -> Iterator[Frame]:
         """The frames that are restored but in no finished segment."""
-        for index in self._kept:
-            tensors, said = _load(self.folder / _frame_file(index))
-            planes = tuple(tensors[name] for name in sorted(tensors))
-            yield Frame(planes, coding, int(said["pts"]), time_base)
+        for first in self._kept:
+            tensors, said = _load(self.folder / _frames_file(first))
+            for number, pts in enumerate(json.loads(said["pts"])):
+                names = sorted(name for name in tensors if name.startswith(f"{number:04}."))
+                yield Frame(tuple(tensors[name] for name in names), coding, int(pts), time_base)
 
     def memory(self) -> Memory:
         """What the filters remembered after the last frame done."""
@@ -227,24 +250,23 @@ class Work:
             self.bytes += int(said["bytes"])
 
     def _read_kept(self) -> None:
-        index = self.in_segments
-        with suppress(OSError, ValueError, SafetensorError):
+        with suppress(OSError, ValueError, KeyError, SafetensorError):
             while True:
-                _load(self.folder / _frame_file(index))
-                self._kept.append(index)
-                index += 1
+                said = _load(self.folder / _frames_file(self.done))[1]
+                self._kept[self.done] = len(json.loads(said["pts"]))
         # The filters must go on where the frames end.
-        while self._kept and not self._has_memory(self._kept[-1]):
-            self._kept.pop()
+        while self._kept and not self._has_memory(self.done - 1):
+            self._kept.popitem()
 
     def _drop_rest(self) -> None:
         """Remove what cannot be gone on with: half-written files, and frames behind a gap."""
         # What a crash left of a last line must not stand before the next one.
         self._write(self.folder / "index.jsonl", b"".join(map(self._line, self.segments)))
         used = {segment.file.name for segment in self.segments}
-        used |= {_frame_file(index) for index in self._kept}
-        used |= {_memory_file(self.done - 1), _memory_file(self.in_segments - 1)}
-        for pattern in ("*.tmp", "*.mkv", "frame-*", "memory-*"):
+        used |= {_frames_file(first) for first in self._kept}
+        self._memories = sorted({self.in_segments - 1, self.done - 1})
+        used |= {_memory_file(index) for index in self._memories}
+        for pattern in ("*.tmp", "*.mkv", "frames-*", "memory-*"):
             for file in self.folder.glob(pattern):
                 if file.name not in used:
                     file.unlink()
@@ -262,13 +284,15 @@ class Work:
             file = self.folder / _memory_file(index)
             self._save(file, memory, {})
             self._due.add(file)
+            self._memories.append(index)
 
-    def _forget(self, newest: int) -> None:
+    def _forget(self) -> None:
         """Drop older memories, but for that of the last finished segment and the one before."""
-        keep = {_memory_file(newest), _memory_file(newest - 1), _memory_file(self.in_segments - 1)}
-        for file in self.folder.glob("memory-*"):
-            if file.name not in keep:
-                file.unlink()
+        keep = {*self._memories[-2:], self.in_segments - 1}
+        for index in self._memories:
+            if index not in keep:
+                (self.folder / _memory_file(index)).unlink(missing_ok=True)
+        self._memories = [index for index in self._memories if index in keep]
 
     def _save(self, file: Path, tensors: Mapping[str, Any], said: dict[str, str]) -> None:
         tensors = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
@@ -295,11 +319,11 @@ def frames_done(folder: Path) -> int:
     return work.done
 
 
-_OURS = ("job.json", "index.jsonl", "*.mkv", "frame-*", "memory-*", "*.tmp")
+_OURS = ("job.json", "index.jsonl", "*.mkv", "frames-*", "memory-*", "*.tmp")
 
 
-def _frame_file(index: int) -> str:
-    return f"frame-{index:08}.safetensors"
+def _frames_file(first: int) -> str:
+    return f"frames-{first:08}.safetensors"
 
 
 def _memory_file(index: int) -> str:

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from stream.encoders import ordinary_scheduling
+
 SHARED = Path(__file__).parents[2] / "shared"
 """Reference data that may lie beside the checkout; tests that need it skip where it is missing."""
 
@@ -34,6 +36,13 @@ def no_thread_outlives_a_test() -> Iterator[None]:
     yield
     left = [thread.name for thread in threading.enumerate() if thread.name.startswith("deblur-")]
     assert not left, f"threads still running: {left}"
+
+
+@pytest.fixture(autouse=True)
+def nothing_stays_real_time() -> Iterator[None]:
+    """A test that draws a clip with SVT-AV1 itself must not take the processors from the rest."""
+    with ordinary_scheduling():
+        yield
 
 
 @pytest.fixture(autouse=True)

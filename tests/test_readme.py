@@ -27,6 +27,8 @@ PYTHON = [text for language, text in FENCES if language == "python"]
 
 def test_commands_work_one_after_the_other(tmp_path: Path) -> None:
     make_clip(tmp_path / "shaky.mp4", size=(96, 64), frames=300, audio=("eng",))
+    (tmp_path / "holiday").mkdir()
+    make_clip(tmp_path / "holiday" / "beach.mp4", size=(96, 64), frames=4)
     bare = {"import", "mssnet-realblur", "runs/mine/weights.safetensors"}
     commands = [words for words in COMMANDS if not bare & set(words)]
     assert len(commands) >= 5

@@ -67,10 +67,11 @@ def clip(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("temporal", [None, trail], ids=["frame by frame", "along time"])
-@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+@pytest.mark.parametrize(("suffix", "keep_s"), [(".mp4", 0.0), (".mkv", 0.05), (".mkv", 9.0)])
 def test_any_interruption_ends_in_the_same_file(
     temporal: Temporal | None,
     suffix: str,
+    keep_s: float,
     clip: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -79,6 +80,7 @@ def test_any_interruption_ends_in_the_same_file(
     monkeypatch.setattr(job, "SegmentSink", Dies)
     monkeypatch.setattr(Dies, "left", 10**9)
     monkeypatch.setattr("stream.sink._REDONE_S", 0.0)  # keep every frame, however fast
+    monkeypatch.setattr("stream.work._KEEP_S", keep_s)
     settings = partial(stream.Settings, strength=0, device="cpu")
     whole, output = tmp_path / f"whole{suffix}", tmp_path / f"out{suffix}"
     stream.Job(clip, whole, settings()).run()
@@ -123,7 +125,7 @@ def cut_short(folder: Path) -> None:
 
 def zeros(folder: Path) -> None:
     """What a power cut can leave of a file that was not on the disk yet."""
-    file = sorted(folder.glob("frame-*"))[1]
+    file = sorted(folder.glob("frames-*"))[1]
     file.write_bytes(bytes(file.stat().st_size))
 
 
@@ -140,7 +142,7 @@ def rotten(folder: Path) -> None:
 
 def leftovers(folder: Path) -> None:
     (folder / "segment.tmp").write_bytes(b"half")
-    (folder / "frame-00000071.safetensors.tmp").write_bytes(b"half")
+    (folder / "frames-00000071.safetensors.tmp").write_bytes(b"half")
 
 
 @pytest.mark.parametrize("harm", [cut_short, zeros, lost_segment, rotten, leftovers])
@@ -151,6 +153,7 @@ def test_what_a_power_cut_leaves_is_made_good(
     settings = partial(stream.Settings, strength=0, device="cpu")
     stream.Job(clip, whole, settings()).run()
     monkeypatch.setattr("stream.sink._REDONE_S", 0.0)  # keep every frame, however fast
+    monkeypatch.setattr("stream.work._KEEP_S", 0.0)
     folder = interrupted(clip, output, monkeypatch, 70)
     before = frames_done(folder)
     assert before > 50
