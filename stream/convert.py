@@ -106,12 +106,13 @@ class Unpacker:
     """Decoded frames to `Frame`, all with the size, format and coding of the first one.
 
     A stream may change them on the way; what comes after the first frame is brought to that one's,
-    as players do, and `rescaled` counts those of another size. Alpha is left out.
+    as players do; `rescaled` counts those of another size, `recoded` others. Alpha is left out.
     """
 
     def __init__(self, first: av.VideoFrame, turn: Orientation | None = None) -> None:
         """`turn` is applied to the pictures, where it is given."""
-        self.rescaled = 0
+        self.rescaled = self.recoded = 0
+        self._form = _form(first)
         self._reformatter = VideoReformatter()
         self._turn = turn
         self._size = first.width, first.height
@@ -131,7 +132,10 @@ class Unpacker:
         return (height, width) if self._turn is not None and self._turn.transposed else self._size
 
     def unpack(self, decoded: av.VideoFrame, pts: int, time_base: Fraction) -> Frame:
-        self.rescaled += (decoded.width, decoded.height) != self._size
+        if (decoded.width, decoded.height) != self._size:
+            self.rescaled += 1
+        elif _form(decoded) != self._form:
+            self.recoded += 1
         planes = self._from_rgb(decoded) if _is_rgb(decoded.format) else self._from_yuv(decoded)
         if self._turn is not None:
             planes = tuple(self._turn.apply(plane) for plane in planes)
@@ -179,6 +183,11 @@ def _reformat(
         dst_color_range=2 if wanted.full_range else 1,
         threads=1,
     )
+
+
+def _form(decoded: av.VideoFrame) -> tuple[str, int, int]:
+    """How a frame is stored and coded, as far as it says."""
+    return decoded.format.name, decoded.colorspace, decoded.color_range
 
 
 def _own(decoded: av.VideoFrame) -> Coding:

@@ -82,6 +82,10 @@ def warnings_of(output: Path, source: Source, joined: Joined) -> list[str]:
         said.append(f"{joined.undecoded} damaged packets of sound were left out")
     if source.rescaled:
         said.append(f"{source.rescaled} frames had another size and were scaled to the first one's")
+    if source.recoded:
+        said.append(
+            f"{source.recoded} frames had other colors or depth than the first one, and got its"
+        )
     if source.deinterlaced:
         said.append("the video is interlaced and was deinterlaced; --deinterlace off keeps it")
     return said

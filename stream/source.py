@@ -54,7 +54,10 @@ class Source:
         self.container = open_input(path)
         self.video = self._choose(self.container)
         self.time_base = Fraction(self.video.time_base or Fraction(1, 90000))
-        self._by_dts = _disordered(peeked)
+        self._by_dts = _disordered(peeked, avi=self.container.format.name == "avi")
+        self._late = 0
+        if self._by_dts and self.first.pts is not None:
+            self._late = (self.first.dts or 0) - self.first.pts
         times = [(n, t) for n, frame in enumerate(peeked) if (t := self._time(frame)) is not None]
         steps = [Fraction(b - a, n - m) for (m, a), (n, b) in pairwise(times) if b > a]
         self._lift_s = self._before_zero_s(times[0][1]) if times else Fraction(0)
@@ -117,6 +120,11 @@ class Source:
     def rescaled(self) -> int:
         """Frames brought to the first one's size, because the stream changed it."""
         return self._unpacker.rescaled
+
+    @property
+    def recoded(self) -> int:
+        """Frames brought to the first one's format, matrix or range."""
+        return self._unpacker.recoded
 
     @property
     def damaged(self) -> int:
@@ -325,7 +333,8 @@ class Source:
 
     def _moment(self, decoded: av.VideoFrame, last: int | None) -> int:
         """The frame's timestamp, made up only where it has none or does not follow the last."""
-        for time in (self._time(decoded), decoded.dts):
+        dts = None if decoded.dts is None else decoded.dts - self._late
+        for time in (self._time(decoded), dts):
             if time is not None and (last is None or time > last):
                 return int(time)
         # In AVI the last frames have only the time of their packet, and come when all is read.
@@ -337,7 +346,9 @@ class Source:
 
     def _time(self, decoded: av.VideoFrame) -> int | None:
         """The frame's own timestamp."""
-        return decoded.dts if self._by_dts else decoded.pts
+        if not self._by_dts:
+            return decoded.pts
+        return None if decoded.dts is None else decoded.dts - self._late
 
     def _before_zero_s(self, first: int) -> Fraction:
         """How long before zero the file starts, if its first frame does.
@@ -361,11 +372,15 @@ class Source:
         return min(max(Fraction(said or 25), Fraction(1, 10)), Fraction(1000))
 
 
-def _disordered(frames: list[av.VideoFrame]) -> bool:
-    """Whether only the decoding times are in order, as in AVI, which has no others."""
+def _disordered(frames: list[av.VideoFrame], *, avi: bool) -> bool:
+    """Whether only the decoding times are in order.
+
+    AVI has no others; FFmpeg guesses when its frames are shown, and guesses wrong later on if not
+    at once.
+    """
     shown = [frame.pts for frame in frames if frame.pts is not None]
     decoded = [frame.dts for frame in frames if frame.dts is not None]
-    return _rises(decoded) and len(decoded) == len(frames) and not _rises(shown)
+    return _rises(decoded) and len(decoded) == len(frames) and (avi or not _rises(shown))
 
 
 def _rises(times: list[int]) -> bool:

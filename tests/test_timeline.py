@@ -251,6 +251,21 @@ def test_a_stream_without_any_times(ending: str, tmp_path: Path) -> None:
     assert max(steps) == pytest.approx(FRAME, abs=0.001)
 
 
+@pytest.mark.parametrize("ending", [".mp4", ".mkv"])
+@pytest.mark.parametrize("seed", range(3))
+def test_avi_says_only_when_frames_are_decoded(seed: int, ending: str, tmp_path: Path) -> None:
+    path, output = tmp_path / "in.avi", tmp_path / f"out{ending}"
+    # Few B-frames to begin with, and many later: FFmpeg's guesses are right at first.
+    types = {"x264-params": f"bframes=3:b-adapt=2:b-pyramid=normal:scenecut={40 * seed}"}
+    film(path, frames=100, sound_codec="libmp3lame", base=FRAME, options={"bf": "3", **types})
+    report = job(path, output)
+    assert report.conforms, report.conformance
+    ours = hear(output)
+    assert ours.order == list(range(100))
+    steps = [b - a for a, b in pairwise(ours.moments)]  # type: ignore[operator]
+    assert max(abs(step - FRAME) for step in steps) <= F(1, 1000)
+
+
 SPANS = [(0, 2), (2, 3), (F(7, 2), None), (F(19, 3), 1), (11, 60)]
 
 
