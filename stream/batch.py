@@ -161,7 +161,8 @@ def _listed(file: Path) -> Iterator[Path]:
     try:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise NoInputError(f"cannot read the list {file}: {error}") from error
+        reason = error.strerror if isinstance(error, OSError) else "it is not text in UTF-8"
+        raise NoInputError(f"cannot read the list {file}: {reason}") from error
     for line in lines:
         if line.strip() and not line.lstrip().startswith("#"):
             yield file.parent / line.strip()

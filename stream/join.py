@@ -45,6 +45,9 @@ _Track = CopiedTrack | ConvertedAudio | ConvertedText
 
 _MATROSKA = ("matroska", "webm")
 
+_LONGEST = (1 << 31) - 1
+"""Muxers refuse packets that last longer, in ticks."""
+
 _OF_THE_STREAM = (
     *("MASTERING_DISPLAY_METADATA", "CONTENT_LIGHT_LEVEL", "AMBIENT_VIEWING_ENVIRONMENT"),
     *("SPHERICAL", "STEREO3D"),
@@ -142,7 +145,7 @@ def _write(
     if found := chapters(source.container, *source.limits()):
         container.set_chapters(found)
     container.start_encoding()
-    pictures = _pictures(segments, source.time_base, video, container)
+    pictures = _pictures(segments, source.time_base, video, source.last)
     for packet in _interleaved(pictures, _others(source, tracks)):
         check()
         try:
@@ -232,9 +235,12 @@ def _pictures(
     segments: Sequence[Segment],
     time_base: Fraction,
     video: av.VideoStream,
-    container: av.container.OutputContainer,
+    end: tuple[int, int] | None,
 ) -> Iterator[Packet]:
-    """The restored video's packets, at the times of the index."""
+    """The restored video's packets, at the times of the index.
+
+    `end` is when the last frame of all is shown and for how long, where that is known.
+    """
     fixed = Fraction(video.time_base or time_base)
     last: int | None = None
     for segment in segments:
@@ -247,6 +253,8 @@ def _pictures(
                 )
             steps = [b - a for a, b in pairwise(segment.pts)]
             steps.append(steps[-1] if steps else 0)
+            if end is not None and segment.pts[-1] == end[0]:
+                steps[-1] = end[1]
             for packet, pts, step in zip(packets, segment.pts, steps, strict=True):
                 # On the container's own clock, where two frames may fall on one tick.
                 moment = round(pts * time_base / fixed)
@@ -255,7 +263,7 @@ def _pictures(
                 last = moment
                 packet.time_base = fixed
                 packet.pts = packet.dts = moment
-                packet.duration = round(step * time_base / fixed)
+                packet.duration = min(round(step * time_base / fixed), _LONGEST)
                 packet.stream = video
                 yield packet
 

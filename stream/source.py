@@ -91,6 +91,11 @@ class Source:
         """Frames that FFmpeg marked as damaged."""
         self.made_up = 0
         """Frames whose time was missing or did not follow the one before."""
+        self.last: tuple[int, int] | None = None
+        """When the last frame handed on is shown and for how long, in ticks, where the file says
+        both."""
+        self._lengths: dict[int, int] = {}
+        """How long what is being decoded is shown, by when."""
         self.position_s = 0.0
         self.short_s = 0.0
         self._skip = self._known = 0
@@ -201,6 +206,8 @@ class Source:
         for decoded in self._deinterlaced(self._decoded(after)):
             assert decoded.pts is not None
             moment = float(decoded.pts * self.time_base)
+            if moment < end:
+                self._note_length(decoded.pts, end)
             if moment < begin or (after is not None and decoded.pts <= after):
                 continue
             if moment >= end:
@@ -263,12 +270,24 @@ class Source:
             if behind and packet.size:
                 behind -= 1
                 continue
+            if packet.pts is not None and packet.duration and not packet.is_discard:
+                self._lengths[packet.pts] = packet.duration
             for frame in self._decode(packet):
                 frame.pts = last = self._moment(frame, last)
                 frame.time_base = self.time_base
                 yield frame
         if not self.jumps:
             self.short_s = max(0.0, promised_s(self.container) - self._demuxer.ends_s)
+
+    def _note_length(self, pts: int, end: float) -> None:
+        length = self._lengths.pop(pts, None)
+        # Frames that were dropped, or moved, leave theirs behind.
+        for stale in [each for each in self._lengths if each < pts]:
+            del self._lengths[stale]
+        self.last = None
+        if length is not None:
+            left = (end - float(pts * self.time_base)) / float(self.time_base)
+            self.last = pts - int(self.shift_s / self.time_base), round(min(length, left))
 
     def _deinterlaced(self, frames: Iterator[av.VideoFrame]) -> Iterator[av.VideoFrame]:
         if not self.deinterlaced:
