@@ -2,6 +2,7 @@
 
 import logging
 import os
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -113,3 +114,18 @@ def frames_of(packet: Packet) -> list[av.VideoFrame]:
     except av.error.FFmpegError:
         return []
     return [frame for frame in decoded if frame.width and frame.height]
+
+
+def disordered(frames: list[av.VideoFrame], *, avi: bool) -> bool:
+    """Whether only the decoding times are in order.
+
+    AVI has no others; FFmpeg guesses when its frames are shown, and guesses wrong later on if not
+    at once.
+    """
+    shown = [frame.pts for frame in frames if frame.pts is not None]
+    decoded = [frame.dts for frame in frames if frame.dts is not None]
+    return _rises(decoded) and len(decoded) == len(frames) and (avi or not _rises(shown))
+
+
+def _rises(times: list[int]) -> bool:
+    return all(a < b for a, b in pairwise(times))

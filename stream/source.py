@@ -20,6 +20,7 @@ from stream.errors import SourceError
 from stream.frame import Frame, Packet
 from stream.opening import (
     choose_video,
+    disordered,
     first_frames,
     frames_of,
     open_input,
@@ -54,7 +55,7 @@ class Source:
         self.container = open_input(path)
         self.video = self._choose(self.container)
         self.time_base = Fraction(self.video.time_base or Fraction(1, 90000))
-        self._by_dts = _disordered(peeked, avi=self.container.format.name == "avi")
+        self._by_dts = disordered(peeked, avi=self.container.format.name == "avi")
         self._late = 0
         if self._by_dts and self.first.pts is not None:
             self._late = (self.first.dts or 0) - self.first.pts
@@ -286,7 +287,7 @@ class Source:
             del self._lengths[stale]
         self.last = None
         if length is not None:
-            left = (end - float(pts * self.time_base)) / float(self.time_base)
+            left = max(end - float(pts * self.time_base), float(1 / self.rate)) / self.time_base
             self.last = pts - int(self.shift_s / self.time_base), round(min(length, left))
 
     def _deinterlaced(self, frames: Iterator[av.VideoFrame]) -> Iterator[av.VideoFrame]:
@@ -389,18 +390,3 @@ class Source:
         if seen is not None and not (said and seen / 3 < said < seen * 3):
             said = Fraction(seen).limit_denominator(1001)
         return min(max(Fraction(said or 25), Fraction(1, 10)), Fraction(1000))
-
-
-def _disordered(frames: list[av.VideoFrame], *, avi: bool) -> bool:
-    """Whether only the decoding times are in order.
-
-    AVI has no others; FFmpeg guesses when its frames are shown, and guesses wrong later on if not
-    at once.
-    """
-    shown = [frame.pts for frame in frames if frame.pts is not None]
-    decoded = [frame.dts for frame in frames if frame.dts is not None]
-    return _rises(decoded) and len(decoded) == len(frames) and (avi or not _rises(shown))
-
-
-def _rises(times: list[int]) -> bool:
-    return all(a < b for a, b in pairwise(times))

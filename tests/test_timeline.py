@@ -250,7 +250,7 @@ def test_the_last_frame_stays_as_long(
     with av.open(str(tmp_path / "short.mp4")) as short, av.open(str(path), "w") as longer:
         video = longer.add_stream_from_template(short.streams.video[0])
         packets = [packet for packet in short.demux(video=0) if packet.size]
-        packets[-1].duration *= 100
+        packets[-1].duration = int(100 * FRAME / packets[-1].time_base)
         for packet in packets:
             packet.stream = video
             longer.mux(packet)
