@@ -237,6 +237,7 @@ class Job:
             asked,
             decode=False,
             moments=moments,
+            beside=source.beside,
             max_pixels=settings.max_pixels,
         )
 

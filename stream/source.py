@@ -13,6 +13,7 @@ import av.container
 import av.error
 
 from filters import Coding
+from stream.beside import MOVING, side_data
 from stream.convert import Tags, Unpacker, tags_of
 from stream.deinterlace import Deinterlacer, top_first
 from stream.demux import Demuxer, discontinuous, earlier, promised_s, when
@@ -97,6 +98,8 @@ class Source:
         both."""
         self._lengths: dict[int, int] = {}
         """How long what is being decoded is shown, by when."""
+        self.beside: set[str] = set()
+        """What was seen beside the picture in some frames, that changes from frame to frame."""
         self.position_s = 0.0
         self.short_s = 0.0
         self._skip = self._known = 0
@@ -215,6 +218,9 @@ class Source:
                 # What follows in decoding order is shown later still.
                 return
             self.frames += 1
+            if self.frames & (self.frames - 1) == 0:
+                # Ever more rarely: what was looked at is held until Python collects garbage.
+                self.beside |= {MOVING[each] for each in side_data(decoded) if each in MOVING}
             self.position_s = moment - (begin if self.span.start else self.origin_s)
             if self.frames == 1 and self._jumpy:
                 self._lift_s = self._before_zero_s(decoded.pts)

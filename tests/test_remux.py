@@ -453,12 +453,12 @@ def replaced(packet: "av.Packet[Any]", content: bytes) -> "av.Packet[Any]":
     return other
 
 
-def captioned(path: Path, frames: int = 12) -> Path:
-    """A clip with closed captions in each frame (ATSC A/53, in an SEI message)."""
+def captioned(path: Path, frames: int = 12, first: int = 0) -> Path:
+    """A clip with closed captions from some frame on (ATSC A/53, in SEI messages)."""
     plain = make_clip(path.with_suffix(".h264"), frames=frames, container="h264")
     pair = b"\xfc\x94\x2c"
-    said = b"\xb5\x00\x31GA94\x03" + bytes([0x40 | 1, 0xFF]) + pair + b"\xff"
-    message = b"\0\0\0\1\x06" + bytes([4, len(said)]) + said + b"\x80"
+    user = b"\xb5\x00\x31GA94\x03" + bytes([0x40 | 1, 0xFF]) + pair + b"\xff"
+    message = b"\0\0\0\1\x06" + bytes([4, len(user)]) + user + b"\x80"
     with av.open(str(plain)) as a, av.open(str(path), "w") as b:
         added = b.add_stream_from_template(a.streams.video[0])
         for number, packet in enumerate(p for p in a.demux() if p.size):
@@ -466,17 +466,19 @@ def captioned(path: Path, frames: int = 12) -> Path:
             picture = re.search(rb"\0\0\x01[\x01\x21\x41\x61\x05\x25\x45\x65]", content)
             assert picture is not None
             at = picture.start()
-            other = replaced(packet, content[:at] + message + content[at:])
+            said = message if number >= first else b""
+            other = replaced(packet, content[:at] + said + content[at:])
             other.pts = other.dts = number * 40
             other.time_base, other.stream = Fraction(1, 1000), added
             b.mux(other)
     return path
 
 
+@pytest.mark.parametrize("first", [0, 5])
 def test_closed_captions_in_the_video_are_named_where_they_are_lost(
-    tmp_path: Path, restore: mssnet.Deblurrer
+    first: int, tmp_path: Path, restore: mssnet.Deblurrer
 ) -> None:
-    source = captioned(tmp_path / "in.mkv")
+    source = captioned(tmp_path / "in.mkv", first=first)
     report = carried(source, tmp_path / "out.mkv", restore)
     assert not report.conforms
     assert "closed captions in the video is missing" in told(report)

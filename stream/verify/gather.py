@@ -4,49 +4,17 @@ import gc
 import hashlib
 import re
 import struct
-from typing import Any, Final
+from typing import Final
 
 import av
 import av.error
-from av.sidedata.sidedata import Type
 from av.stream import Stream
 
+from stream.beside import FIXED, MOVING, side_data
 from stream.frame import Packet
 
 TEXTS: Final = frozenset({"ass", "ssa", "mov_text", "subrip", "srt", "text", "webvtt"})
 """Codecs of subtitles that are text."""
-
-FIXED: Final = {
-    Type.MASTERING_DISPLAY_METADATA: "mastering display",
-    Type.CONTENT_LIGHT_LEVEL: "content light level",
-    Type.AMBIENT_VIEWING_ENVIRONMENT: "ambient light",
-    Type.SPHERICAL: "spherical projection",
-    Type.STEREO3D: "stereo 3D",
-    Type.ICC_PROFILE: "ICC profile",
-}
-"""What frames carry beside the picture that is the same for the whole video."""
-
-MOVING: Final = {
-    Type.DOVI_RPU_BUFFER: "Dolby Vision",
-    Type.DOVI_METADATA: "Dolby Vision",
-    Type.DYNAMIC_HDR_PLUS: "HDR10+",
-    Type.DYNAMIC_HDR_VIVID: "HDR Vivid",
-    Type.A53_CC: "closed captions in the video",
-    Type.S12M_TIMECODE: "timecode in the video",
-}
-"""What frames carry that changes from frame to frame."""
-
-
-def side_data(frame: av.VideoFrame) -> dict[Type, bytes]:
-    """What a frame carries beside the picture, as far as PyAV knows its types."""
-    try:
-        side: Any = frame.side_data
-    except ValueError:
-        # PyAV refuses all of it for the sake of one type that it has no name for.
-        return {}
-    # Asked for by type: it calls itself a mapping, but iterating it gives values.
-    found = {type: side.get(type) for type in (*FIXED, *MOVING, Type.DISPLAYMATRIX)}
-    return {type: bytes(data) for type, data in found.items() if data is not None}
 
 
 class Frames:

@@ -5,7 +5,7 @@ It shares nothing of how `Source` takes timestamps, so that a mistake there is s
 
 import os
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
@@ -18,13 +18,14 @@ import av.error
 from av.sidedata.sidedata import Type
 from av.stream import Disposition, Stream
 
+from stream.beside import side_data
 from stream.demux import discontinuous
 from stream.errors import SourceError
 from stream.opening import DEFAULT_MAX_PIXELS, main_video, open_input
 from stream.remux import describe, is_cover
 from stream.timeline import Timeline
 from stream.verify.clock import Clock, ClockJumpsError
-from stream.verify.gather import Frames, Packets, side_data
+from stream.verify.gather import Frames, Packets
 from stream.verify.moments import Moments
 
 Turn = tuple[float, float, float, float]
@@ -174,6 +175,7 @@ def facts(
     *,
     decode: bool = True,
     moments: Sequence[Fraction | None] | None = None,
+    beside: Collection[str] = (),
     nth: int | None = None,
     max_pixels: int = DEFAULT_MAX_PIXELS,
 ) -> Facts:
@@ -181,13 +183,12 @@ def facts(
 
     Without `decode` the frames' times are those of their packets, which is right for files
     without B-frames, and only frames at the start and the end are decoded. `moments` gives times
-    that are known already. `nth` chooses among several moving pictures.
+    that are known already, `beside` what is known to be beside frames (names of `MOVING`). `nth`
+    chooses among several moving pictures.
 
     In a file whose clock jumps all times are on one clock, without the jumps.
     """
-    read = partial(
-        _facts, Path(path), decode=decode, moments=moments, nth=nth, max_pixels=max_pixels
-    )
+    read = partial(_facts, Path(path), decode, moments, {*beside}, nth, max_pixels)
     try:
         return read(clock=Clock())
     except ClockJumpsError:
@@ -196,11 +197,12 @@ def facts(
 
 def _facts(
     path: Path,
-    *,
     decode: bool,
     moments: Sequence[Fraction | None] | None,
+    beside: set[str],
     nth: int | None,
     max_pixels: int,
+    *,
     clock: Clock | None,
 ) -> Facts:
     """Read a file whose clock is watched, or known to jump."""
@@ -217,6 +219,7 @@ def _facts(
         packets = {s.index: Packets(s, content=s is not video) for s in container.streams}
         every = decode and moments is None
         frames = Frames(video.codec_context, every=every, ending=moments is None)
+        frames.moving |= beside
         failure = _read(container, video, packets, frames, clock)
         if frames.first is None:
             raise SourceError(
