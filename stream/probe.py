@@ -41,10 +41,10 @@ def _stream(stream: Stream, source: Source) -> dict[str, Any]:
         "title": title(stream) or None,
         "disposition": [flag.name for flag in Disposition if flag in stream.disposition],
     }
-    if isinstance(stream, av.AudioStream):
-        facts |= {"sample_rate": stream.rate, "channels": stream.channels}
-    if isinstance(stream, av.VideoStream):
-        facts |= {"size": f"{stream.width}x{stream.height}", "pixel_format": stream.pix_fmt}
+    if isinstance(context, av.AudioCodecContext):
+        facts |= {"sample_rate": context.sample_rate, "channels": context.channels}
+    if isinstance(context, av.VideoCodecContext):
+        facts |= {"size": f"{context.width}x{context.height}", "pixel_format": context.pix_fmt}
     if stream.index == source.video.index:
         facts |= _restored(source)
     return facts

@@ -285,7 +285,8 @@ def describe(stream: Stream) -> str:
 
 def is_empty(stream: Stream) -> bool:
     """Whether a file announces sound of which nothing comes, so that nothing is known of it."""
-    return isinstance(stream, av.AudioStream) and not stream.codec_context.sample_rate
+    context = stream.codec_context  # none where there is no decoder
+    return isinstance(context, av.AudioCodecContext) and not context.sample_rate
 
 
 def is_cover(stream: Stream) -> bool:

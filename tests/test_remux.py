@@ -13,6 +13,7 @@ import mssnet
 import stream
 from stream.language import terminological
 from stream.models import load_model
+from stream.probe import probe
 from stream.verify import verify
 from tests import tracks
 from tests.clips import make_clip
@@ -484,3 +485,18 @@ def test_closed_captions_in_the_video_are_named_where_they_are_lost(
     assert "closed captions in the video is missing" in told(report)
     report = carried(source, tmp_path / "other.mkv", restore, ("subtitle",))
     assert report.conforms, told(report)
+
+
+@pytest.mark.parametrize("ending", [".mp4", ".mkv"])
+def test_sound_that_nothing_decodes_is_named(
+    ending: str, tmp_path: Path, restore: mssnet.Deblurrer
+) -> None:
+    path = make_clip(tmp_path / "in.mp4", frames=4, audio=("eng",))
+    before, _, after = path.read_bytes().rpartition(b"stsd")
+    path.write_bytes(before + b"skip" + after)  # of the sound, which comes last
+    report = carried(path, tmp_path / f"out{ending}", restore)
+    assert not report.conforms
+    assert "audio stream 1 (eng" in told(report)
+    assert "is missing" in told(report)
+    (sound,) = (each for each in probe(path)["streams"] if each["type"] == "audio")
+    assert sound["codec"] is None
