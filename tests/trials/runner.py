@@ -17,6 +17,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from multiprocessing import get_context
@@ -227,12 +228,13 @@ def cpu_s(number: int) -> float:
 
 
 def _size(folder: Path | None) -> int:
+    """Bytes of all files in a folder, of which some go while this looks."""
     total = 0
-    for path in folder.rglob("*") if folder else ():
-        try:
-            total += path.stat().st_size
-        except OSError:
-            continue
+    # os.walk passes over folders that are gone; Path.rglob fails.
+    for place, _, names in os.walk(folder) if folder else ():
+        for name in names:
+            with suppress(OSError):
+                total += os.stat(os.path.join(place, name)).st_size
     return total
 
 
