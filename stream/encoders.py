@@ -94,6 +94,9 @@ _VPX = tuple(str(number) for number in range(8, -1, -1))
 # (not without its macroblock tree); what it has for AVX2 did not in hundreds.
 _HAS_AVX2 = torch.backends.cpu.get_cpu_capability().startswith("AVX")
 _X264 = (("bf", "0"), *((("x264-params", "asm=avx2"),) if _HAS_AVX2 else ()))
+# Otherwise SVT-AV1 reorders frames and hides some, and on a busy machine now and then waits forever
+# at the end of a segment ("no frame in undisplayed queue").
+_IN_ORDER_SVT = (("svtav1-params", "pred-struct=1"),)
 _NO_B_FRAMES_X265 = (("x265-params", "bframes=0:log-level=error"),)
 
 ENCODERS: Final = (
@@ -101,7 +104,7 @@ ENCODERS: Final = (
     # every timestamp. With them it loses the last frame or moves the picture against the sound.
     Encoder("libx264", "h264", 15, 51, "fast", _X26, options=_X264),
     Encoder("libx265", "hevc", 16, 51, "fast", _X26, 16, _NO_B_FRAMES_X265),
-    Encoder("libsvtav1", "av1", 18, 63, "8", _SVT, smallest=64),
+    Encoder("libsvtav1", "av1", 18, 63, "8", _SVT, 64, _IN_ORDER_SVT),
     Encoder("libvpx-vp9", "vp9", 18, 63, "5", _VPX, options=(("b", "0"), ("row-mt", "1"))),
     Encoder("libvpx", "vp8", 6, 63, "5", _VPX, options=(("b", "40M"),)),
     Encoder("prores_ks", "prores"),
