@@ -124,6 +124,8 @@ class Unpacker:
             coding = replace(coding, subsampling=(1, 1))
             self._pix_fmt = pix_fmt_of(coding)
         self.coding = coding
+        self._plain = first.format.name == self._pix_fmt
+        """Whether frames like the first one need not be reformatted."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -132,21 +134,22 @@ class Unpacker:
         return (height, width) if self._turn is not None and self._turn.transposed else self._size
 
     def unpack(self, decoded: av.VideoFrame, pts: int, time_base: Fraction) -> Frame:
-        if (decoded.width, decoded.height) != self._size:
-            self.rescaled += 1
-        elif _form(decoded) != self._form:
-            self.recoded += 1
-        planes = self._from_rgb(decoded) if _is_rgb(decoded.format) else self._from_yuv(decoded)
+        """A decoded frame in the first one's form, shown at `pts`."""
+        resized = (decoded.width, decoded.height) != self._size
+        changed = not resized and _form(decoded) != self._form
+        self.rescaled += resized
+        self.recoded += changed
+        if _is_rgb(decoded.format):
+            planes = self._from_rgb(decoded)
+        else:
+            if resized or changed or not self._plain:
+                decoded = _reformat(
+                    self._reformatter, decoded, self._size, self._pix_fmt, self.coding
+                )
+            planes = planes_of(decoded, self.coding)
         if self._turn is not None:
             planes = tuple(self._turn.apply(plane) for plane in planes)
         return Frame(planes, self.coding, pts, time_base)
-
-    def _from_yuv(self, decoded: av.VideoFrame) -> tuple[Plane, ...]:
-        own, wanted = _own(decoded), self.coding
-        here = decoded.width, decoded.height, decoded.format.name, own.matrix, own.full_range
-        if here != (*self._size, self._pix_fmt, wanted.matrix, wanted.full_range):
-            decoded = _reformat(self._reformatter, decoded, self._size, self._pix_fmt, wanted)
-        return planes_of(decoded, wanted)
 
     def _from_rgb(self, decoded: av.VideoFrame) -> tuple[Plane, ...]:
         # swscale is up to 3 codes off in 10 bits; from one form of RGB to another it is exact.

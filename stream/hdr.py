@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 import av
+from av.sidedata.sidedata import Type
 
-from stream.orientation import side_data
+from stream.beside import MOVING, side_data
 
 
 @dataclass(frozen=True)
@@ -32,23 +33,18 @@ class Hdr:
     """Names of metadata that changes from frame to frame, which no encoder here can write."""
 
 
-_DYNAMIC = {
-    "DOVI_RPU_BUFFER": "Dolby Vision",
-    "DYNAMIC_HDR_PLUS": "HDR10+",
-    "DYNAMIC_HDR_VIVID": "HDR Vivid",
-}
+_DYNAMIC = (Type.DOVI_RPU_BUFFER, Type.DYNAMIC_HDR_PLUS, Type.DYNAMIC_HDR_VIVID)
 
 
 def hdr_of(frame: av.VideoFrame) -> Hdr:
     """The metadata of a decoded frame."""
-    display = side_data(frame, "MASTERING_DISPLAY_METADATA")
-    light = side_data(frame, "CONTENT_LIGHT_LEVEL")
+    side = side_data(frame)
+    display = side.get(Type.MASTERING_DISPLAY_METADATA)
+    light = side.get(Type.CONTENT_LIGHT_LEVEL)
     return Hdr(
         mastering=_mastering(display) if display is not None else None,
         light=struct.unpack_from("=2I", light) if light is not None else None,
-        dynamic=tuple(
-            said for name, said in _DYNAMIC.items() if side_data(frame, name) is not None
-        ),
+        dynamic=tuple(MOVING[type] for type in _DYNAMIC if type in side),
     )
 
 

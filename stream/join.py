@@ -1,7 +1,6 @@
 """The finished file: the restored segments, and everything else that the input carries."""
 
 import logging
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -11,13 +10,15 @@ from pathlib import Path
 import av
 import av.container
 import av.error
+from av.sidedata.sidedata import Type
 from av.stream import Stream
 
+from stream.beside import FIXED, side_data
 from stream.errors import WriteError
 from stream.frame import Packet
 from stream.hdr import hdr_of
 from stream.opening import open_input
-from stream.orientation import side_data
+from stream.place import put_on_disk
 from stream.quicktime import write_languages
 from stream.remux import (
     CopiedTrack,
@@ -48,10 +49,7 @@ _MATROSKA = ("matroska", "webm")
 _LONGEST = (1 << 31) - 1
 """Muxers refuse packets that last longer, in ticks."""
 
-_OF_THE_STREAM = (
-    *("MASTERING_DISPLAY_METADATA", "CONTENT_LIGHT_LEVEL", "AMBIENT_VIEWING_ENVIRONMENT"),
-    *("SPHERICAL", "STEREO3D"),
-)
+_OF_THE_STREAM = FIXED.keys() - {Type.ICC_PROFILE}
 """What containers say of a whole stream, and FFmpeg only writes for a stream that has it."""
 
 
@@ -96,7 +94,7 @@ def join(
                 container.close()
         if quicktime:
             write_languages(path, spoken)
-        _sync(path)
+        put_on_disk(path)
     except OSError as error:
         raise WriteError(f"cannot write {path}: {error.strerror}; free some space") from error
     except av.error.FFmpegError as error:
@@ -162,7 +160,7 @@ def _add_video(
 ) -> av.VideoStream:
     own = source.video.codec_context.codec.canonical_name
     same = own == restored.codec_context.codec.canonical_name
-    said = any(side_data(source.first, name) is not None for name in _OF_THE_STREAM)
+    said = bool(_OF_THE_STREAM & side_data(source.first).keys())
     # Matroska would go on calling it Dolby Vision.
     plain = not hdr_of(source.first).dynamic or "matroska" not in container.format.name
     if same and said and plain:
@@ -293,11 +291,3 @@ def _interleaved(pictures: Iterator[Packet], others: Iterator[Packet]) -> Iterat
 def _moment(packet: Packet) -> float:
     moment = packet.dts if packet.dts is not None else packet.pts
     return float((moment or 0) * (packet.time_base or 0))
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

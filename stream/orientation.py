@@ -6,9 +6,10 @@ from typing import Any
 
 import av
 import numpy as np
-from av.sidedata.sidedata import SideData
+from av.sidedata.sidedata import Type
 from numpy.typing import NDArray
 
+from stream.beside import side_data
 from stream.frame import Plane
 
 
@@ -35,14 +36,8 @@ class Orientation:
 
 def display_matrix(frame: av.VideoFrame) -> tuple[int, ...] | None:
     """The nine numbers that say how to show the frame, where it has them (ISO/IEC 14496-12)."""
-    data = side_data(frame, "DISPLAYMATRIX")
+    data = side_data(frame).get(Type.DISPLAYMATRIX)
     return struct.unpack("=9i", data) if data is not None else None
-
-
-def side_data(frame: av.VideoFrame, name: str) -> bytes | None:
-    """What a frame carries beside its picture, by FFmpeg's name of the kind."""
-    found = frame.side_data.get(name)
-    return bytes(memoryview(found)) if isinstance(found, SideData) else None
 
 
 def orientation_of(matrix: tuple[int, ...]) -> Orientation | None:

@@ -1,5 +1,6 @@
 """Where an output goes, and whether it can."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -44,6 +45,15 @@ def check_space(input: Path, folder: Path) -> None:
             f"only {megabytes(free)} are free in {folder} and {input.name} alone has "
             f"{megabytes(needed)}; free some space"
         )
+
+
+def put_on_disk(path: Path) -> None:
+    """Make the system put a file or folder on the disk. Raises `OSError`."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def megabytes(size: int) -> str:

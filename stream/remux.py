@@ -38,6 +38,9 @@ _DATA = {
 }
 """Kinds of data that FFmpeg writes, by container."""
 
+TEXTS = frozenset({"ass", "ssa", "mov_text", "subrip", "srt", "text", "webvtt"})
+"""Codecs of subtitles that are text."""
+
 _REFUSED = {
     "mp4": {"ffv1", "vp8", "truehd"},
     "mov": {"vp8", "vp9", "av1", "dvvideo", "flac", "opus", "truehd"},
@@ -101,6 +104,7 @@ class CopiedTrack:
         return [self._placed(each) for each in (*early, packet)]
 
     def flush(self) -> list[Packet]:
+        """Hand on what waited for a decoding time."""
         return [self._placed(each) for each in self._early]
 
     def _placed(self, packet: Packet) -> Packet:
@@ -295,6 +299,7 @@ def is_cover(stream: Stream) -> bool:
 
 
 def title(stream: Stream) -> str:
+    """What a stream is called, or nothing."""
     title = stream.metadata.get("title") or stream.metadata.get("handler_name") or ""
     return title.strip()
 

@@ -26,10 +26,12 @@ class Progress:
 
     @property
     def fps(self) -> float:
+        """Frames that this run restored, per second."""
         return (self.frames - self.earlier) / self.elapsed_s if self.elapsed_s > 0 else 0.0
 
     @property
     def bottleneck(self) -> str:
+        """The stage that worked most of the time."""
         return max(self.busy, key=lambda name: self.busy[name])
 
 
@@ -56,6 +58,7 @@ class Report:
 
     @property
     def fps(self) -> float:
+        """Frames that this run restored, per second."""
         return (self.frames - self.earlier) / self.seconds if self.seconds > 0 else 0.0
 
     @property
@@ -65,27 +68,22 @@ class Report:
 
 
 def warnings_of(output: Path, source: Source, joined: Joined) -> list[str]:
+    """What the user should know of a job that is done, a line each."""
     said = []
     if joined.dropped:
         said.append(f"{output.suffix} cannot hold: {', '.join(joined.dropped)}")
     if joined.converted:
         said.append(f"{output.suffix} needs other codings: {', '.join(joined.converted)}")
-    if source.damaged:
-        said.append(f"{source.damaged} damaged frames were concealed")
-    if source.made_up:
-        said.append(f"{source.made_up} frames had no time of their own and got one")
-    if source.jumps:
-        said.append(f"the clock of the input jumped {source.jumps} times and was put right")
-    if joined.refused:
-        said.append(f"{joined.refused} packets with impossible timestamps were left out")
-    if joined.undecoded:
-        said.append(f"{joined.undecoded} damaged packets of sound were left out")
-    if source.rescaled:
-        said.append(f"{source.rescaled} frames had another size and were scaled to the first one's")
-    if source.recoded:
-        said.append(
-            f"{source.recoded} frames had other colors or depth than the first one, and got its"
-        )
+    counted = (
+        (source.damaged, "{} damaged frames were concealed"),
+        (source.made_up, "{} frames had no time of their own and got one"),
+        (source.jumps, "the clock of the input jumped {} times and was put right"),
+        (joined.refused, "{} packets with impossible timestamps were left out"),
+        (joined.undecoded, "{} damaged packets of sound were left out"),
+        (source.rescaled, "{} frames had another size and were scaled to the first one's"),
+        (source.recoded, "{} frames had other colors or depth than the first one, and got its"),
+    )
+    said += [text.format(count) for count, text in counted if count]
     if source.deinterlaced:
         said.append("the video is interlaced and was deinterlaced; --deinterlace off keeps it")
     return said

@@ -13,7 +13,7 @@ from av.subtitles.codeccontext import SubtitleCodecContext
 from av.subtitles.subtitle import AssSubtitle, SubtitleSet
 
 from stream.frame import Packet
-from stream.remux import describe_as, holds, speakers
+from stream.remux import TEXTS, describe_as, holds, speakers
 
 _LOSSLESS = ("flac", "alac", "wavpack", "tta", "truehd", "mlp", "ape")
 _KEPT_WHOLE = (("flac", "flac"), ("alac", "alac"))
@@ -201,7 +201,7 @@ def _convert_audio(
 def _convert_text(stream: Stream, output: av.container.OutputContainer) -> ConvertedText | None:
     context = stream.codec_context
     codec = _TEXT.get(output.format.name)
-    if codec is None or context is None or context.codec.canonical_name not in _TEXTS:
+    if codec is None or context is None or context.codec.canonical_name not in TEXTS:
         return None
     added = output.add_stream(codec)
     encoder = _text(added)
@@ -210,9 +210,6 @@ def _convert_text(stream: Stream, output: av.container.OutputContainer) -> Conve
     encoder.open()
     describe_as(added, stream)
     return ConvertedText(added, codec)
-
-
-_TEXTS = {"subrip", "ass", "ssa", "mov_text", "webvtt", "text"}
 
 
 def _text(stream: Stream) -> SubtitleCodecContext:

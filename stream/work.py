@@ -36,6 +36,7 @@ from safetensors.numpy import save
 from filters import Coding
 from stream.errors import SinkError
 from stream.frame import Frame, Memory
+from stream.place import put_on_disk
 
 _log = logging.getLogger(__name__)
 
@@ -209,7 +210,7 @@ class Work:
             return
         for file in [*self._due, self.folder]:
             with suppress(FileNotFoundError):  # frames that are in a segment by now
-                _sync(file)
+                put_on_disk(file)
         self._due.clear()
         self._synced = now
 
@@ -370,12 +371,3 @@ def _crc_of(file: Path) -> int:
         while chunk := opened.read(1 << 20):
             crc = zlib.crc32(chunk, crc)
     return crc
-
-
-def _sync(path: Path) -> None:
-    """Make the system put a file or folder on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -8,7 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
+import mssnet
 from stream.encoders import ordinary_scheduling
+from stream.models import load_model
+from tests.clips import make_clip
+from tests.tracks import Piece
 
 SHARED = Path(__file__).parents[2] / "shared"
 """Reference data that may lie beside the checkout; tests that need it skip where it is missing."""
@@ -56,3 +60,15 @@ def own_data_folder(
 ) -> None:
     """Imported models go where the user's own are not."""
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
+
+
+@pytest.fixture(scope="module")
+def restore() -> mssnet.Deblurrer:
+    """Loaded once: it has nothing to do here."""
+    return load_model("lite", device="cpu")
+
+
+@pytest.fixture
+def shown(tmp_path: Path) -> Piece:
+    """A second of video, to put streams beside."""
+    return Piece(make_clip(tmp_path / "picture.mkv", frames=26, options={"bf": "0"}))

@@ -12,36 +12,12 @@ from av.stream import Disposition, Stream
 import mssnet
 import stream
 from stream.language import terminological
-from stream.models import load_model
 from stream.probe import probe
 from stream.verify import verify
 from tests import tracks
 from tests.clips import make_clip
 from tests.harm import Harm, copied
-from tests.tracks import Piece
-
-
-@pytest.fixture(scope="module")
-def restore() -> mssnet.Deblurrer:
-    """Loaded once: it has nothing to do here."""
-    return load_model("lite", device="cpu")
-
-
-@pytest.fixture
-def shown(tmp_path: Path) -> Piece:
-    return Piece(make_clip(tmp_path / "picture.mkv", frames=26, options={"bf": "0"}))
-
-
-def carried(
-    source: Path, output: Path, restore: mssnet.Deblurrer, drop: tuple[str, ...] = ()
-) -> stream.Report:
-    settings = stream.Settings(strength=0, device="cpu", drop=drop)
-    return stream.Job(source, output, settings).run(restore=restore)
-
-
-def told(report: stream.Report) -> str:
-    assert report.conformance is not None
-    return report.conformance.summary
+from tests.tracks import Piece, carried, told
 
 
 def cover(folder: Path, codec: str = "mjpeg") -> Piece:

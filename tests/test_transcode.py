@@ -16,35 +16,11 @@ from numpy.typing import NDArray
 
 import mssnet
 import stream
-from stream.models import load_model
 from tests import tracks
 from tests.clips import make_clip
-from tests.tracks import Cue, Piece
+from tests.tracks import Cue, Piece, carried, told
 
 FRAME_S = 1 / 25
-
-
-@pytest.fixture(scope="module")
-def restore() -> mssnet.Deblurrer:
-    """Loaded once: it has nothing to do here."""
-    return load_model("lite", device="cpu")
-
-
-@pytest.fixture
-def shown(tmp_path: Path) -> Piece:
-    return Piece(make_clip(tmp_path / "picture.mkv", frames=26, options={"bf": "0"}))
-
-
-def carried(
-    source: Path, output: Path, restore: mssnet.Deblurrer, drop: tuple[str, ...] = ()
-) -> stream.Report:
-    settings = stream.Settings(strength=0, device="cpu", drop=drop)
-    return stream.Job(source, output, settings).run(restore=restore)
-
-
-def told(report: stream.Report) -> str:
-    assert report.conformance is not None
-    return report.conformance.summary
 
 
 def texts(path: Path) -> dict[str, list[tuple[Fraction, Fraction, str]]]:

@@ -11,6 +11,9 @@ import av
 import numpy as np
 from av.stream import Disposition
 
+import mssnet
+import stream
+
 Cue = tuple[float, float, str]
 """A subtitle: from one second to another, and what it says."""
 
@@ -217,3 +220,17 @@ def _dvd() -> bytes:
 
 
 _BITMAPS = {"dvdsub": _dvd(), "pgssub": _pgs(), "dvbsub": _dvb()}
+
+
+def carried(
+    source: Path, output: Path, restore: mssnet.Deblurrer, drop: tuple[str, ...] = ()
+) -> stream.Report:
+    """Run a job that changes no picture."""
+    settings = stream.Settings(strength=0, device="cpu", drop=drop)
+    return stream.Job(source, output, settings).run(restore=restore)
+
+
+def told(report: stream.Report) -> str:
+    """The outcome of the comparison at the end of a run, in one line."""
+    assert report.conformance is not None
+    return report.conformance.summary

@@ -4,7 +4,6 @@ import gc
 import hashlib
 import re
 import struct
-from typing import Final
 
 import av
 import av.error
@@ -12,9 +11,7 @@ from av.stream import Stream
 
 from stream.beside import FIXED, MOVING, side_data
 from stream.frame import Packet
-
-TEXTS: Final = frozenset({"ass", "ssa", "mov_text", "subrip", "srt", "text", "webvtt"})
-"""Codecs of subtitles that are text."""
+from stream.remux import TEXTS
 
 
 class Frames:

@@ -1,6 +1,7 @@
 """What is in a video file, read in one pass, to compare it with another one.
 
-It shares nothing of how `Source` takes timestamps, so that a mistake there is seen.
+It shares nothing of how `Source` takes timestamps, so that a mistake there is seen; only a clock
+that jumps, which `Clock` tells by itself, is put right by the same `Timeline`.
 """
 
 import os
@@ -137,6 +138,8 @@ class Picture:
 
 @dataclass(frozen=True)
 class Chapter:
+    """A chapter; times in seconds on the file's clock."""
+
     start: Fraction
     end: Fraction
     title: str

@@ -3,7 +3,7 @@
 from collections import Counter
 from fractions import Fraction
 
-from stream.remux import can_hold, usual_speakers
+from stream.remux import TEXTS, can_hold, usual_speakers
 from stream.verify.conformance import (
     ABSENT,
     Case,
@@ -14,7 +14,6 @@ from stream.verify.conformance import (
     milliseconds,
     seconds,
 )
-from stream.verify.gather import TEXTS
 from stream.verify.labels import label_rows
 from stream.verify.moments import agree, meet
 from stream.verify.reading import Track
