@@ -97,6 +97,12 @@ def to_rgb(planes: Sequence[Tensor], coding: Coding) -> Tensor:
     return rgb
 
 
+def luma(rgb: Tensor) -> Tensor:
+    """(N, 3, H, W) R'G'B' to (N, 1, H, W) luma of BT.601, in which restoration is measured."""
+    kr, kb = LUMA["bt601"]
+    return rgb[:, :1] * kr + rgb[:, 1:2] * (1 - kr - kb) + rgb[:, 2:] * kb
+
+
 def add_change(planes: Sequence[Tensor], change: Tensor, coding: Coding) -> list[Tensor]:
     """Add a change of R'G'B', (1, 3, H, W), to the planes; same shapes and dtypes.
 

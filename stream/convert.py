@@ -137,6 +137,7 @@ class Unpacker:
         """A decoded frame in the first one's form, shown at `pts`."""
         resized = (decoded.width, decoded.height) != self._size
         changed = not resized and _form(decoded) != self._form
+        damaged = decoded.is_corrupt
         self.rescaled += resized
         self.recoded += changed
         if _is_rgb(decoded.format):
@@ -149,7 +150,7 @@ class Unpacker:
             planes = planes_of(decoded, self.coding)
         if self._turn is not None:
             planes = tuple(self._turn.apply(plane) for plane in planes)
-        return Frame(planes, self.coding, pts, time_base)
+        return Frame(planes, self.coding, pts, time_base, damaged=damaged)
 
     def _from_rgb(self, decoded: av.VideoFrame) -> tuple[Plane, ...]:
         # swscale is up to 3 codes off in 10 bits; from one form of RGB to another it is exact.

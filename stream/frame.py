@@ -8,7 +8,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from filters import Coding
+from filters import Coding, Motion
 
 Plane = NDArray[np.uint8] | NDArray[np.uint16]
 Packet: TypeAlias = "av.Packet[Any]"
@@ -29,6 +29,10 @@ class Frame:
     """Seconds."""
     cut: bool = False
     """Whether this is the first frame after a cut, a seek or a reconnect."""
+    damaged: bool = False
+    """Whether the decoder concealed something that was lost."""
+    motion: Motion | None = None
+    """How the picture moved since the frame before; None where nothing is known of it."""
     memory: Memory = field(default_factory=dict)
     """What the filters remember after this frame; with it they can go on at the next one."""
 

@@ -23,6 +23,7 @@ def describe(
         "input": _identity(source.path),
         "model": fingerprint(settings.model),
         "strength": settings.strength,
+        "smooth": settings.smoothing,
         "device": restore.device.type,
         "precision": str(restore.dtype).removeprefix("torch."),
         "tile": restore.tile,

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 import mssnet
+from filters import Smoother
 from stream.encoders import EncoderSettings
 from stream.errors import (
     CancelledError,
@@ -18,11 +19,12 @@ from stream.errors import (
     SourceError,
     WriteError,
 )
-from stream.frame import Frame
+from stream.follow import Follow
+from stream.frame import Frame, Memory
 from stream.identity import describe
 from stream.join import Joined, join
 from stream.models import load_model
-from stream.pipeline import Pipeline
+from stream.pipeline import Pipeline, Stage
 from stream.place import check_output, check_space, default_output
 from stream.processor import Processor
 from stream.reading import Span
@@ -32,6 +34,19 @@ from stream.sink import Plan, SegmentSink, plan
 from stream.source import Source
 from stream.verify import Asked, Conformance, verify
 from stream.work import Segment, Work, folder_of
+
+
+def stages_of(
+    settings: Settings, restore: mssnet.Deblurrer, memory: Memory
+) -> dict[str, Stage[Frame]]:
+    """What frames pass through; `memory` is that of the last frame of an earlier run."""
+    temporal = Smoother(settings.smoothing) if settings.smoothing > 0 else None
+    processor = Processor(
+        restore, restore.device, strength=settings.strength, temporal=temporal, memory=memory
+    )
+    if temporal is None:
+        return {"deblur": processor}
+    return {"follow": Follow(memory), "deblur": processor}
 
 
 class Job:
@@ -138,10 +153,8 @@ class Job:
         sink: SegmentSink | None = None
         try:
             sink = SegmentSink(work, source, chosen, stopped=lambda: self._stopped)
-            processor = Processor(
-                restore, restore.device, strength=self.settings.strength, memory=work.memory()
-            )
-            pipeline = self._pipeline = Pipeline[Frame](source, {"deblur": processor}, sink)
+            stages = stages_of(self.settings, restore, work.memory())
+            pipeline = self._pipeline = Pipeline[Frame](source, stages, sink)
             if self._stopped:
                 pipeline.stop()
 

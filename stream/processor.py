@@ -6,15 +6,16 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from filters import add_change, to_rgb
+from filters import Motion, add_change, to_rgb
 from stream.frame import Frame, Memory
 
 Restorer = Callable[[Tensor], Tensor]
 """(1, 3, H, W) R'G'B' in 0..1 to the same, restored."""
 State = Mapping[str, Tensor]
 """What a temporal filter remembers, by name; empty at the beginning."""
-Temporal = Callable[[Tensor, State], tuple[Tensor, State]]
-"""A restored frame, (1, 3, H, W) R'G'B', and what is remembered, to the same after the frame."""
+Temporal = Callable[[Tensor, State, Motion | None], tuple[Tensor, State]]
+"""A restored frame, (1, 3, H, W) R'G'B', what is remembered, and the motion since the frame before
+to the filtered frame and what is remembered after it."""
 
 
 class Processor:
@@ -35,7 +36,9 @@ class Processor:
         self._strength = strength
         self._temporal = temporal
         self._state: State = {
-            name: torch.from_numpy(value).to(device) for name, value in (memory or {}).items()
+            name.removeprefix(_OURS): torch.from_numpy(value).to(device)
+            for name, value in (memory or {}).items()
+            if name.startswith(_OURS)
         }
 
     def push(self, frame: Frame) -> Iterator[Frame]:
@@ -53,10 +56,17 @@ class Processor:
         change = torch.zeros_like(seen)
         if self._strength > 0:
             change = (self._restore(seen) - seen) * self._strength
-        memory: Memory = {}
+        memory = frame.memory
         if self._temporal is not None:
-            smooth, self._state = self._temporal(seen + change, self._state)
-            change = smooth - seen
-            memory = {name: value.cpu().numpy() for name, value in self._state.items()}
+            # What a damaged frame shows is not carried on.
+            if not frame.damaged:
+                smooth, self._state = self._temporal(seen + change, self._state, frame.motion)
+                change = smooth - seen
+            ours = {_OURS + name: value.cpu().numpy() for name, value in self._state.items()}
+            memory = {**memory, **ours}
         made = [plane.cpu().numpy() for plane in add_change(planes, change, frame.coding)]
-        return replace(frame, planes=tuple(made), memory=memory)
+        return replace(frame, planes=tuple(made), motion=None, memory=memory)
+
+
+_OURS = "filter/"
+"""What the names of the filters' own memory begin with."""

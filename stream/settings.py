@@ -9,6 +9,7 @@ from stream.reading import Reading, Span
 
 KINDS = ("audio", "subtitle", "data", "attachment", "video")
 """What `--drop` takes."""
+USUAL_SMOOTHING = 0.8
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,9 @@ class Settings:
     """Name of a checkpoint, or the path of a `.safetensors` file."""
     strength: float = 1.0
     """0 leaves the picture as it is, 1 restores it fully."""
+    smooth: float | None = None
+    """How much each frame is steadied by the ones before it: 0 not at all, up to 1. None: as much
+    as is usual, where the picture is restored at all."""
     device: str = "auto"
     precision: str = "auto"
     tile: int | None = None
@@ -39,9 +43,18 @@ class Settings:
     def __post_init__(self) -> None:
         if not 0 <= self.strength <= 1:
             raise UsageError(f"--strength must be in 0..1, got {self.strength}")
+        if self.smooth is not None and not 0 <= self.smooth <= 1:
+            raise UsageError(f"--smooth must be in 0..1, got {self.smooth}")
         for kind in self.drop:
             if kind not in KINDS:
                 raise UsageError(f"--drop takes {', '.join(KINDS)}, got {kind}")
+
+    @property
+    def smoothing(self) -> float:
+        """How much frames are steadied."""
+        if self.smooth is None:
+            return USUAL_SMOOTHING if self.strength > 0 else 0.0
+        return self.smooth
 
     @property
     def reading(self) -> Reading:

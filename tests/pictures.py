@@ -134,7 +134,12 @@ def run(source: Path, output: Path, *, whole: bool = False, **settings: Any) -> 
     """Run a job at strength 0, or with a restorer that changes nothing, losslessly if it can."""
     encoder = settings.pop("encoder", stream.EncoderSettings(quality=0))
     chosen = stream.Settings(
-        strength=1.0 if whole else 0.0, device="cpu", overwrite=True, encoder=encoder, **settings
+        strength=1.0 if whole else 0.0,
+        smooth=0,
+        device="cpu",
+        overwrite=True,
+        encoder=encoder,
+        **settings,
     )
     return stream.Job(source, output, chosen).run(restore=Unchanged())
 

@@ -14,9 +14,11 @@ import pytest
 import torch
 from torch import Tensor
 
+import mssnet
 import stream
+from filters import Motion
 from stream import job
-from stream.frame import Frame
+from stream.frame import Frame, Memory
 from stream.processor import Processor, State, Temporal
 from stream.sink import SegmentSink
 from stream.source import Source
@@ -36,7 +38,7 @@ def hashes(path: Path) -> list[tuple[int | None, str]]:
         ]
 
 
-def trail(image: Tensor, state: State) -> tuple[Tensor, State]:
+def trail(image: Tensor, state: State, motion: Motion | None) -> tuple[Tensor, State]:
     """A filter that never forgets: each frame depends on all before it."""
     image = image if not state else 0.6 * image + 0.4 * state["last"]
     return image, {"last": image, "count": state.get("count", torch.zeros(1)) + 1}
@@ -66,22 +68,33 @@ def clip(tmp_path: Path) -> Path:
     )
 
 
-@pytest.mark.parametrize("temporal", [None, trail], ids=["frame by frame", "along time"])
+@pytest.mark.parametrize(
+    ("temporal", "smooth"),
+    [(None, 0.0), (trail, 0.0), (None, 0.8)],
+    ids=["frame by frame", "along time", "smoothed"],
+)
 @pytest.mark.parametrize(("suffix", "keep_s"), [(".mp4", 0.0), (".mkv", 0.05), (".mkv", 9.0)])
 def test_any_interruption_ends_in_the_same_file(
     temporal: Temporal | None,
+    smooth: float,
     suffix: str,
     keep_s: float,
     clip: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(job, "Processor", partial(Processor, temporal=temporal))
+    if temporal:
+
+        def stages(settings: stream.Settings, restore: mssnet.Deblurrer, memory: Memory) -> object:
+            made = Processor(restore, restore.device, strength=0, temporal=temporal, memory=memory)
+            return {"deblur": made}
+
+        monkeypatch.setattr(job, "stages_of", stages)
     monkeypatch.setattr(job, "SegmentSink", Dies)
     monkeypatch.setattr(Dies, "left", 10**9)
     monkeypatch.setattr("stream.sink._REDONE_S", 0.0)  # keep every frame, however fast
     monkeypatch.setattr("stream.work._KEEP_S", keep_s)
-    settings = partial(stream.Settings, strength=0, device="cpu")
+    settings = partial(stream.Settings, strength=0, smooth=smooth, device="cpu")
     whole, output = tmp_path / f"whole{suffix}", tmp_path / f"out{suffix}"
     stream.Job(clip, whole, settings()).run()
     done: list[int] = []
@@ -94,7 +107,7 @@ def test_any_interruption_ends_in_the_same_file(
         assert ("--resume" in str(caught.value)) == folder.exists()
         done.append(frames_done(folder) if folder.exists() else 0)
         assert not output.exists()
-        if temporal and folder.exists():
+        if (temporal or smooth) and folder.exists():
             assert len(list(folder.glob("memory-*"))) <= 3, "old ones are removed"
     assert done == sorted(done)
     assert 50 < done[-1] < FRAMES

@@ -78,6 +78,14 @@ def run(
     strength: Annotated[
         float, typer.Option(help="0 leaves the picture as it is, 1 restores it fully.")
     ] = 1.0,
+    smooth: Annotated[
+        float | None,
+        typer.Option(
+            help="How much frames are steadied by the ones before: 0 not at all, up to 1; 0.8 "
+            "unless --strength is 0.",
+            show_default=False,
+        ),
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     precision: Annotated[
         str, typer.Option(help="auto, float32, bfloat16 or float16, inside the network.")
@@ -127,6 +135,7 @@ def run(
         settings = stream.Settings(
             model=model,
             strength=strength,
+            smooth=smooth,
             device=device,
             precision=precision,
             tile=tile,

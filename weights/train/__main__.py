@@ -16,8 +16,10 @@ from weights import device as devices
 from weights.evaluate import PairsError, find_pairs
 from weights.train import recipe as recipes
 from weights.train.data import Samples
+from weights.train.deblurring import Deblurring, data_of
+from weights.train.enlarging import EnlargingTask
 from weights.train.look import samples_sheet
-from weights.train.loop import RunSettings, StoppedError, data_of, train
+from weights.train.loop import RunSettings, StoppedError, Task, train
 from weights.train.pairs import write_pairs
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -33,6 +35,34 @@ Changes: TypeAlias = Annotated[
     typer.Option("--set", help="Change a recipe's setting, such as blur.longest=40."),
 ]
 Seed: TypeAlias = Annotated[int, typer.Option(min=0, help="Seed of all that is random.")]
+Out: TypeAlias = Annotated[Path, typer.Option(help="Folder for the state, weights and log.")]
+Minutes: TypeAlias = Annotated[
+    float | None, typer.Option(help="How long to train, interrupted runs included.")
+]
+Steps: TypeAlias = Annotated[
+    int | None,
+    typer.Option(min=1, help="How many steps to train, instead of minutes: reproducible."),
+]
+Resume: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        help="What to go on with: the folder of an interrupted run, or, to start a new run "
+        "from finished weights, a checkpoint's name or .safetensors file."
+    ),
+]
+Threads: TypeAlias = Annotated[
+    int | None, typer.Option(min=1, help="CPU cores to train with; all if not given.")
+]
+Workers: TypeAlias = Annotated[int | None, typer.Option(min=1, help="Threads that make samples.")]
+Device: TypeAlias = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Pieces: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Also keep the weights to go on with as files of at most this many MiB, for "
+        "machines that hand back only small ones; --resume takes their folder.",
+    ),
+]
 
 
 @app.callback()
@@ -42,7 +72,7 @@ def main() -> None:
 
 @app.command()
 def deblur(
-    out: Annotated[Path, typer.Option(help="Folder for the state, the weights and the log.")],
+    out: Out,
     recipe: Annotated[
         str | None,
         typer.Option(help="Name of a recipe, or a .toml file; that of the preset if not given."),
@@ -52,63 +82,49 @@ def deblur(
     ] = None,
     images: Images = None,
     response: Curve = None,
-    minutes: Annotated[
-        float | None, typer.Option(help="How long to train, interrupted runs included.")
-    ] = None,
-    steps: Annotated[
-        int | None,
-        typer.Option(min=1, help="How many steps to train, instead of minutes: reproducible."),
-    ] = None,
-    resume: Annotated[
-        str | None,
-        typer.Option(
-            help="What to go on with: the folder of an interrupted run, or, to start a new run "
-            "from finished weights, a checkpoint's name or .safetensors file."
-        ),
-    ] = None,
+    minutes: Minutes = None,
+    steps: Steps = None,
+    resume: Resume = None,
     change: Changes = None,
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="CPU cores to train with; all if not given.")
-    ] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Threads that make samples.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    threads: Threads = None,
+    workers: Workers = None,
+    device: Device = "auto",
     seed: Seed = 0,
-    piece_mib: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="Also keep the weights to go on with as files of at most this many MiB, for "
-            "machines that hand back only small ones; --resume takes their folder.",
-        ),
-    ] = None,
+    piece_mib: Pieces = None,
 ) -> None:
     """Train the deblurring network on blur synthesized from photographs."""
     with _errors_said():
-        where = devices.choose(device)
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        folder = Path(resume) if resume and Path(resume).is_dir() else None
         made = _recipe(recipe, preset, minutes, change or [])
-        run = RunSettings(
-            images=images,
-            response=response,
-            steps=steps,
-            start=weights.path(resume) if resume and not folder else None,
-            device=where,
-            threads=threads or cores or 1,
-            workers=workers or (1 if where.type == "cpu" else max((cores or 2) - 1, 1)),
-            seed=seed,
-            piece_mib=piece_mib,
-        )
-        try:
-            progress = train(made, run, out, folder)
-        except StoppedError:
-            again = f"add --resume {out} to the same command to go on"
-            typer.echo(f"stopped, all steps kept in {out}; {again}", err=True)
-            raise typer.Exit(130) from None
-    typer.echo(
-        f"{progress.step} steps in {progress.seconds / 60:.1f} minutes; "
-        f"the weights are {out / 'weights.safetensors'}"
-    )
+        run = _run(images, resume, device, threads, workers, seed, piece_mib, steps)
+        run = replace(run, response=response)
+        _train(Deblurring(made, run), run, out, resume)
+
+
+@app.command()
+def upscale(
+    out: Out,
+    recipe: Annotated[str, typer.Option(help="Name of a recipe, or a .toml file.")] = "x3-lite",
+    images: Images = None,
+    restorer: Annotated[
+        str, typer.Option(help="The deblurring model whose pictures are to be enlarged.")
+    ] = "lite",
+    minutes: Minutes = None,
+    steps: Steps = None,
+    resume: Resume = None,
+    change: Changes = None,
+    threads: Threads = None,
+    workers: Workers = None,
+    device: Device = "auto",
+    seed: Seed = 0,
+    piece_mib: Pieces = None,
+) -> None:
+    """Train the upscaler on photographs made three times smaller, and on restored ones."""
+    with _errors_said():
+        made = recipes.load_enlarging(recipes.find(recipe), _settings(change or []))
+        made = replace(made, minutes=minutes) if minutes else made
+        run = _run(images, resume, device, threads, workers, seed, piece_mib, steps)
+        run = replace(run, restorer=weights.path(restorer))
+        _train(EnlargingTask(made, run), run, out, resume)
 
 
 @app.command()
@@ -160,15 +176,58 @@ def _errors_said() -> Iterator[None]:
         raise typer.Exit(2) from error
 
 
-def _recipe(
-    name: str | None, preset: str | None, minutes: float | None, changes: list[str]
-) -> recipes.Recipe:
+def _run(
+    images: Path | None,
+    resume: str | None,
+    device: str,
+    threads: int | None,
+    workers: int | None,
+    seed: int,
+    piece_mib: int | None,
+    steps: int | None,
+) -> RunSettings:
+    where = devices.choose(device)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return RunSettings(
+        images=images,
+        steps=steps,
+        start=weights.path(resume) if resume and not Path(resume).is_dir() else None,
+        device=where,
+        threads=threads or cores or 1,
+        workers=workers or (1 if where.type == "cpu" else max((cores or 2) - 1, 1)),
+        seed=seed,
+        piece_mib=piece_mib,
+    )
+
+
+def _train(task: Task, run: RunSettings, out: Path, resume: str | None) -> None:
+    try:
+        folder = Path(resume) if resume and Path(resume).is_dir() else None
+        progress = train(task, run, out, folder)
+    except StoppedError:
+        again = f"add --resume {out} to the same command to go on"
+        typer.echo(f"stopped, all steps kept in {out}; {again}", err=True)
+        raise typer.Exit(130) from None
+    typer.echo(
+        f"{progress.step} steps in {progress.seconds / 60:.1f} minutes; "
+        f"the weights are {out / 'weights.safetensors'}"
+    )
+
+
+def _settings(changes: list[str]) -> dict[str, str]:
     settings = {}
     for change in changes:
         key, equals, value = change.partition("=")
         if not equals:
             raise ValueError(f"--set takes NAME=VALUE, such as blur.longest=40, not {change}")
         settings[key] = value
+    return settings
+
+
+def _recipe(
+    name: str | None, preset: str | None, minutes: float | None, changes: list[str]
+) -> recipes.Recipe:
+    settings = _settings(changes)
     if preset:
         settings["preset"] = preset
     if preset and preset not in PRESETS:

@@ -11,6 +11,7 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -70,6 +71,11 @@ class Samples:
             measured = Response(curve.reshape(len(curve), -1).mean(axis=1).astype(np.float64))
             self.responses.append(measured.to(device))
 
+    @property
+    def size(self) -> int:
+        """Samples in a group."""
+        return self.settings.group
+
     def with_settings(self, settings: DataSettings) -> "Samples":
         """The same pictures and curves, which are costly to read, with other settings."""
         other = copy(self)
@@ -105,33 +111,47 @@ class Samples:
                 inputs.append(symmetric(one, way))
                 targets.append(symmetric(target, way))
         order = torch.from_numpy(rng.permutation(settings.group)).to(self.device)
-        compressed = self._compress(torch.stack(inputs), rng, helpers)
+        compressed = compressed_all(torch.stack(inputs), settings.camera, rng, helpers)
         return compressed[order], torch.stack(targets)[order]
 
-    def _compress(
-        self, images: Tensor, rng: np.random.Generator, helpers: Executor | None
-    ) -> Tensor:
-        arrays = images.permute(0, 2, 3, 1).contiguous().cpu().numpy()
-        generators = rng.spawn(len(arrays))
-        each = (helpers.map if helpers else map)(
-            compress, arrays, [self.settings.camera] * len(arrays), generators
-        )
-        done = torch.from_numpy(np.stack(list(each)))
-        return done.to(self.device).permute(0, 3, 1, 2)
+
+def compressed_all(
+    images: Tensor,
+    settings: CameraSettings,
+    rng: np.random.Generator,
+    helpers: Executor | None = None,
+) -> Tensor:
+    """`compress` each of (N, 3, H, W) uint8 images; `helpers` share the work."""
+    arrays = images.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+    generators = rng.spawn(len(arrays))
+    each = (helpers.map if helpers else map)(compress, arrays, [settings] * len(arrays), generators)
+    return torch.from_numpy(np.stack(list(each))).to(images.device).permute(0, 3, 1, 2)
+
+
+class Stream(Protocol):
+    """An endless stream of samples, made in groups."""
+
+    @property
+    def device(self) -> torch.device: ...
+
+    @property
+    def size(self) -> int:
+        """Samples in a group."""
+
+    def group(self, number: int, helpers: Executor | None = None) -> tuple[Tensor, Tensor]:
+        """Inputs and targets of a group, (size, C, H, W) uint8, on the device."""
 
 
 class Batches:
     """Batches of a stream of samples, made ahead by `workers` threads; close it after use.
 
-    Iterating yields (blurred, sharp), float32 (batch, 3, patch, patch) in 0..1, from `step` on;
-    step 0 is the first of the stream.
+    Iterating yields (inputs, targets), float32 (batch, C, H, W) in 0..1, from `step` on; step 0 is
+    the first of the stream.
     """
 
-    def __init__(self, samples: Samples, batch: int, *, step: int = 0, workers: int = 1) -> None:
-        if samples.settings.group % batch:
-            raise ValueError(
-                f"a batch of {batch} does not divide a group of {samples.settings.group}"
-            )
+    def __init__(self, samples: Stream, batch: int, *, step: int = 0, workers: int = 1) -> None:
+        if samples.size % batch:
+            raise ValueError(f"a batch of {batch} does not divide a group of {samples.size}")
         self._samples, self._batch, self._step = samples, batch, step
         self._workers = ThreadPoolExecutor(workers, "samples")
         # Threads that wait for others of their own pool could wait forever, so these have theirs.
@@ -142,7 +162,7 @@ class Batches:
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         cv2.setNumThreads(1)  # the workers are the parallelism
-        each = self._samples.settings.group // self._batch
+        each = self._samples.size // self._batch
         number, skip = divmod(self._step, each)
         ahead: deque[Future[tuple[Tensor, Tensor]]] = deque()
         while True:

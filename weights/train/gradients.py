@@ -1,13 +1,14 @@
 """Gradients of the training loss, on a GPU or spread over the cores of a CPU."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from mssnet import MSSNet
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""Inputs and targets of a batch to a scalar."""
 
 
 def loss(images: Sequence[Tensor], sharp: Tensor) -> Tensor:
@@ -48,25 +49,25 @@ class Gradients:
     every operation, most of which are too small to share. The caller sets `torch.set_num_threads`.
     """
 
-    def __init__(self, net: MSSNet, threads: int) -> None:
-        self._net = net
-        self._parameters = list(net.parameters())
-        self._pool = ThreadPoolExecutor(threads, "gradients") if threads > 1 else None
-        self._threads = threads
-        self.loss = loss
-        """What is computed of the images of all stages and the sharp ones."""
+    def __init__(
+        self, parameters: Iterable[nn.Parameter], threads: int, device: torch.device
+    ) -> None:
+        self._parameters = list(parameters)
+        self._threads = threads if device.type == "cpu" else 1
+        self._pool = ThreadPoolExecutor(threads, "gradients") if self._threads > 1 else None
 
-    def __call__(self, blurred: Tensor, sharp: Tensor) -> Tensor:
+    def __call__(self, loss: Loss, inputs: Tensor, targets: Tensor) -> Tensor:
         """Set the parameters' gradients to the batch's mean; returns the loss, a scalar."""
         if self._pool is None:
-            value, gradients = self._part(blurred, sharp)
+            value, gradients = self._part(loss, inputs, targets)
         else:
-            shares = [len(part) / len(blurred) for part in blurred.tensor_split(self._threads)]
+            shares = [len(part) / len(inputs) for part in inputs.tensor_split(self._threads)]
             parts = list(
                 self._pool.map(
                     self._part,
-                    blurred.tensor_split(self._threads),
-                    sharp.tensor_split(self._threads),
+                    [loss] * self._threads,
+                    inputs.tensor_split(self._threads),
+                    targets.tensor_split(self._threads),
                 )
             )
             # In a fixed order, so that the same seed gives the same weights.
@@ -78,11 +79,10 @@ class Gradients:
             parameter.grad = gradient
         return value
 
-    def _part(self, blurred: Tensor, sharp: Tensor) -> tuple[Tensor, list[Tensor]]:
+    def _part(self, loss: Loss, inputs: Tensor, targets: Tensor) -> tuple[Tensor, list[Tensor]]:
         # Without the cache of casted weights, which the threads would share.
-        with torch.autocast(blurred.device.type, torch.bfloat16, cache_enabled=not self._pool):
-            images = self._net(blurred)
-        value = self.loss(images, sharp)
+        with torch.autocast(inputs.device.type, torch.bfloat16, cache_enabled=not self._pool):
+            value = loss(inputs, targets)
         return value.detach(), list(torch.autograd.grad(value, self._parameters))
 
     def close(self) -> None:

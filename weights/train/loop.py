@@ -1,37 +1,34 @@
-"""The training loop of the deblurring network."""
+"""The training loop, the same for every network."""
 
 import math
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import cast
+from typing import Protocol
 
+import cv2
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor
-from torch.nn import Conv2d
+from torch import Tensor, nn
 
-from mssnet import PRESETS, MSSNet
-from mssnet.model import Scale
 from weights.train.board import Board
-from weights.train.data import Batches, DataSettings, Samples
-from weights.train.gradients import LOSSES, Gradients
+from weights.train.data import Batches, Stream
+from weights.train.gradients import Gradients
 from weights.train.optimizer import Optimizer
-from weights.train.recipe import Phase, Recipe
-from weights.train.sheet import Sheet
+from weights.train.recipe import Schedule
 from weights.train.state import Progress, append_log, begin_log, restore, save, save_pieces
 
 _CLIP = 5.0
-_CONTRAST = 4.0
-"""How much larger brightness is than contrast, which takes its place, in a photograph."""
 _LOG_STEPS = 20
 _SAVE_SECONDS = 45.0
 """With the seconds that saving takes well under the minute that may be lost."""
@@ -47,6 +44,8 @@ class RunSettings:
     """A measured inverse response curve; see `DataSettings.response`."""
     steps: int | None = None
     """The length of the run in place of the recipe's minutes; makes it the same every time."""
+    restorer: Path | None = None
+    """Weights of the deblurring network that an upscaler is trained to follow."""
     start: Path | None = None
     """Weights to start from instead of random ones."""
     device: torch.device = torch.device("cpu")  # noqa: RUF009, a device never changes
@@ -67,7 +66,29 @@ class StoppedError(Exception):
     """The run was told to stop, and did, with its state saved."""
 
 
-def train(recipe: Recipe, run: RunSettings, out: Path, resume: Path | None = None) -> Progress:
+class Task(Protocol):
+    """What is trained, on what, and towards what."""
+
+    @property
+    def net(self) -> nn.Module: ...
+
+    @property
+    def recipe(self) -> Schedule: ...
+
+    def start(self, weights: Mapping[str, Tensor] | None) -> None:
+        """Set the first weights: these or random ones; `RuntimeError` if they do not fit."""
+
+    def samples(self, phase: int) -> Stream:
+        """The stream of samples of a phase."""
+
+    def loss(self, phase: int) -> Callable[[Tensor, Tensor], Tensor]:
+        """The loss of a batch, inputs and targets, with gradients towards `net`."""
+
+    def draw(self, mean: Mapping[str, Tensor]) -> tuple[NDArray[np.uint8], float]:
+        """What the averaged weights do to samples kept aside, (H, W, 3) RGB, and the gain in dB."""
+
+
+def train(task: Task, run: RunSettings, out: Path, resume: Path | None = None) -> Progress:
     """Train until the recipe's time is over; `out` then holds state, weights, log and sheet.
 
     `resume` is the folder of an interrupted run, which goes on exactly where it was. Raises
@@ -77,12 +98,9 @@ def train(recipe: Recipe, run: RunSettings, out: Path, resume: Path | None = Non
     torch.manual_seed(run.seed)
     device = run.device
     torch.set_num_threads(1 if device.type == "cpu" else torch.get_num_threads())
-    net = MSSNet(PRESETS[recipe.preset])
-    if run.start:
-        _start(net, run.start, recipe.preset)
-    else:
-        _initialize(net)
-    net = net.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    net = task.net
+    _start(task, run.start)
+    net.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     optimizer = Optimizer(net)
     mean = {name: tensor.detach().clone() for name, tensor in net.state_dict().items()}
     window = _Window()
@@ -96,13 +114,11 @@ def train(recipe: Recipe, run: RunSettings, out: Path, resume: Path | None = Non
 
     with (
         _stop_signals() as stop,
-        closing(Gradients(net, run.threads if device.type == "cpu" else 1)) as gradients,
+        closing(Gradients(net.parameters(), run.threads, device)) as gradients,
         closing(Board(out, progress.step)) as board,
         _bar() as bar,
     ):
-        trainer = _Trainer(
-            recipe, run, out, net, mean, optimizer, progress, gradients, board, bar, window
-        )
+        trainer = _Trainer(task, run, out, mean, optimizer, progress, gradients, board, bar, window)
         while trainer.done() < 1 and not stop:
             trainer.phase(stop)
         trainer.save()
@@ -111,39 +127,20 @@ def train(recipe: Recipe, run: RunSettings, out: Path, resume: Path | None = Non
     return progress
 
 
-@torch.no_grad()
-def _initialize(net: MSSNet) -> None:
-    """Make torch's random weights a better start for a network without bias or normalization.
-
-    A flat area's brightness would drown its contrast in every feature, and with it the sign that
-    the activations turn on; so the first convolutions start without an answer to flat areas. And
-    a network whose activations hardly bend (PReLU's slope of 0.25) is slow to learn that blur has
-    a direction: with both, it learned to remove blur of unknown direction twice as fast. Tails of
-    zero, so that the first image is the input, speed it up again by half.
-    """
-    net.slope.zero_()
-    for scale in net.scales:
-        assert isinstance(scale, Scale)
-        for tail in scale.tails:
-            cast(Conv2d, tail).weight.zero_()
-        kernels = scale.embed.weight.view(len(scale.embed.weight), 3, -1, 3, 3)
-        kernels -= kernels.mean((2, 3, 4), keepdim=True)
-        kernels *= _CONTRAST
-
-
-def _start(net: MSSNet, file: Path, preset: str) -> None:
+def _start(task: Task, file: Path | None) -> None:
     try:
-        net.load_state_dict({name: tensor.float() for name, tensor in load_file(file).items()})
+        tensors = {name: t.float() for name, t in load_file(file).items()} if file else None
+        task.start(tensors)
     except (RuntimeError, SafetensorError) as error:
+        preset = task.recipe.preset
         raise ValueError(f"{file} does not hold the weights of a {preset} network") from error
 
 
 @dataclass
 class _Trainer:
-    recipe: Recipe
+    task: Task
     run: RunSettings
     out: Path
-    net: MSSNet
     mean: dict[str, Tensor]
     optimizer: Optimizer
     progress: Progress
@@ -156,25 +153,23 @@ class _Trainer:
         """The share of the run that is over."""
         if self.run.steps is not None:
             return self.progress.step / self.run.steps
-        return self.progress.seconds / (60 * self.recipe.minutes)
+        return self.progress.seconds / (60 * self.task.recipe.minutes)
 
     def phase(self, stop: list[int]) -> None:
         """Train until the phase that holds now is over."""
-        progress, phases = self.progress, self.recipe.phases
+        progress, phases = self.progress, self.task.recipe.phases
         now = max(index for index, (start, _) in enumerate(phases) if start <= self.done())
         if now != progress.phase:
             progress.phase, progress.phase_step = now, 0
         end = phases[now + 1][0] if now + 1 < len(phases) else 1.0
-        phase = phases[now][1]
-        self.gradients.loss = LOSSES[phase.loss]
-        samples = Samples(data_of(phase, self.run, now), self.run.device)
-        batches = Batches(samples, phase.batch, step=progress.phase_step, workers=self.run.workers)
-        sheet = Sheet(samples)
+        loss = self.task.loss(now)
+        samples, batch = self.task.samples(now), phases[now][1].batch
+        batches = Batches(samples, batch, step=progress.phase_step, workers=self.run.workers)
         saved = sheeted = clock = time.monotonic()
         with closing(batches):
-            for blurred, sharp in batches:
+            for inputs, targets in batches:
                 self.window.waited += time.monotonic() - clock
-                self.window.add(*self._step(blurred, sharp))
+                self.window.add(*self._step(loss, inputs, targets))
                 now_s = time.monotonic()
                 progress.seconds += now_s - clock
                 self.window.seconds += now_s - clock
@@ -186,8 +181,11 @@ class _Trainer:
                     saved = clock = time.monotonic()
                 over = self.done() >= end or stop
                 if now_s - sheeted > self.run.sheet_seconds or (over and not stop):
-                    gain = sheet.draw(self.out / "sheet.png", self.net, self.mean)
-                    self.board.image("sheet", sheet.picture, progress.step)
+                    picture, gain = self.task.draw(self.mean)
+                    cv2.imwrite(
+                        str(self.out / "sheet.png"), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+                    )
+                    self.board.image("sheet", picture, progress.step)
                     self.board.scalar("gain_db", gain, progress.step)
                     append_log(self.out, {"step": progress.step, "gain_db": round(gain, 3)})
                     sheeted = clock = time.monotonic()
@@ -198,20 +196,24 @@ class _Trainer:
         # What is on disk stays fit to go on from.
         self.window.check(self.progress.step)
         if self.run.piece_mib:
-            save_pieces(self.out, self.net, self.mean, self.progress, self.run.piece_mib)
-        save(self.out, self.net, self.mean, self.optimizer, self.window.tensors(), self.progress)
+            save_pieces(self.out, self.task.net, self.mean, self.progress, self.run.piece_mib)
+        save(
+            self.out, self.task.net, self.mean, self.optimizer, self.window.tensors(), self.progress
+        )
 
-    def _step(self, blurred: Tensor, sharp: Tensor) -> tuple[Tensor, Tensor, float]:
-        blurred = blurred.contiguous(memory_format=torch.channels_last)
-        sharp = sharp.contiguous(memory_format=torch.channels_last)
-        value = self.gradients(blurred, sharp)
-        norm = torch.nn.utils.clip_grad_norm_(self.net.parameters(), _CLIP)
-        rate = rate_at(self.done(), self.progress.step, self.recipe)
+    def _step(
+        self, loss: Callable[[Tensor, Tensor], Tensor], inputs: Tensor, targets: Tensor
+    ) -> tuple[Tensor, Tensor, float]:
+        inputs = inputs.contiguous(memory_format=torch.channels_last)
+        targets = targets.contiguous(memory_format=torch.channels_last)
+        value = self.gradients(loss, inputs, targets)
+        norm = torch.nn.utils.clip_grad_norm_(self.task.net.parameters(), _CLIP)
+        rate = rate_at(self.done(), self.progress.step, self.task.recipe)
         self.optimizer.step(rate)
         self.progress.step += 1
         self.progress.phase_step += 1
-        decay = min(self.recipe.average, (1 + self.progress.step) / (10 + self.progress.step))
-        names = self.net.state_dict()
+        decay = min(self.task.recipe.average, (1 + self.progress.step) / (10 + self.progress.step))
+        names = self.task.net.state_dict()
         torch._foreach_lerp_([self.mean[name] for name in names], list(names.values()), 1 - decay)
         return value, norm, rate
 
@@ -273,22 +275,7 @@ class _Window:
         }
 
 
-def data_of(phase: Phase, run: RunSettings, number: int) -> DataSettings:
-    """The stream of samples of a run's phase `number`."""
-    return DataSettings(
-        images=run.images,
-        response=run.response,
-        photos=phase.photos,
-        patch=phase.patch,
-        scenes=phase.scenes,
-        uses=phase.uses,
-        seed=1000 * run.seed + number,
-        blur=phase.blur,
-        camera=phase.camera,
-    )
-
-
-def rate_at(done: float, step: int, recipe: Recipe) -> float:
+def rate_at(done: float, step: int, recipe: Schedule) -> float:
     """The learning rate after a share `done` (0..1) of the run, at `step`."""
     lowest = recipe.rate / 100
     rate = lowest + (recipe.rate - lowest) * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))

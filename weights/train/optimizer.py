@@ -28,7 +28,7 @@ class Optimizer:
         inner: dict[tuple[int, int], list[nn.Parameter]] = {}
         rest = []
         for name, parameter in net.named_parameters():
-            if parameter.ndim == 4 and "tails" not in name and not name.endswith("embed.weight"):
+            if parameter.ndim == 4 and "tail" not in name and not name.endswith("embed.weight"):
                 shape = len(parameter), parameter[0].numel()
                 inner.setdefault(shape, []).append(parameter)
             else:

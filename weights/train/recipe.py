@@ -1,12 +1,14 @@
 """Recipes: everything that decides what a training run makes, in a small TOML file."""
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from filters import UPSCALERS
 from mssnet import PRESETS
 from weights.train.camera import CameraSettings
 from weights.train.gradients import LOSSES
@@ -14,6 +16,9 @@ from weights.train.photos import PhotoSettings
 from weights.train.synthesis import BlurSettings
 
 RECIPES = Path(__file__).parents[1] / "recipes"
+_ENLARGED = 96
+"""Large patches are multiples of it: the deblurring network takes every third pixel of them."""
+_S = TypeVar("_S", bound="Schedule")
 
 
 class RecipeError(ValueError):
@@ -40,11 +45,32 @@ class Phase:
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """How to train one checkpoint."""
+class EnlargingPhase:
+    """What may change in the course of a run that trains an upscaler."""
+
+    patch: int = 192
+    """Side of a large training patch in pixels."""
+    batch: int = 16
+    """Patches per step."""
+    squared: bool = False
+    """Whether the squared error counts, which PSNR measures, or the absolute one."""
+    scenes: int = 96
+    """Samples made together."""
+    restored: float = 0.0
+    """Share of samples that were blurred and restored by the deblurring network."""
+    photos: PhotoSettings = field(
+        default_factory=lambda: PhotoSettings(drawn=0.03, shrink=1.8, crisp=True)
+    )
+    blur: BlurSettings = field(default_factory=lambda: BlurSettings(longest=40, bias=1.6))
+    camera: CameraSettings = field(default_factory=CameraSettings)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast to train, whatever the network is."""
 
     preset: str = "lite"
-    """The network's size, a preset of mssnet."""
+    """The network's size, a name of `mssnet.PRESETS` or `filters.UPSCALERS`."""
     minutes: float = 60.0
     rate: float = 0.01
     """Muon's highest learning rate; it falls along a cosine to a hundredth of it."""
@@ -52,8 +78,23 @@ class Recipe:
     """Steps over which the rate rises from 0."""
     average: float = 0.999
     """Decay of the running average of the weights, which is what is shipped."""
-    phases: tuple[tuple[float, Phase], ...] = ((0.0, Phase()),)
+    phases: tuple[tuple[float, Any], ...] = ()
     """From which share of the run (0..1, rising, the first 0) what holds."""
+
+
+@dataclass(frozen=True)
+class Recipe(Schedule):
+    """How to train one checkpoint of the deblurring network."""
+
+    phases: tuple[tuple[float, Phase], ...] = ((0.0, Phase()),)
+
+
+@dataclass(frozen=True)
+class Enlarging(Schedule):
+    """How to train one checkpoint of the upscaler."""
+
+    preset: str = "x3-lite"
+    phases: tuple[tuple[float, EnlargingPhase], ...] = ((0.0, EnlargingPhase()),)
 
 
 def find(name: str) -> Path:
@@ -76,10 +117,38 @@ def load(file: Path, changes: Mapping[str, str] | None = None) -> Recipe:
     and [camera] as tables, and later phases as [[then]] tables with `start`, the share of the run
     at which they begin; what a later phase does not say stays as it was. Raises `RecipeError`.
     """
+    recipe = _load(file, changes or {}, Recipe(), Phase())
+    with _of(file):
+        _check(recipe)
+    return recipe
+
+
+def load_enlarging(file: Path, changes: Mapping[str, str] | None = None) -> Enlarging:
+    """`load` for a recipe of the upscaler, with the settings of an `EnlargingPhase`."""
+    recipe = _load(file, changes or {}, Enlarging(), EnlargingPhase())
+    with _of(file):
+        _check_enlarging(recipe)
+    return recipe
+
+
+@contextmanager
+def _of(file: Path) -> Iterator[None]:
     try:
-        table = tomllib.loads(file.read_text())
+        yield
+    except RecipeError as error:
+        raise RecipeError(f"{file}: {error}") from error
+
+
+def _load(file: Path, changes: Mapping[str, str], recipe: _S, phase: Any) -> _S:
+    with _of(file):
+        try:
+            table = tomllib.loads(file.read_text())
+        except OSError as error:
+            raise RecipeError(f"cannot be read: {error.strerror}") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise RecipeError(str(error)) from error
         changed: dict[str, Any] = {}
-        for key, value in (changes or {}).items():
+        for key, value in changes.items():
             # A value as TOML knows it; what is none is a word.
             try:
                 parsed = tomllib.loads(f"value = {value}")["value"]
@@ -90,23 +159,19 @@ def load(file: Path, changes: Mapping[str, str] | None = None) -> Recipe:
                 changed.setdefault(first, {})[rest] = parsed
             else:
                 changed[first] = parsed
-        return _recipe(table, changed)
-    except OSError as error:
-        raise RecipeError(f"cannot read the recipe {file}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecipeError) as error:
-        raise RecipeError(f"{file}: {error}") from error
+        return _read(table, changed, recipe, phase)
 
 
-def _recipe(table: dict[str, Any], changes: dict[str, Any]) -> Recipe:
+def _read(table: dict[str, Any], changes: dict[str, Any], recipe: _S, phase: Any) -> _S:
     later = table.pop("then", [])
-    of_run = {f.name for f in fields(Recipe)} - {"phases"}
-    of_phase = {f.name for f in fields(Phase)}
+    of_run = {f.name for f in fields(recipe)} - {"phases"}
+    of_phase = {f.name for f in fields(phase)}
     for key in (*table, *changes):
         if key not in of_run | of_phase:
             raise RecipeError(_unknown(key, of_run | of_phase))
     run = {key: value for key, value in (table | changes).items() if key in of_run}
     always = {key: value for key, value in changes.items() if key in of_phase}
-    phase = _changed(Phase(), {key: value for key, value in table.items() if key in of_phase})
+    phase = _changed(phase, {key: value for key, value in table.items() if key in of_phase})
     phases = [(0.0, _changed(phase, always))]
     for each in later:
         each = dict(each)
@@ -115,9 +180,8 @@ def _recipe(table: dict[str, Any], changes: dict[str, Any]) -> Recipe:
             raise RecipeError("each [[then]] needs a start between that of the one before and 1")
         phase = _changed(phase, each)
         phases.append((float(start), _changed(phase, always)))
-    recipe: Recipe = replace(_changed(Recipe(), run), phases=tuple(phases))
-    _check(recipe)
-    return recipe
+    made: _S = replace(_changed(recipe, run), phases=tuple(phases))
+    return made
 
 
 def _changed(settings: Any, changes: Mapping[str, Any]) -> Any:
@@ -142,31 +206,53 @@ def _changed(settings: Any, changes: Mapping[str, Any]) -> Any:
 
 
 def _check(recipe: Recipe) -> None:
-    if recipe.preset not in PRESETS:
-        raise RecipeError(f"unknown preset {recipe.preset}; choose one of {', '.join(PRESETS)}")
-    if recipe.minutes <= 0 or recipe.rate <= 0 or not 0 <= recipe.average < 1:
-        raise RecipeError("minutes and rate must be above 0, average in 0..1")
+    _check_schedule(recipe, PRESETS)
     multiple = PRESETS[recipe.preset].multiple_of
     for _, phase in recipe.phases:
         if phase.patch < multiple or phase.patch % multiple:
             raise RecipeError(f"patch must be a multiple of {multiple} for {recipe.preset}")
         if phase.loss not in LOSSES:
             raise RecipeError(f"unknown loss {phase.loss}; choose one of {', '.join(LOSSES)}")
-        if min(phase.batch, phase.scenes, phase.uses) < 1:
-            raise RecipeError("batch, scenes and uses must be at least 1")
-        if phase.scenes * phase.uses % phase.batch:
-            raise RecipeError(
-                f"batch must divide scenes times uses, and {phase.batch} does not divide "
-                f"{phase.scenes * phase.uses}"
-            )
-        for part, names in (
-            (phase.photos, ("drawn", "detailed")),
-            (phase.blur, ("sharp", "slight", "encoded", "defocus", "uniform")),
-            (phase.camera, ("noise", "h264", "jpeg", "subsampled")),
-        ):
-            for name in names:
-                if not 0 <= getattr(part, name) <= 1:
-                    raise RecipeError(f"{name} is a share and must be in 0..1")
+        _check_group(phase.batch, phase.scenes, phase.uses)
+        _check_shares(phase.photos, phase.blur, phase.camera)
+
+
+def _check_enlarging(recipe: Enlarging) -> None:
+    _check_schedule(recipe, UPSCALERS)
+    for _, phase in recipe.phases:
+        if phase.patch < _ENLARGED or phase.patch % _ENLARGED:
+            raise RecipeError(f"patch must be a multiple of {_ENLARGED} for {recipe.preset}")
+        if not 0 <= phase.restored <= 1:
+            raise RecipeError("restored is a share and must be in 0..1")
+        _check_group(phase.batch, phase.scenes, 1)
+        _check_shares(phase.photos, phase.blur, phase.camera)
+
+
+def _check_schedule(recipe: Schedule, presets: Mapping[str, object]) -> None:
+    if recipe.preset not in presets:
+        raise RecipeError(f"unknown preset {recipe.preset}; choose one of {', '.join(presets)}")
+    if recipe.minutes <= 0 or recipe.rate <= 0 or not 0 <= recipe.average < 1:
+        raise RecipeError("minutes and rate must be above 0, average in 0..1")
+
+
+def _check_group(batch: int, scenes: int, uses: int) -> None:
+    if min(batch, scenes, uses) < 1:
+        raise RecipeError("batch, scenes and uses must be at least 1")
+    if scenes * uses % batch:
+        raise RecipeError(
+            f"batch must divide scenes times uses, and {batch} does not divide {scenes * uses}"
+        )
+
+
+def _check_shares(photos: PhotoSettings, blur: BlurSettings, camera: CameraSettings) -> None:
+    for part, names in (
+        (photos, ("drawn", "detailed")),
+        (blur, ("sharp", "slight", "encoded", "defocus", "uniform")),
+        (camera, ("noise", "h264", "jpeg", "subsampled")),
+    ):
+        for name in names:
+            if not 0 <= getattr(part, name) <= 1:
+                raise RecipeError(f"{name} is a share and must be in 0..1")
 
 
 def _unknown(key: str, known: set[str]) -> str:

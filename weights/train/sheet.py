@@ -2,9 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from kornia.metrics import psnr
@@ -26,11 +24,13 @@ class Sheet:
     def __init__(self, samples: Samples) -> None:
         settings = replace(samples.settings, scenes=_SCENES, uses=1)
         self._blurred, self._sharp = samples.with_settings(settings).group(_KEPT_ASIDE)
-        self.picture: NDArray[np.uint8] = np.zeros((0, 0, 3), np.uint8)
 
     @torch.inference_mode()
-    def draw(self, file: Path, net: MSSNet, mean: Mapping[str, Tensor]) -> float:
-        """Restore the scenes with the averaged weights; returns the mean gain in dB of PSNR."""
+    def draw(self, net: MSSNet, mean: Mapping[str, Tensor]) -> tuple[NDArray[np.uint8], float]:
+        """Restore the scenes with the averaged weights.
+
+        Returns the sheet, (H, W, 3) RGB, and the mean gain in dB of PSNR.
+        """
         averaged = MSSNet(net.config).to(self._blurred.device)
         averaged.load_state_dict(dict(mean))
         averaged = averaged.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -43,7 +43,6 @@ class Sheet:
             row = torch.cat([before, after, target], dim=3)[0].permute(1, 2, 0)
             rows.append((row.cpu().numpy() * 255 + 0.5).astype(np.uint8))
         columns = np.array_split(np.stack(rows), _COLUMNS)
-        self.picture = np.concatenate([np.concatenate(list(column)) for column in columns], axis=1)
-        cv2.imwrite(str(file), cv2.cvtColor(self.picture, cv2.COLOR_RGB2BGR))
+        picture = np.concatenate([np.concatenate(list(column)) for column in columns], axis=1)
         # Still scenes can be equal to their target, which PSNR calls infinite.
-        return float(np.mean([gain for gain in gains if np.isfinite(gain)]))
+        return picture, float(np.mean([gain for gain in gains if np.isfinite(gain)]))

@@ -8,9 +8,8 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
-from mssnet import MSSNet
 from weights.train.optimizer import Optimizer
 
 STATE, WEIGHTS, LOG = "state.safetensors", "weights.safetensors", "log.jsonl"
@@ -35,7 +34,7 @@ class Progress:
 
 def save(
     out: Path,
-    net: MSSNet,
+    net: nn.Module,
     mean: Mapping[str, Tensor],
     optimizer: Optimizer,
     window: Mapping[str, Tensor],
@@ -55,7 +54,7 @@ def save(
 
 
 def save_pieces(
-    out: Path, net: MSSNet, mean: Mapping[str, Tensor], progress: Progress, mib: int
+    out: Path, net: nn.Module, mean: Mapping[str, Tensor], progress: Progress, mib: int
 ) -> None:
     """Write what matters most of the state as files of at most `mib` MiB, for narrow transfers.
 
@@ -80,7 +79,7 @@ def save_pieces(
 
 
 def restore(
-    run: Path, net: MSSNet, mean: dict[str, Tensor], optimizer: Optimizer
+    run: Path, net: nn.Module, mean: dict[str, Tensor], optimizer: Optimizer
 ) -> tuple[Progress, dict[str, Tensor]]:
     """Bring all of it back to where `run` stood; returns the rest. Raises `StateError`."""
     whole = run / STATE

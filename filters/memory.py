@@ -1,0 +1,22 @@
+"""How this process keeps memory."""
+
+import ctypes
+import sys
+
+_KEPT = 2**30
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+"""Parameters of glibc's mallopt()."""
+
+
+def keep_freed() -> None:
+    """Keep up to a gigabyte of freed memory for what comes next, instead of handing it back.
+
+    A frame's intermediate pictures are tens of megabytes each. glibc maps them anew for every
+    operation, and the kernel clears them page by page: a network on a CPU loses a quarter to a
+    third of its speed to that. Does nothing with another C library.
+    """
+    if sys.platform == "linux":
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+        if mallopt is not None:
+            mallopt(_TRIM_THRESHOLD, _KEPT)
+            mallopt(_MMAP_THRESHOLD, _KEPT)

@@ -1,0 +1,224 @@
+"""Samples and loss to train the upscaler with.
+
+A sample is a picture's luma and the same a third of its size, made smaller as published figures
+assume; for a share of them the small picture was blurred, filmed and restored by a deblurring
+network before, which is what the upscaler gets in a video.
+"""
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from kornia.metrics import psnr
+from numpy.typing import NDArray
+from torch import Tensor
+
+import mssnet
+from filters import UPSCALERS, luma
+from filters.sampling import FACTOR, PHASES, third
+from filters.upscale import UpscalerNet
+from weights.train.camera import CameraSettings, sensor
+from weights.train.data import DataSettings, Samples, compressed_all
+from weights.train.loop import RunSettings
+from weights.train.photos import Photos, PhotoSettings
+from weights.train.recipe import Enlarging
+from weights.train.synthesis import BlurSettings
+
+_EDGE = 2
+"""Low-resolution pixels at a patch's edge that do not count: what is around them is unknown."""
+_DOUBT_UNIT = 64.0
+_MOST_DOUBT = 8.0
+_LONG, _SHORT = 0.8, 0.45
+"""Standard deviations of the first kernels in pixels."""
+_KEPT_ASIDE = 2**31
+"""The number of a group that no run reaches."""
+_SHOWN = 16
+_CLEAN = CameraSettings(noise=0, h264=0, jpeg=0, subsampled=0)
+
+
+@dataclass(frozen=True)
+class EnlargingSettings:
+    """Where the samples come from and what is done to them."""
+
+    images: Path | None = None
+    """A folder of sharp photographs, searched through; None draws pictures."""
+    restorer: Path | None = None
+    """Weights of the deblurring network; without them no sample is blurred."""
+    patch: int = 192
+    """Side of the large picture in pixels, a multiple of 96."""
+    scenes: int = 96
+    """Samples in a group."""
+    restored: float = 0.0
+    """Share of samples that were blurred and restored."""
+    seed: int = 0
+    photos: PhotoSettings = field(
+        default_factory=lambda: PhotoSettings(drawn=0.03, shrink=1.8, crisp=True)
+    )
+    blur: BlurSettings = field(default_factory=lambda: BlurSettings(longest=40, bias=1.6))
+    camera: CameraSettings = field(default_factory=CameraSettings)
+
+
+class EnlargingSamples:
+    """The stream of samples of one seed; a group depends on the seed and its number alone."""
+
+    def __init__(self, settings: EnlargingSettings, device: torch.device) -> None:
+        """Raises `ValueError` or `OSError` where pictures or weights cannot be used."""
+        self.settings, self.device = settings, device
+        self._photos = Photos(
+            settings.images, settings.photos, size=settings.patch, seed=settings.seed, device=device
+        )
+        blurred = round(settings.restored * settings.scenes) if settings.restorer else 0
+        self._blurred: Samples | None = None
+        if blurred and settings.restorer:
+            self._restore = mssnet.load(settings.restorer, device=device, dtype=torch.bfloat16)
+            of_blur = DataSettings(
+                images=settings.images,
+                patch=settings.patch,
+                scenes=blurred,
+                uses=1,
+                seed=settings.seed,
+                photos=settings.photos,
+                blur=settings.blur,
+                camera=_CLEAN,
+            )
+            self._blurred = Samples(of_blur, device)
+        self._sharp = settings.scenes - blurred
+
+    @property
+    def size(self) -> int:
+        """Samples in a group."""
+        return self.settings.scenes
+
+    def group(self, number: int, helpers: Executor | None = None) -> tuple[Tensor, Tensor]:
+        """Group `number`: luma small and large, (group, 1, patch / 3, patch / 3) and
+
+        (group, 1, patch, patch), uint8, on the device.
+        """
+        settings = self.settings
+        rng = np.random.default_rng([settings.seed, number, 3])
+        larges = [luma(self._photos.crop(settings.patch, rng)[None]) for _ in range(self._sharp)]
+        large = _codes(torch.cat(larges))
+        small = _codes(third(large.float() / 255))
+        if self._blurred:
+            blurred, sharp = self._blurred.group(number)
+            filmed = third(blurred.float() / 255).clamp(0, 1)
+            filmed = compressed_all(
+                _codes(sensor(filmed, settings.camera, rng)), settings.camera, rng, helpers
+            )
+            with torch.inference_mode():
+                restored = self._restore(filmed.float() / 255)
+            small = torch.cat([small, _codes(luma(restored))])
+            large = torch.cat([large, _codes(luma(sharp.float() / 255))])
+        order = torch.from_numpy(rng.permutation(settings.scenes)).to(self.device)
+        return small[order], large[order]
+
+
+class EnlargingTask:
+    """A `Task`: the upscaler."""
+
+    def __init__(self, recipe: Enlarging, run: RunSettings) -> None:
+        self.recipe, self._run = recipe, run
+        self.net = UpscalerNet(UPSCALERS[recipe.preset])
+        self._kept: tuple[Tensor, Tensor] | None = None
+
+    def start(self, weights: Mapping[str, Tensor] | None) -> None:
+        if weights is None:
+            initialize(self.net)
+        else:
+            self.net.load_state_dict(dict(weights))
+
+    def samples(self, phase: int) -> EnlargingSamples:
+        settings = self.recipe.phases[phase][1]
+        samples = EnlargingSamples(
+            EnlargingSettings(
+                images=self._run.images,
+                restorer=self._run.restorer,
+                patch=settings.patch,
+                scenes=settings.scenes,
+                restored=settings.restored,
+                seed=1000 * self._run.seed + phase,
+                photos=settings.photos,
+                blur=settings.blur,
+                camera=settings.camera,
+            ),
+            self._run.device,
+        )
+        small, large = samples.group(_KEPT_ASIDE)
+        self._kept = small[:_SHOWN], large[:_SHOWN]
+        return samples
+
+    def loss(self, phase: int) -> Callable[[Tensor, Tensor], Tensor]:
+        squared = self.recipe.phases[phase][1].squared
+        return lambda small, large: loss(self.net, small, large, squared=squared)
+
+    @torch.inference_mode()
+    def draw(self, mean: Mapping[str, Tensor]) -> tuple[NDArray[np.uint8], float]:
+        """Samples kept aside: bicubic, the upscaler's, the truth; the gain is over bicubic."""
+        assert self._kept
+        net = UpscalerNet(self.net.config).to(self._run.device).eval()
+        net.load_state_dict(dict(mean))
+        small, large = (each.float() / 255 for each in self._kept)
+        plain = F.interpolate(small, scale_factor=FACTOR, mode="bicubic").clamp(0, 1)
+        change = net.enlarge(small, net(small))
+        made = F.pixel_shuffle(small.repeat_interleave(PHASES, 1) + change, FACTOR).clamp(0, 1)
+        rows = torch.cat([plain, made, large], dim=3).expand(-1, 3, -1, -1).permute(0, 2, 3, 1)
+        pictures = (rows.cpu().numpy() * 255 + 0.5).astype(np.uint8)
+        columns = [np.concatenate(list(part)) for part in np.array_split(pictures, 2)]
+        gains = [
+            float(psnr(one, truth, 1.0)) - float(psnr(other, truth, 1.0))
+            for one, other, truth in zip(made, plain, large, strict=True)
+        ]
+        finite = [gain for gain in gains if np.isfinite(gain)]
+        return np.concatenate(columns, axis=1), float(np.mean(finite))
+
+
+@torch.no_grad()
+def initialize(net: UpscalerNet) -> None:
+    """Make torch's random weights a better start.
+
+    The kernels are Gaussians drawn out in evenly spread directions, around the middle of each
+    phase. A tail of zero makes the first picture the base.
+    """
+    config = net.config
+    net.tail.weight.zero_()
+    reach = config.taps // 2
+    offsets = torch.arange(-reach, reach + 1).float()
+    for index in range(config.kernels):
+        angle = torch.tensor(torch.pi * index / config.kernels)
+        for phase in range(PHASES):
+            down = offsets[:, None] - (phase // FACTOR - 1) / FACTOR
+            across = offsets[None, :] - (phase % FACTOR - 1) / FACTOR
+            along = across * angle.cos() + down * angle.sin()
+            beside = down * angle.cos() - across * angle.sin()
+            log = -0.5 * ((along / _LONG).square() + (beside / _SHORT).square())
+            net.kernels[index, phase] = log.flatten()
+
+
+def loss(net: UpscalerNet, small: Tensor, large: Tensor, *, squared: bool) -> Tensor:
+    """How far the picture, the base alone and the network's doubts are off.
+
+    `small` (N, 1, H, W) and `large` (N, 1, 3H, 3W), luma in 0..1. The doubt is trained as in
+    FeatSharp: exp(-s) times the squared error, plus s, both halved, where s is its logarithm.
+    """
+    answer = net(small)
+    base = net.base(small, answer.mix)
+    change = net.enlarge(small, answer)
+    wanted = (F.pixel_unshuffle(large, FACTOR) - small)[..., _EDGE:-_EDGE, _EDGE:-_EDGE]
+    base, change, detail, doubt = (
+        each.float()[..., _EDGE:-_EDGE, _EDGE:-_EDGE]
+        for each in (base, change, answer.detail, answer.doubt)
+    )
+    error = (change - wanted).square() if squared else (change - wanted).abs()
+    doubt = doubt.clamp(-_MOST_DOUBT, _MOST_DOUBT)
+    off = (_DOUBT_UNIT * (detail - (wanted - base.detach()))).square()
+    doubts = 0.5 * (off * torch.exp(-doubt) + doubt)
+    scale = 30.0 if squared else 1.0
+    return scale * error.mean() + 0.1 * (base - wanted).abs().mean() + 0.001 * doubts.mean()
+
+
+def _codes(image: Tensor) -> Tensor:
+    return (image * 255).round().clamp(0, 255).byte()
