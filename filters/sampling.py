@@ -130,7 +130,7 @@ def _interpolation() -> Tensor:
         at = (phase - FACTOR // 2) / FACTOR
         line[:, phase] = keys(np.arange(-reach, reach + 1) - at)
     kernel = np.einsum("ya,xb->abyx", line, line).reshape(PHASES, 1, 2 * reach + 1, -1)
-    cubic = F.conv2d(low, torch.from_numpy(kernel).float().flip(2, 3), padding=reach)
+    cubic = F.conv2d(low, torch.from_numpy(kernel).float(), padding=reach)
     made = cubic + spread(low - downscale(cubic))
     # The answer to a single pixel, turned around, is the kernel.
     whole = made[:, :, reach:-reach, reach:-reach].flip(2, 3)[0].unsqueeze(1)

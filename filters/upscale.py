@@ -32,8 +32,9 @@ from filters.sampling import FACTOR, PHASES, downscale, interpolate, mirrored, r
 
 _BEYOND = 2 / 255
 """How far a new pixel may lie beyond the darkest and brightest of the nine around it."""
-_MARGIN = 4
-"""Pixels mirrored around a picture, so that its edge is made like the rest of it."""
+_MARGIN = 6
+"""Pixels mirrored around a picture, so that its edge is made like the rest of it: as far as the
+kernels of the base, of making it smaller and of the way back reach together."""
 _STRIP = 262_144
 """Pixels of a strip: what is made of them stays in a CPU's cache."""
 
@@ -107,7 +108,10 @@ class UpscalerNet(nn.Module):
         """Look at luma, (N, 1, H, W) in 0..1."""
         kernel = self.embed.weight
         kernel = kernel - kernel.mean((2, 3), keepdim=True)
-        x = first = F.prelu(F.conv2d(light.to(kernel.dtype), kernel, padding=2), self.slope)
+        # Beyond the edge is what is at the edge: nothing would be contrast.
+        padded = F.pad(light, (2, 2, 2, 2), mode="replicate").to(kernel.dtype)
+        padded = padded.contiguous(memory_format=torch.channels_last)
+        x = first = F.prelu(F.conv2d(padded, kernel), self.slope)
         for block in self.blocks:
             x = block(x, self.slope)
         detail, rest = self.tail(x.add_(first) if self.config.blocks else x + first).split(

@@ -1,14 +1,16 @@
 """`python -m weights.train.publish`: put a trained checkpoint beside the shipped ones."""
 
 import json
+import tomllib
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from safetensors.torch import save_file
 
+from filters import UPSCALERS
 from weights.store import sha256
-from weights.train.recipe import find, load
+from weights.train.recipe import find, load, load_enlarging
 from weights.train.state import averaged
 
 _WEIGHTS = Path(__file__).parents[1]
@@ -25,7 +27,7 @@ def publish(
 ) -> None:
     """Copy a run's averaged weights to `weights/NAME.safetensors` and pin them."""
     try:
-        preset = load(find(recipe)).preset
+        preset = _preset(find(recipe))
         tensors = averaged(run)
     except ValueError as error:
         typer.echo(f"error: {error}", err=True)
@@ -46,6 +48,12 @@ def publish(
         "gains": gains,
     }
     manifest.write_text(json.dumps(facts, indent=2) + "\n")
+
+
+def _preset(recipe: Path) -> str:
+    """The size of the network that a recipe trains, of either kind."""
+    said = tomllib.loads(recipe.read_text()).get("preset")
+    return (load_enlarging(recipe) if said in UPSCALERS else load(recipe)).preset
 
 
 if __name__ == "__main__":
