@@ -29,7 +29,7 @@ from weights.train.loop import rate_at
 from weights.train.optimizer import Optimizer, orthogonal
 from weights.train.photos import Photos, PhotoSettings
 from weights.train.procedural import chart, picture
-from weights.train.recipe import RECIPES, Recipe, RecipeError, find, load
+from weights.train.recipe import RECIPES, Recipe, RecipeError, find, load, load_enlarging
 from weights.train.response import Response, srgb
 from weights.train.state import begin_log
 from weights.train.synthesis import BlurSettings, _Layer, _plan, scenes
@@ -310,7 +310,8 @@ def test_the_recipes_that_come_along_can_be_read() -> None:
     files = sorted(RECIPES.glob("*.toml"))
     assert {"lite", "wide"} <= {file.stem for file in files}
     for file in files:
-        assert load(file).phases[0][0] == 0
+        reads = load_enlarging if file.stem.startswith("x3") else load
+        assert reads(file).phases[0][0] == 0
     assert find("lite") == RECIPES / "lite.toml"
 
 
