@@ -140,13 +140,13 @@ def _of(file: Path) -> Iterator[None]:
 
 
 def _load(file: Path, changes: Mapping[str, str], recipe: _S, phase: Any) -> _S:
+    try:
+        table = tomllib.loads(file.read_text())
+    except OSError as error:
+        raise RecipeError(f"cannot read the recipe {file}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{file}: {error}") from error
     with _of(file):
-        try:
-            table = tomllib.loads(file.read_text())
-        except OSError as error:
-            raise RecipeError(f"cannot be read: {error.strerror}") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise RecipeError(str(error)) from error
         changed: dict[str, Any] = {}
         for key, value in changes.items():
             # A value as TOML knows it; what is none is a word.
