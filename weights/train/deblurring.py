@@ -26,6 +26,7 @@ class Deblurring:
 
     def __init__(self, recipe: Recipe, run: RunSettings) -> None:
         self.recipe, self._run = recipe, run
+        torch.manual_seed(run.seed)  # for the first weights
         self.net = MSSNet(PRESETS[recipe.preset])
         self._sheet: Sheet | None = None
 

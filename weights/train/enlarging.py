@@ -122,6 +122,7 @@ class EnlargingTask:
 
     def __init__(self, recipe: Enlarging, run: RunSettings) -> None:
         self.recipe, self._run = recipe, run
+        torch.manual_seed(run.seed)  # for the first weights
         self.net = UpscalerNet(UPSCALERS[recipe.preset])
         self._kept: tuple[Tensor, Tensor] | None = None
 
