@@ -31,7 +31,6 @@ _GAP = 1.0
 """Pixels that the ways there and back may differ by ..."""
 _GAP_SHARE = 0.03
 """... and the share of the squared motion that the squared gap may be beyond that."""
-
 _EDGE_SHARE, _EDGE = 0.01, 0.002
 """The squared slope of the motion at its edges, as a share of the squared motion, and beyond."""
 
@@ -44,7 +43,12 @@ class Motion:
     """(h, w, 2): where each pixel was before, x and y, relative to where it is, in pixels of this
     reduced size."""
     trust: NDArray[np.float32]
-    """(h, w) in 0..1: how far the way back there and the way from there agree."""
+    """(h, w) in 0..1: how far the way back there and the way from there agree; little at the edges
+    of what moves."""
+
+    @property
+    def nbytes(self) -> int:
+        return self.back.nbytes + self.trust.nbytes
 
 
 class Tracker:

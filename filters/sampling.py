@@ -6,6 +6,8 @@ nine pixels that share a low-resolution pixel are channels, so that no operation
 low-resolution picture.
 """
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -64,85 +66,104 @@ def _larger() -> NDArray[np.float64]:
     return np.asarray(np.linalg.solve(left, right)[:pixels].reshape(-1, FACTOR))
 
 
-def _down_kernel() -> Tensor:
+def _folded(line: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Two (taps, FACTOR) weights of lines as one kernel of areas, (PHASES, taps, taps)."""
+    return np.einsum("ya,xb->abyx", line, other).reshape(PHASES, len(line), len(other))
+
+
+def _down() -> NDArray[np.float64]:
     """(1, PHASES, 5, 5): the picture folded by phase to the one a third of its size."""
     reach = -(-_REACH // FACTOR)
     line = np.zeros(FACTOR * (2 * reach + 1))
     start = FACTOR * reach + FACTOR // 2 - _REACH
     line[start : start + 2 * _REACH + 1] = _smaller()
     folded = line.reshape(-1, FACTOR)
-    kernel = np.einsum("ya,xb->abyx", folded, folded).reshape(1, PHASES, *(2 * reach + 1,) * 2)
-    return torch.from_numpy(kernel).float()
+    return _folded(folded, folded)[None]
 
 
-def _up_kernel() -> Tensor:
+def _rough() -> NDArray[np.float64]:
+    """(1, 1, 5, 5): what the picture loses when its pixels become blocks that are made smaller."""
+    kernel = -_down().sum(axis=1, keepdims=True)
+    kernel[:, :, 2, 2] += 1
+    return kernel
+
+
+def _up() -> NDArray[np.float64]:
     """(PHASES, 1, 5, 5): a low-resolution difference to one of the picture folded by phase."""
     # A convolution of torch is a correlation: turned around.
-    spread = _larger()[::-1]
-    kernel = np.einsum("ya,xb->abyx", spread, spread).reshape(PHASES, 1, *spread.shape[:1] * 2)
-    return torch.from_numpy(np.ascontiguousarray(kernel)).float()
+    line = _larger()[::-1]
+    return _folded(line, line)[:, None]
 
 
-DOWN, UP = _down_kernel(), _up_kernel()
-
-
-def _blocks(kernel: Tensor, channels: int, like: Tensor) -> Tensor:
-    """The kernel once for each channel, along the diagonal: far faster than groups on a CPU."""
-    out, into, *size = kernel.shape
-    whole = kernel.new_zeros(channels * out, channels * into, *size)
-    for channel in range(channels):
-        rows = slice(channel * out, (channel + 1) * out)
-        whole[rows, channel * into : (channel + 1) * into] = kernel
-    return whole.to(like).contiguous(memory_format=torch.channels_last)
-
-
-def downscale(folded: Tensor) -> Tensor:
-    """(N, 9 C, H, W), folded by phase, to (N, C, H, W): the picture a third of its size."""
-    channels = folded.shape[1] // PHASES
-    kernel = _blocks(DOWN, channels, folded)
-    return F.conv2d(folded, kernel, padding=DOWN.shape[-1] // 2)
-
-
-def spread(difference: Tensor) -> Tensor:
-    """(N, C, H, W) to (N, 9 C, H, W) such that `downscale` gives the difference back."""
-    kernel = _blocks(UP, difference.shape[1], difference)
-    return F.conv2d(difference, kernel, padding=UP.shape[-1] // 2)
-
-
-def rough(low: Tensor) -> Tensor:
-    """What (N, C, H, W) loses when every pixel becomes a block of nine that is made smaller."""
-    kernel = -DOWN.sum(dim=1, keepdim=True)
-    kernel[:, :, 2, 2] += 1
-    channels = low.shape[1]
-    return F.conv2d(low, kernel.to(low).expand(channels, -1, -1, -1), padding=2, groups=channels)
-
-
-def _interpolation() -> Tensor:
+def _interpolation() -> NDArray[np.float64]:
     """(PHASES, 1, 9, 9): bicubic interpolation, less the pixel itself, made exact.
 
     To bicubic is added what makes it give the input again when made smaller.
     """
     reach = 4
-    low = torch.zeros(1, 1, 4 * reach + 1, 4 * reach + 1)
-    low[..., 2 * reach, 2 * reach] = 1
-    line = np.zeros((2 * reach + 1, FACTOR))
-    for phase in range(FACTOR):
-        at = (phase - FACTOR // 2) / FACTOR
-        line[:, phase] = keys(np.arange(-reach, reach + 1) - at)
-    kernel = np.einsum("ya,xb->abyx", line, line).reshape(PHASES, 1, 2 * reach + 1, -1)
-    cubic = F.conv2d(low, torch.from_numpy(kernel).float(), padding=reach)
-    made = cubic + spread(low - downscale(cubic))
-    # The answer to a single pixel, turned around, is the kernel.
-    whole = made[:, :, reach:-reach, reach:-reach].flip(2, 3)[0].unsqueeze(1)
-    whole = whole + (1 - whole.sum((2, 3), keepdim=True)) / whole[0].numel()
-    whole[:, :, reach, reach] -= 1
-    return whole
+    taps = 2 * reach + 1
+
+    def exact(line: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What a large line (taps * FACTOR) becomes when made smaller and spread again."""
+        low = np.convolve(line, _smaller())[_REACH:][FACTOR // 2 : taps * FACTOR : FACTOR]
+        apart = np.zeros_like(line).reshape(taps, FACTOR)
+        apart[:, 0] = low
+        whole = np.convolve(apart.ravel(), _larger().ravel())
+        return whole[_BACK * FACTOR :][: line.size]
+
+    pixels = np.arange(taps * FACTOR) - (reach * FACTOR + FACTOR // 2)
+    cubic = keys(pixels / FACTOR)
+    one = np.zeros(taps * FACTOR)
+    start = FACTOR * (reach - _BACK)
+    one[start : start + _larger().size] = _larger().ravel()
+    again = exact(cubic)
+    lines = [each.reshape(taps, FACTOR)[::-1] for each in (cubic, one, again)]
+    whole = _folded(lines[0], lines[0]) + _folded(lines[1], lines[1]) - _folded(lines[2], lines[2])
+    whole += (1 - whole.sum((1, 2), keepdims=True)) / taps**2
+    whole[:, reach, reach] -= 1
+    return whole[:, None]
+
+
+@functools.cache
+def _kernel(
+    make: Callable[[], NDArray[np.float64]],
+    channels: int,
+    dtype: torch.dtype,
+    device: torch.device,
+) -> Tensor:
+    """The kernel once for each channel, along the diagonal: far faster than groups on a CPU."""
+    kernel = make()
+    out, into, *size = kernel.shape
+    whole = np.zeros((channels, out, channels, into, *size))
+    for channel in range(channels):
+        whole[channel, :, channel] = kernel
+    tensor = torch.from_numpy(whole.reshape(channels * out, channels * into, *size))
+    return tensor.to(device, dtype).contiguous(memory_format=torch.channels_last)
+
+
+def _applied(make: Callable[[], NDArray[np.float64]], x: Tensor, channels: int) -> Tensor:
+    kernel = _kernel(make, channels, x.dtype, x.device)
+    return F.conv2d(x, kernel, padding=kernel.shape[-1] // 2)
+
+
+def downscale(folded: Tensor) -> Tensor:
+    """(N, 9 C, H, W), folded by phase, to (N, C, H, W): the picture a third of its size."""
+    return _applied(_down, folded, folded.shape[1] // PHASES)
+
+
+def spread(difference: Tensor) -> Tensor:
+    """(N, C, H, W) to (N, 9 C, H, W) such that `downscale` gives the difference back."""
+    return _applied(_up, difference, difference.shape[1])
+
+
+def rough(low: Tensor) -> Tensor:
+    """What (N, C, H, W) loses when every pixel becomes a block of nine that is made smaller."""
+    return _applied(_rough, low, low.shape[1])
 
 
 def interpolate(planes: Tensor, dtype: torch.dtype) -> Tensor:
     """(N, C, H, W) to (N, 9 C, H, W), folded by phase, less the pixel itself."""
-    kernel = _blocks(INTERPOLATION, planes.shape[1], planes.to(dtype))
-    return F.conv2d(planes.to(dtype), kernel, padding=INTERPOLATION.shape[-1] // 2)
+    return _applied(_interpolation, planes.to(dtype), planes.shape[1])
 
 
 def third(image: Tensor) -> Tensor:
@@ -160,6 +181,3 @@ def mirrored(image: Tensor, margin: int) -> Tensor:
         place = torch.minimum(place, 2 * size - 1 - place)
         image = image.index_select(dim, place)
     return image
-
-
-INTERPOLATION = _interpolation()

@@ -58,4 +58,5 @@ class Frame:
 
     @property
     def nbytes(self) -> int:
-        return sum(plane.nbytes for plane in self.planes)
+        moved = self.motion.nbytes if self.motion is not None else 0
+        return moved + sum(array.nbytes for array in (*self.planes, *self.memory.values()))

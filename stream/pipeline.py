@@ -167,9 +167,11 @@ class Pipeline(Generic[T]):
             raise self._error
 
     def stop(self) -> None:
-        """Read no more, drop what waits for the first stage, and finish the rest properly."""
+        """Read no more, drop what waits for any stage, and finish the rest properly."""
         self._stopped.set()
-        self._queues[0].discard()
+        # The sink takes what is done already; a quick stage may have many items wait for a slow one.
+        for queue in self._queues[:-1]:
+            queue.discard()
 
     def fail(self, error: BaseException) -> None:
         """Stop everything at once; `run` raises the first error it was given."""

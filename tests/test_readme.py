@@ -62,9 +62,9 @@ def test_training_and_measuring_work_one_after_the_other(page: str, tmp_path: Pa
     lines = [line.split("#")[0] for text in fences for line in text.splitlines()]
     commands = [line.split()[2:] for line in lines if line.startswith("python -m weights")]
     assert len(commands) >= 2
-    quick = ["--steps", "1", "--set", "patch=64", "--set", "scenes=4", "--set", "batch=4"]
+    quick = ["--steps", "1", "--set", "patch=96", "--set", "scenes=4", "--set", "batch=4"]
     for module, *words in commands:
-        if words[0] == "deblur":
+        if words[0] in ("deblur", "upscale"):
             words += quick
         if words[0] == "samples":
             words += quick[2:]
