@@ -122,12 +122,12 @@ def add_change(planes: Sequence[Tensor], change: Tensor, coding: Coding) -> list
 
 
 def to_planes(rgb: Tensor, coding: Coding) -> list[Tensor]:
-    """(1, 3, H, W) R'G'B' in 0..1 to planes of codes, uint8 or uint16 by depth."""
+    """(1, 3, H, W) R'G'B', not necessarily in 0..1, to planes of codes, uint8 or uint16."""
     dtype = torch.uint8 if coding.depth == 8 else torch.uint16
     height, width = rgb.shape[2:]
     across, down = coding.subsampling
-    luma = torch.full((height, width), coding.black)
-    chroma = torch.full((-(-height // down), -(-width // across)), coding.neutral)
+    luma = rgb.new_full((height, width), coding.black, dtype=torch.float32)
+    chroma = luma.new_full((-(-height // down), -(-width // across)), coding.neutral)
     planes = [luma] if coding.gray else [luma, chroma, chroma]
     return [plane.to(dtype) for plane in add_change(planes, rgb, coding)]
 

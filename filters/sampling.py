@@ -68,7 +68,8 @@ def _larger() -> NDArray[np.float64]:
 
 def _folded(line: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
     """Two (taps, FACTOR) weights of lines as one kernel of areas, (PHASES, taps, taps)."""
-    return np.einsum("ya,xb->abyx", line, other).reshape(PHASES, len(line), len(other))
+    areas = np.einsum("ya,xb->abyx", line, other)
+    return np.asarray(areas.reshape(PHASES, len(line), len(other)))
 
 
 def _down() -> NDArray[np.float64]:
@@ -85,7 +86,7 @@ def _rough() -> NDArray[np.float64]:
     """(1, 1, 5, 5): what the picture loses when its pixels become blocks that are made smaller."""
     kernel = -_down().sum(axis=1, keepdims=True)
     kernel[:, :, 2, 2] += 1
-    return kernel
+    return np.asarray(kernel)
 
 
 def _up() -> NDArray[np.float64]:

@@ -222,6 +222,7 @@ class Upscaler:
     """Makes pictures three times larger."""
 
     factor = FACTOR
+    """How many times as wide and high pictures become."""
 
     def __init__(self, net: UpscalerNet) -> None:
         self.net = net.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -233,12 +234,16 @@ class Upscaler:
 
     @torch.inference_mode()
     def __call__(self, image: Tensor) -> Tensor:
-        """Enlarge `image`, (N, 3, H, W) RGB in 0..1, to (N, 3, 3H, 3W), same dtype, clamped."""
+        """Enlarge `image`, (N, 3, H, W) RGB, to (N, 3, 3H, 3W), same dtype.
+
+        The result is clamped to 0..1, or to the range of the image where that goes beyond.
+        """
         if image.ndim != 4 or image.shape[1] != 3 or not image.numel():
             raise ValueError(f"image must have shape (N, 3, H, W), got {tuple(image.shape)}")
         if not image.is_floating_point():
             raise ValueError(f"image must hold floating-point values in 0..1, got {image.dtype}")
         low = mirrored(image.to(self.device, torch.float32), _MARGIN)
+        bounds = min(0.0, float(low.min())), max(1.0, float(low.max()))
         # Luma, and how far red and blue are from it.
         light = luma(low)
         colors = torch.cat([low[:, :1] - light, low[:, 2:] - light], dim=1)
@@ -255,12 +260,20 @@ class Upscaler:
                 light[:, :, part][inner],
                 colors[:, :, part],
                 large[:, :, rows],
+                bounds,
             )
         return large.view(len(image), 3, FACTOR * height, FACTOR * width).to(image.dtype)
 
 
-def _assemble(bright: Tensor, color: Tensor, light: Tensor, colors: Tensor, out: Tensor) -> None:
-    """Write R'G'B' into `out`, (N, 3, H, 3, W, 3).
+def _assemble(
+    bright: Tensor,
+    color: Tensor,
+    light: Tensor,
+    colors: Tensor,
+    out: Tensor,
+    bounds: tuple[float, float],
+) -> None:
+    """Write R'G'B' into `out`, (N, 3, H, 3, W, 3), within `bounds`.
 
     `bright` (N, 9, H, W) and `color` (N, 18, H, W) are changes by phase, `light` (N, 1, H, W) and
     `colors` (N, 2, H, W and margins) what they change.
@@ -280,7 +293,7 @@ def _assemble(bright: Tensor, color: Tensor, light: Tensor, colors: Tensor, out:
         )
         green = y.sub(red, alpha=kr / (1 - kr - kb)).sub_(blue, alpha=kb / (1 - kr - kb))
         for index, plane in enumerate((red.add_(y), green, blue.add_(y))):
-            phases = plane.clamp_(0, 1).view(len(plane), FACTOR, FACTOR, *plane.shape[2:])
+            phases = plane.clamp_(*bounds).view(len(plane), FACTOR, FACTOR, *plane.shape[2:])
             out[:, index, rows].copy_(phases.permute(0, 3, 1, 4, 2))
 
 

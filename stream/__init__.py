@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from stream.job import Job, run
     from stream.reading import Span
     from stream.report import Progress, Report
+    from stream.scale import Scale
     from stream.settings import Settings
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "Outcome",
     "Progress",
     "Report",
+    "Scale",
     "Settings",
     "SinkError",
     "SomeFailedError",
@@ -57,6 +59,7 @@ __all__ = [
 _HOMES = {
     "EncoderSettings": "encoders",
     "Frame": "frame",
+    "Scale": "scale",
     "Span": "reading",
     "Settings": "settings",
     **dict.fromkeys(("Batch", "Outcome", "Task", "tasks_of"), "batch"),

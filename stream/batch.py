@@ -10,7 +10,7 @@ from typing import Literal
 
 from stream.errors import CancelledError, DeblurError, NoInputError, UsageError
 from stream.job import Job
-from stream.models import load_model
+from stream.models import find_upscaler, load_model
 from stream.place import kept_suffix
 from stream.report import Progress, Report
 from stream.settings import Settings
@@ -69,6 +69,9 @@ class Batch:
             precision=settings.precision,
             tile=settings.tile,
         )
+        upscaler = None
+        if settings.upscale is not None:
+            upscaler = find_upscaler(settings.upscaler, restore.device, restore.dtype)
         tile = restore.tile
         for task in self.tasks:
             if self._stopped:
@@ -81,7 +84,7 @@ class Batch:
             show = None if progress is None else lambda seen, task=task: progress(task, seen)
             try:
                 task.output.parent.mkdir(parents=True, exist_ok=True)
-                report = self._job.run(show, restore=restore)
+                report = self._job.run(show, restore=restore, upscaler=upscaler)
             except CancelledError as error:
                 yield Outcome(task, "stopped", str(error))
                 return

@@ -43,6 +43,16 @@ class Encoder:
     smallest: int = 1
     """The least width and height it takes, in pixels; smaller ones fail, or hang it."""
     options: tuple[tuple[str, str], ...] = ()
+    longest: int = 16_384
+    """The greatest width or height it takes."""
+    pixels: int = 35_651_584
+    """The most pixels of a frame: what the highest levels of H.264, HEVC, VP9 and AV1 allow their
+    decoders to refuse beyond. 0 where there is no limit."""
+
+    def holds(self, size: tuple[int, int]) -> bool:
+        """Whether frames of this width and height are not too large for it."""
+        few = not self.pixels or size[0] * size[1] <= self.pixels
+        return max(size) <= self.longest and few
 
     def settings(self, asked: EncoderSettings) -> dict[str, str]:
         """FFmpeg's options for it. Raises `UsageError`."""
@@ -106,9 +116,9 @@ ENCODERS: Final = (
     Encoder("libx265", "hevc", 16, 51, "fast", _X26, 16, _NO_B_FRAMES_X265),
     Encoder("libsvtav1", "av1", 18, 63, "8", _SVT, 64, _IN_ORDER_SVT),
     Encoder("libvpx-vp9", "vp9", 18, 63, "5", _VPX, options=(("b", "0"), ("row-mt", "1"))),
-    Encoder("libvpx", "vp8", 6, 63, "5", _VPX, options=(("b", "40M"),)),
-    Encoder("prores_ks", "prores"),
-    Encoder("ffv1", "ffv1", smallest=16),
+    Encoder("libvpx", "vp8", 6, 63, "5", _VPX, options=(("b", "40M"),), longest=16_383),
+    Encoder("prores_ks", "prores", pixels=0),
+    Encoder("ffv1", "ffv1", smallest=16, longest=32_768, pixels=0),
 )
 
 _TELLS_ASPECT = {"h264", "hevc", "ffv1"}

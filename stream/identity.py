@@ -9,7 +9,7 @@ import av
 import torch
 
 import mssnet
-from stream.models import fingerprint
+from stream.models import fingerprint, usual_upscaler
 from stream.settings import Settings
 from stream.sink import Plan
 from stream.source import Source
@@ -19,11 +19,15 @@ def describe(
     source: Source, chosen: Plan, settings: Settings, restore: mssnet.Deblurrer
 ) -> dict[str, Any]:
     """What makes a job this one: work of a job with anything else here cannot be gone on with."""
+    enlarged = None
+    if settings.upscale is not None:
+        enlarged = [*chosen.size, fingerprint(usual_upscaler(settings.upscaler, restore.device))]
     return {
         "input": _identity(source.path),
         "model": fingerprint(settings.model),
         "strength": settings.strength,
         "smooth": settings.smoothing,
+        "upscale": enlarged,
         "device": restore.device.type,
         "precision": str(restore.dtype).removeprefix("torch."),
         "tile": restore.tile,

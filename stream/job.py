@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 import mssnet
-from filters import Smoother
+from filters import Enlarger, Smoother, Upscaler
 from stream.encoders import EncoderSettings
 from stream.errors import (
     CancelledError,
@@ -23,7 +23,7 @@ from stream.follow import Follow
 from stream.frame import Frame, Memory
 from stream.identity import describe
 from stream.join import Joined, join
-from stream.models import load_model
+from stream.models import find_upscaler, load_model
 from stream.pipeline import Pipeline, Stage
 from stream.place import check_output, check_space, default_output
 from stream.processor import Processor
@@ -37,12 +37,17 @@ from stream.work import Segment, Work, folder_of
 
 
 def stages_of(
-    settings: Settings, restore: mssnet.Deblurrer, memory: Memory
+    settings: Settings, restore: mssnet.Deblurrer, enlarge: Enlarger | None, memory: Memory
 ) -> dict[str, Stage[Frame]]:
     """What frames pass through; `memory` is that of the last frame of an earlier run."""
     temporal = Smoother(settings.smoothing) if settings.smoothing > 0 else None
     processor = Processor(
-        restore, restore.device, strength=settings.strength, temporal=temporal, memory=memory
+        restore,
+        restore.device,
+        strength=settings.strength,
+        temporal=temporal,
+        enlarge=enlarge,
+        memory=memory,
     )
     if temporal is None:
         return {"deblur": processor}
@@ -72,19 +77,21 @@ class Job:
         *,
         say: Callable[[str], None] = lambda line: None,
         restore: mssnet.Deblurrer | None = None,
+        upscaler: Upscaler | str | None = None,
     ) -> Report:
         """Restore the file. `progress` is called about ten times a second.
 
-        `say` gets lines that are news at once; `restore` is the settings' model, if it is loaded
-        already. Raises a `DeblurError`. Nothing is under the output's name until it is whole.
-        What is done when a job fails on the way stays on disk, and `Settings.resume` goes on with
-        it; of an input that ends early the error names a file with what could be restored.
+        `say` gets lines that are news at once; `restore` and `upscaler` are the settings' models,
+        where they are loaded already. Raises a `DeblurError`. Nothing is under the output's name
+        until it is whole. What is done when a job fails on the way stays on disk, and
+        `Settings.resume` goes on with it; of an input that ends early the error names a file with
+        what could be restored.
         """
         settings = self.settings
         source = Source(self.input, settings.reading)
         try:
             check_output(self.input, self.output, overwrite=settings.overwrite)
-            chosen = plan(self.output, source, settings.encoder)
+            chosen = plan(self.output, source, settings.encoder, settings.upscale)
             check_space(self.input, self.output.parent)
             if restore is None:
                 restore = load_model(
@@ -93,11 +100,17 @@ class Job:
                     precision=settings.precision,
                     tile=settings.tile,
                 )
+            enlarge = None
+            if chosen.size != source.size:
+                if upscaler is None:
+                    upscaler = find_upscaler(settings.upscaler, restore.device, restore.dtype)
+                enlarge = Enlarger(chosen.size, upscaler)
             work = self._open(source, chosen, restore)
             try:
                 if work.done:
                     say(f"resuming: {work.done} frames are done already")
-                return self._run(source, chosen, restore, work, progress)
+                stages = stages_of(settings, restore, enlarge, work.memory())
+                return self._run(source, chosen, stages, work, progress)
             finally:
                 work.close()
         finally:
@@ -143,7 +156,7 @@ class Job:
         self,
         source: Source,
         chosen: Plan,
-        restore: mssnet.Deblurrer,
+        stages: dict[str, Stage[Frame]],
         work: Work,
         progress: Callable[[Progress], None] | None,
     ) -> Report:
@@ -153,7 +166,6 @@ class Job:
         sink: SegmentSink | None = None
         try:
             sink = SegmentSink(work, source, chosen, stopped=lambda: self._stopped)
-            stages = stages_of(self.settings, restore, work.memory())
             pipeline = self._pipeline = Pipeline[Frame](source, stages, sink)
             if self._stopped:
                 pipeline.stop()
@@ -243,6 +255,7 @@ class Job:
             source.turned,
             source.deinterlaced,
             settings.drop,
+            settings.upscale,
         )
         return verify(
             self.input,

@@ -7,6 +7,7 @@ import torch
 
 import mssnet
 import weights
+from filters import INTERPOLATIONS, Upscaler, keep_freed, load_upscaler
 from stream.errors import DeviceError, ModelError, UsageError
 
 PRECISIONS = {
@@ -29,6 +30,8 @@ def load_model(
         raise ModelError(f"{error}; see `deblur models`") from error
     except (ValueError, OSError) as error:
         raise ModelError(f"cannot use the model {name}: {error}") from error
+    if where.type == "cpu":
+        keep_freed()
     if tile is None and where.type == "cpu":
         # A GPU says when its memory is full; on a CPU the system ends the program instead.
         budget = int(0.6 * psutil.virtual_memory().available)
@@ -36,9 +39,32 @@ def load_model(
     return restore
 
 
+def usual_upscaler(name: str, device: torch.device) -> str:
+    """What `auto` stands for on a device."""
+    if name != "auto":
+        return name
+    return "x3-lite" if device.type == "cpu" else "x3"
+
+
+def find_upscaler(name: str, device: torch.device, dtype: torch.dtype) -> Upscaler | str:
+    """Load an upscaler by name; the names of plain interpolations are returned as they are.
+
+    Raises `ModelError`.
+    """
+    name = usual_upscaler(name, device)
+    if name in INTERPOLATIONS:
+        return name
+    try:
+        return load_upscaler(weights.path(name), device=device, dtype=dtype)
+    except weights.WeightsError as error:
+        raise ModelError(f"{error}; see `deblur models`") from error
+    except (ValueError, OSError) as error:
+        raise ModelError(f"cannot use the upscaler {name}: {error}") from error
+
+
 def fingerprint(name: str) -> str:
-    """The SHA-256 of a model's weights."""
-    return weights.sha256(weights.path(name))
+    """The SHA-256 of a model's weights, or the name of an interpolation."""
+    return name if name in INTERPOLATIONS else weights.sha256(weights.path(name))
 
 
 def choose_device(name: str) -> torch.device:

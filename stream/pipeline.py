@@ -169,7 +169,7 @@ class Pipeline(Generic[T]):
     def stop(self) -> None:
         """Read no more, drop what waits for any stage, and finish the rest properly."""
         self._stopped.set()
-        # The sink takes what is done already; a quick stage may have many items wait for a slow one.
+        # What is done already goes to the sink. Between a quick stage and a slow one much may wait.
         for queue in self._queues[:-1]:
             queue.discard()
 

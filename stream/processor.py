@@ -6,7 +6,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from filters import Motion, add_change, to_rgb
+from filters import Motion, add_change, to_planes, to_rgb
 from stream.frame import Frame, Memory
 
 Restorer = Callable[[Tensor], Tensor]
@@ -16,10 +16,12 @@ State = Mapping[str, Tensor]
 Temporal = Callable[[Tensor, State, Motion | None], tuple[Tensor, State]]
 """A restored frame, (1, 3, H, W) R'G'B', what is remembered, and the motion since the frame before
 to the filtered frame and what is remembered after it."""
+Enlarge = Callable[[Tensor], Tensor]
+"""(1, 3, H, W) R'G'B', not necessarily within 0..1, to a larger picture."""
 
 
 class Processor:
-    """Deblurs frames on a device, and filters them along time."""
+    """Deblurs frames on a device, filters them along time, and enlarges them."""
 
     def __init__(
         self,
@@ -28,6 +30,7 @@ class Processor:
         *,
         strength: float = 1.0,
         temporal: Temporal | None = None,
+        enlarge: Enlarge | None = None,
         memory: Memory | None = None,
     ) -> None:
         """`memory` is that of the last frame of an earlier run, with which it goes on."""
@@ -35,6 +38,7 @@ class Processor:
         self._device = device
         self._strength = strength
         self._temporal = temporal
+        self._enlarge = enlarge
         self._state: State = {
             name.removeprefix(_OURS): torch.from_numpy(value).to(device)
             for name, value in (memory or {}).items()
@@ -49,10 +53,11 @@ class Processor:
 
     @torch.inference_mode()
     def _frame(self, frame: Frame) -> Frame:
-        if self._strength == 0 and self._temporal is None:
+        if self._strength == 0 and self._temporal is None and self._enlarge is None:
             return frame
         planes = [torch.from_numpy(plane).to(self._device) for plane in frame.planes]
-        seen = to_rgb(planes, frame.coding).clamp_(0, 1)
+        whole = to_rgb(planes, frame.coding)
+        seen = whole.clamp(0, 1)
         change = torch.zeros_like(seen)
         if self._strength > 0:
             change = (self._restore(seen) - seen) * self._strength
@@ -64,8 +69,13 @@ class Processor:
                 change = smooth - seen
             ours = {_OURS + name: value.cpu().numpy() for name, value in self._state.items()}
             memory = {**memory, **ours}
-        made = [plane.cpu().numpy() for plane in add_change(planes, change, frame.coding)]
-        return replace(frame, planes=tuple(made), motion=None, memory=memory)
+        if self._enlarge is not None:
+            # What is brighter than white stays so, as below.
+            made = to_planes(self._enlarge(whole.add_(change)), frame.coding)
+        else:
+            made = add_change(planes, change, frame.coding)
+        out = tuple(plane.cpu().numpy() for plane in made)
+        return replace(frame, planes=out, motion=None, memory=memory)
 
 
 _OURS = "filter/"

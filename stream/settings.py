@@ -6,6 +6,7 @@ from stream.encoders import EncoderSettings
 from stream.errors import UsageError
 from stream.opening import DEFAULT_MAX_PIXELS
 from stream.reading import Reading, Span
+from stream.scale import Scale
 
 KINDS = ("audio", "subtitle", "data", "attachment", "video")
 """What `--drop` takes."""
@@ -23,6 +24,11 @@ class Settings:
     smooth: float | None = None
     """How much each frame is steadied by the ones before it: 0 not at all, up to 1. None: as much
     as is usual, where the picture is restored at all."""
+    upscale: Scale | None = None
+    """How much larger the picture becomes; None: as large as it is."""
+    upscaler: str = "auto"
+    """Name of a checkpoint, the path of a `.safetensors` file, or one of
+    `filters.INTERPOLATIONS`; auto: what suits the device."""
     device: str = "auto"
     precision: str = "auto"
     tile: int | None = None

@@ -1,6 +1,7 @@
 """Restored frames to segments on disk, each encoded by an encoder of its own."""
 
 import logging
+import math
 import os
 import shutil
 import time
@@ -20,10 +21,11 @@ from stream import deinterlace, hdr
 from stream.convert import pix_fmt_of, recoded, to_av
 from stream.deinterlace import FieldMarker
 from stream.encoders import ENCODERS, Encoder, EncoderSettings, choose, ordinary_scheduling
-from stream.errors import SinkError, WriteError
+from stream.errors import SinkError, UsageError, WriteError
 from stream.frame import Frame, Memory
 from stream.place import megabytes
 from stream.remux import holds
+from stream.scale import Scale
 from stream.source import Source
 from stream.work import Work
 
@@ -50,12 +52,19 @@ class Plan:
     """The encoder's."""
     segment: int
     """Frames in a segment."""
+    size: tuple[int, int]
+    """Width and height of the frames."""
     top_first: bool | None = None
     """Of interlaced video, whether the upper field is the earlier one."""
 
 
-def plan(path: Path, source: Source, settings: EncoderSettings) -> Plan:
+def plan(path: Path, source: Source, settings: EncoderSettings, scale: Scale | None = None) -> Plan:
     """Choose the encoder for a file named `path`. Raises `SinkError` or `UsageError`."""
+    size = source.size
+    if scale is not None:
+        if source.top_first is not None:
+            raise UsageError("interlaced frames cannot be enlarged; use --deinterlace on")
+        size = scale.of(size, source.coding.subsampling)
     with open_output(path) as container:
         video = [encoder.codec for encoder in ENCODERS if holds(container, encoder.codec)]
         aspect = source.aspect not in (None, 1) and "matroska" in container.format.name
@@ -63,21 +72,36 @@ def plan(path: Path, source: Source, settings: EncoderSettings) -> Plan:
         settings,
         source.video.codec_context.codec.canonical_name,
         source.coding,
-        source.size,
+        size,
         video,
         path.suffix,
         tells_aspect=aspect,
     )
-    coding = encoder.coding(source.coding, *source.size)
+    if scale is not None and not encoder.holds(size):
+        raise _too_large(encoder, size, source.size)
+    coding = encoder.coding(source.coding, *size)
     order, marks = source.top_first, None
     if order is not None:
-        marks = deinterlace.options(encoder.name, order, coding, source.size[1])
+        marks = deinterlace.options(encoder.name, order, coding, size[1])
     options = encoder.settings(settings)
     for said in (hdr.options(encoder.name, hdr.hdr_of(source.first)), marks or {}):
         for name, value in said.items():
             options[name] = ":".join(filter(None, (options.get(name), value)))
     frames = max(1, min(_LONGEST, round(_SEGMENT_S * source.rate)))
-    return Plan(encoder, coding, options, frames, None if marks is None else order)
+    return Plan(encoder, coding, options, frames, size, None if marks is None else order)
+
+
+def _too_large(encoder: Encoder, size: tuple[int, int], own: tuple[int, int]) -> SinkError:
+    factor = min(
+        encoder.longest / max(own),
+        math.sqrt(encoder.pixels / (own[0] * own[1])) if encoder.pixels else math.inf,
+    )
+    smaller = math.floor(10 * factor) / 10
+    suggested = f"use --upscale {smaller:g}" if smaller > 1 else "leave the size as it is"
+    return SinkError(
+        f"frames of {size[0]}x{size[1]} are larger than {encoder.codec} video can be; "
+        f"{suggested}, or another --codec such as ffv1 in .mkv"
+    )
 
 
 def open_output(path: Path, options: dict[str, str] | None = None) -> av.container.OutputContainer:
@@ -226,7 +250,7 @@ class SegmentSink:
         video = container.add_stream(encoder.name, rate=rate, options=dict(self.plan.options))
         assert isinstance(video, av.VideoStream)
         context = video.codec_context
-        context.width, context.height = source.size
+        context.width, context.height = self.plan.size
         context.pix_fmt = pix_fmt_of(self.plan.coding)
         context.time_base = source.time_base
         context.gop_size = self.plan.segment
@@ -242,7 +266,7 @@ class SegmentSink:
             with ordinary_scheduling():
                 context.open()
         except av.error.FFmpegError as error:
-            width, height = source.size
+            width, height = self.plan.size
             raise SinkError(
                 f"{encoder.name} cannot encode {width}x{height} {context.pix_fmt} "
                 f"({error.strerror}); choose another --codec"

@@ -85,7 +85,9 @@ def test_any_interruption_ends_in_the_same_file(
 ) -> None:
     if temporal:
 
-        def stages(settings: stream.Settings, restore: mssnet.Deblurrer, memory: Memory) -> object:
+        def stages(
+            settings: stream.Settings, restore: mssnet.Deblurrer, enlarge: None, memory: Memory
+        ) -> object:
             made = Processor(restore, restore.device, strength=0, temporal=temporal, memory=memory)
             return {"deblur": made}
 

@@ -86,6 +86,21 @@ def run(
             show_default=False,
         ),
     ] = None,
+    upscale: Annotated[
+        str | None,
+        typer.Option(
+            help="Enlarge: a factor in 1..4 such as 3 or 1.5, a height such as 1080p, or a size "
+            "such as 1920x1080.",
+            show_default=False,
+        ),
+    ] = None,
+    upscaler: Annotated[
+        str,
+        typer.Option(
+            help="What enlarges: auto (x3-lite on a CPU, x3 on a GPU), a .safetensors file, "
+            "lanczos or bicubic."
+        ),
+    ] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     precision: Annotated[
         str, typer.Option(help="auto, float32, bfloat16 or float16, inside the network.")
@@ -136,6 +151,8 @@ def run(
             model=model,
             strength=strength,
             smooth=smooth,
+            upscale=stream.Scale.parse(upscale) if upscale is not None else None,
+            upscaler=upscaler,
             device=device,
             precision=precision,
             tile=tile,
@@ -252,6 +269,9 @@ def verify(
     deinterlaced: Annotated[
         bool, typer.Option("--deinterlaced", help="OUTPUT was to be deinterlaced.")
     ] = False,
+    upscale: Annotated[
+        str | None, typer.Option(help="The --upscale that OUTPUT was made with.")
+    ] = None,
     drop: Annotated[
         list[str] | None, typer.Option(help="A kind of streams that OUTPUT was to leave out.")
     ] = None,
@@ -264,7 +284,14 @@ def verify(
 
     with reported():
         span = stream.Span(start, duration)
-        asked = Asked(span.start, span.duration, apply_rotation, deinterlaced, tuple(drop or ()))
+        asked = Asked(
+            span.start,
+            span.duration,
+            apply_rotation,
+            deinterlaced,
+            tuple(drop or ()),
+            stream.Scale.parse(upscale) if upscale is not None else None,
+        )
         found = verify(input, output, asked, max_pixels=max_pixels)
     if as_json:
         typer.echo(json.dumps(found.to_json(), indent=2))

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from typing import Any, Literal
 
+from stream.scale import Scale
 from stream.verify.moments import Moments
 from stream.verify.reading import Facts, Track
 
@@ -26,6 +27,8 @@ class Asked:
     deinterlaced: bool = False
     dropped: tuple[str, ...] = ()
     """Kinds of streams to leave out: audio, subtitle, data, attachment, video."""
+    scale: Scale | None = None
+    """How much larger the pictures were to become."""
 
     @property
     def part(self) -> bool:

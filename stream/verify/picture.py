@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Final
 
+from stream.errors import UsageError
+from stream.scale import Scale, Size
 from stream.verify.conformance import ABSENT, Case, Row
 from stream.verify.labels import label_rows
 from stream.verify.reading import UPRIGHT, Picture, Turn
@@ -91,6 +93,8 @@ def _geometry(case: Case) -> list[Row]:
         if abs(turn[1]) > abs(turn[0]):
             size, aspect = (a.height, a.width), 1 / aspect
         turn = UPRIGHT
+    if case.asked.scale is not None:
+        size = _enlarged(size, a, case.asked.scale)
     # Matroska stores the width to show a picture in, in whole pixels.
     whole_pixels = Fraction(1, b.width) if case.output.kind in ("matroska", "webm") else 0
     straight = all(math.isclose(x, y, abs_tol=0.01) for x, y in zip(turn, b.turn, strict=True))
@@ -105,13 +109,22 @@ def _geometry(case: Case) -> list[Row]:
         if not right:
             row = row.changed()
         elif before != after:
-            row = row.allowed("as asked" if case.asked.apply_rotation else "rounded")
+            asked = case.asked.apply_rotation or case.asked.scale is not None
+            row = row.allowed("as asked" if asked else "rounded")
         rows.append(row)
     if a.resized or b.resized:
         row = Row("frames of another size", str(a.resized), str(b.resized))
         why = "they were brought to the first one's"
         rows.append(row.allowed(why) if b.resized == 0 else row.plain())
     return rows
+
+
+def _enlarged(size: Size, picture: Picture, scale: Scale) -> Size:
+    across, down = (16 // samples if samples else 1 for samples in picture.chroma)
+    try:
+        return scale.of(size, (across, down))
+    except UsageError:
+        return size
 
 
 def _ratio(picture: Picture) -> str:
