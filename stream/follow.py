@@ -3,8 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
-import numpy as np
-
 from filters import Tracker
 from stream.frame import Frame, Memory
 
@@ -20,11 +18,10 @@ class Follow:
         self._tracker = Tracker((memory or {}).get(REFERENCE))
 
     def push(self, frame: Frame) -> Iterator[Frame]:
-        luma = (frame.planes[0] >> (frame.coding.depth - 8)).astype(np.uint8, copy=False)
         motion = None
         if not frame.damaged:
             # What follows a damaged frame is compared with the one before it.
-            motion = self._tracker.push(luma, cut=frame.cut)
+            motion = self._tracker.push(frame.luma, cut=frame.cut)
         memory = {} if self._tracker.reference is None else {REFERENCE: self._tracker.reference}
         yield replace(frame, motion=motion, memory={**frame.memory, **memory})
 

@@ -33,6 +33,8 @@ class Frame:
     """Whether the decoder concealed something that was lost."""
     motion: Motion | None = None
     """How the picture moved since the frame before; None where nothing is known of it."""
+    need: NDArray[np.float32] | None = None
+    """How much of restoration each region needs, as `filters.need` tells; None: all of it."""
     memory: Memory = field(default_factory=dict)
     """What the filters remember after this frame; with it they can go on at the next one."""
 
@@ -55,6 +57,11 @@ class Frame:
     def seconds(self) -> float:
         """For people; arithmetic is done on `pts`."""
         return float(self.pts * self.time_base)
+
+    @property
+    def luma(self) -> NDArray[np.uint8]:
+        """(H, W), in 8 bits."""
+        return (self.planes[0] >> (self.coding.depth - 8)).astype(np.uint8, copy=False)
 
     @property
     def nbytes(self) -> int:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -21,6 +22,7 @@ from stream.errors import (
 )
 from stream.follow import Follow
 from stream.frame import Frame, Memory
+from stream.gauge import Gauge
 from stream.identity import describe
 from stream.join import Joined, join
 from stream.models import find_upscaler, load_model
@@ -44,14 +46,17 @@ def stages_of(
     processor = Processor(
         restore,
         restore.device,
-        strength=settings.strength,
+        strength=1.0 if settings.strength == "auto" else settings.strength,
         temporal=temporal,
         enlarge=enlarge,
         memory=memory,
     )
-    if temporal is None:
-        return {"deblur": processor}
-    return {"follow": Follow(memory), "deblur": processor}
+    stages: dict[str, Stage[Frame]] = {}
+    if settings.strength == "auto":
+        stages["gauge"] = Gauge()
+    if temporal is not None:
+        stages["follow"] = Follow(memory)
+    return {**stages, "deblur": processor}
 
 
 class Job:
@@ -310,7 +315,7 @@ def run(
     output: str | os.PathLike[str] | None = None,
     *,
     model: str = "lite",
-    strength: float = 1.0,
+    strength: float | Literal["auto"] = 1.0,
     device: str = "auto",
     precision: str = "auto",
     overwrite: bool = False,

@@ -3,10 +3,13 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
+import numpy as np
 import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
-from filters import Motion, add_change, to_planes, to_rgb
+from filters import CELL, Motion, add_change, to_planes, to_rgb
 from stream.frame import Frame, Memory
 
 Restorer = Callable[[Tensor], Tensor]
@@ -59,7 +62,7 @@ class Processor:
         whole = to_rgb(planes, frame.coding)
         seen = whole.clamp(0, 1)
         change = torch.zeros_like(seen)
-        if self._strength > 0:
+        if self._strength > 0 and (frame.need is None or frame.need.any()):
             change = (self._restore(seen) - seen) * self._strength
         memory = frame.memory
         if self._temporal is not None:
@@ -69,13 +72,21 @@ class Processor:
                 change = smooth - seen
             ours = {_OURS + name: value.cpu().numpy() for name, value in self._state.items()}
             memory = {**memory, **ours}
+        if frame.need is not None:
+            change = change * self._spread(frame.need, change.shape)
         if self._enlarge is not None:
             # What is brighter than white stays so, as below.
             made = to_planes(self._enlarge(whole.add_(change)), frame.coding)
         else:
             made = add_change(planes, change, frame.coding)
         out = tuple(plane.cpu().numpy() for plane in made)
-        return replace(frame, planes=out, motion=None, memory=memory)
+        return replace(frame, planes=out, motion=None, need=None, memory=memory)
+
+    def _spread(self, need: NDArray[np.float32], shape: torch.Size) -> Tensor:
+        """From one value for each region to one for each pixel, (1, 1, H, W)."""
+        regions = torch.from_numpy(need).to(self._device)[None, None]
+        pixels = F.interpolate(regions, scale_factor=CELL, mode="bilinear")
+        return pixels[:, :, : shape[2], : shape[3]]
 
 
 _OURS = "filter/"

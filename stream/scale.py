@@ -31,9 +31,9 @@ class Scale:
     @classmethod
     def parse(cls, text: str) -> "Scale":
         """Read `3`, `1.5`, `1080p` or `1920x1080`. Raises `UsageError`."""
-        if match := re.fullmatch(r"(\d{1,5})[xX](\d{1,5})", text):
+        if match := re.fullmatch(r"([1-9]\d{0,4})[xX]([1-9]\d{0,4})", text):
             return cls(size=(int(match[1]), int(match[2])))
-        if match := re.fullmatch(r"(\d{1,5})[pP]", text):
+        if match := re.fullmatch(r"([1-9]\d{0,4})[pP]", text):
             return cls(shorter=int(match[1]))
         if re.fullmatch(r"\d+(\.\d*)?", text) and 1 <= float(text) <= LARGEST:
             return cls(factor=float(text))
@@ -42,15 +42,15 @@ class Scale:
             f"as 1920x1080, got {text}"
         )
 
-    def of(self, size: Size, step: Size = (1, 1)) -> Size:
-        """The size that frames of `size` get, in multiples of `step` where it has to be rounded.
+    def of(self, size: Size, *, even: bool = False) -> Size:
+        """The size that frames of `size` get; with `even` their even sides stay even.
 
         Raises `UsageError` where it would be smaller, too much larger, or of another shape.
         """
         if self.factor is not None:
-            return self._scaled(size, self.factor, step)
+            return self._scaled(size, self.factor, even)
         if self.shorter is not None:
-            made = self._scaled(size, self.shorter / min(size), step)
+            made = self._scaled(size, self.shorter / min(size), even)
         else:
             assert self.size is not None
             made = self.size
@@ -59,7 +59,7 @@ class Scale:
                 made = made[1], made[0]
             across, down = (new / old for new, old in zip(made, size, strict=True))
             if abs(across / down - 1) > _SHAPE:
-                fitting = self._scaled(size, min(across, down), step)
+                fitting = self._scaled(size, min(across, down), even)
                 raise UsageError(
                     f"{self} is another shape than the video's {_named(size)}; "
                     f"use --upscale {_named(fitting)}"
@@ -73,14 +73,12 @@ class Scale:
         return made
 
     @staticmethod
-    def _scaled(size: Size, factor: float, step: Size) -> Size:
-        width, height = (
-            round(side * factor)
-            if side * factor == round(side * factor)
-            else max(1, round(side * factor / part)) * part
-            for side, part in zip(size, step, strict=True)
-        )
-        return width, height
+    def _scaled(size: Size, factor: float, even: bool) -> Size:
+        def scaled(side: int) -> int:
+            part = 2 if even and side % 2 == 0 else 1
+            return max(1, round(side * factor / part)) * part
+
+        return scaled(size[0]), scaled(size[1])
 
 
 def _named(size: Size) -> str:

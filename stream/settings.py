@@ -1,6 +1,7 @@
 """What a job is to do."""
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from stream.encoders import EncoderSettings
 from stream.errors import UsageError
@@ -19,8 +20,9 @@ class Settings:
 
     model: str = "lite"
     """Name of a checkpoint, or the path of a `.safetensors` file."""
-    strength: float = 1.0
-    """0 leaves the picture as it is, 1 restores it fully."""
+    strength: float | Literal["auto"] = 1.0
+    """0 leaves the picture as it is, 1 restores it fully; auto: each region as far as it is
+    blurred."""
     smooth: float | None = None
     """How much each frame is steadied by the ones before it: 0 not at all, up to 1. None: as much
     as is usual, where the picture is restored at all."""
@@ -47,8 +49,8 @@ class Settings:
     encoder: EncoderSettings = field(default_factory=EncoderSettings)
 
     def __post_init__(self) -> None:
-        if not 0 <= self.strength <= 1:
-            raise UsageError(f"--strength must be in 0..1, got {self.strength}")
+        if self.strength != "auto" and not 0 <= self.strength <= 1:
+            raise UsageError(f"--strength must be in 0..1 or auto, got {self.strength}")
         if self.smooth is not None and not 0 <= self.smooth <= 1:
             raise UsageError(f"--smooth must be in 0..1, got {self.smooth}")
         for kind in self.drop:
@@ -59,7 +61,7 @@ class Settings:
     def smoothing(self) -> float:
         """How much frames are steadied."""
         if self.smooth is None:
-            return USUAL_SMOOTHING if self.strength > 0 else 0.0
+            return USUAL_SMOOTHING if self.strength != 0 else 0.0
         return self.smooth
 
     @property

@@ -64,7 +64,7 @@ def plan(path: Path, source: Source, settings: EncoderSettings, scale: Scale | N
     if scale is not None:
         if source.top_first is not None:
             raise UsageError("interlaced frames cannot be enlarged; use --deinterlace on")
-        size = scale.of(size, source.coding.subsampling)
+        size = scale.of(size, even=source.coding.subsampling != (1, 1))
     with open_output(path) as container:
         video = [encoder.codec for encoder in ENCODERS if holds(container, encoder.codec)]
         aspect = source.aspect not in (None, 1) and "matroska" in container.format.name

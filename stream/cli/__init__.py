@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.table import Table
@@ -76,8 +76,12 @@ def run(
         str, typer.Option(help="A model's name (see `deblur models`) or a .safetensors file.")
     ] = "lite",
     strength: Annotated[
-        float, typer.Option(help="0 leaves the picture as it is, 1 restores it fully.")
-    ] = 1.0,
+        str,
+        typer.Option(
+            help="0 leaves the picture as it is, 1 restores it fully; auto restores each region "
+            "as far as it is blurred."
+        ),
+    ] = "1",
     smooth: Annotated[
         float | None,
         typer.Option(
@@ -149,7 +153,7 @@ def run(
     with reported():
         settings = stream.Settings(
             model=model,
-            strength=strength,
+            strength=_strength(strength),
             smooth=smooth,
             upscale=stream.Scale.parse(upscale) if upscale is not None else None,
             upscaler=upscaler,
@@ -183,6 +187,17 @@ def run(
         say(report.conformance.summary)
         if not report.conforms:
             raise typer.Exit(stream.DiffersError.exit_code)
+
+
+def _strength(text: str) -> float | Literal["auto"]:
+    import stream
+
+    if text == "auto":
+        return "auto"
+    try:
+        return float(text)
+    except ValueError:
+        raise stream.UsageError(f"--strength must be in 0..1 or auto, got {text}") from None
 
 
 def _run_batch(batch: "Batch") -> None:

@@ -120,9 +120,8 @@ def _geometry(case: Case) -> list[Row]:
 
 
 def _enlarged(size: Size, picture: Picture, scale: Scale) -> Size:
-    across, down = (16 // samples if samples else 1 for samples in picture.chroma)
     try:
-        return scale.of(size, (across, down))
+        return scale.of(size, even=picture.chroma not in ((0, 0), (16, 16)))
     except UsageError:
         return size
 
