@@ -22,7 +22,7 @@ from filters.motion import Motion, look_up
 State = Mapping[str, Tensor]
 """What is remembered from frame to frame, by name; empty at the beginning."""
 
-_AGREE = 2.7
+_AGREE = 3.0
 """Colors agree within so many times the difference that is usual in the whole picture ..."""
 _USUAL = 0.9
 """Which is what this share of the picture does not exceed."""
@@ -30,7 +30,7 @@ _LEAST, _MOST = 3 / 255, 40 / 255
 """... but no less and no more than these."""
 _PREFERENCE = 1.5
 """Exponent of the ratio of sharpness."""
-_SHARE = 0.92
+_SHARE = 0.94
 """The most that is taken of the past."""
 _NOISE = 0.5 / 255
 """Detail that is none."""
@@ -61,7 +61,9 @@ class Smoother:
         trust, past = _moved(past.float(), motion)
         difference = past - image
         apart = _smooth(difference.abs().sum(dim=1, keepdim=True).mul_(1 / 3))
-        agree = (_AGREE * apart[..., ::4, ::4].quantile(_USUAL)).clamp(_LEAST, _MOST)
+        some = apart[..., ::4, ::4].flatten()
+        usual = some.kthvalue(int(_USUAL * (len(some) - 1)) + 1).values
+        agree = (_AGREE * usual).clamp(_LEAST, _MOST)
         trust = apart.div_(agree).square_().mul_(-0.5).exp_().mul_(trust)
         sharper = _detail(past).add_(_NOISE).div_(_detail(image).add_(_NOISE))
         share = sharper.pow_(_PREFERENCE).mul_(self.amount).clamp_(max=_SHARE).mul_(trust)
