@@ -138,8 +138,10 @@ def _kernel(
     whole = np.zeros((channels, out, channels, into, *size))
     for channel in range(channels):
         whole[channel, :, channel] = kernel
-    tensor = torch.from_numpy(whole.reshape(channels * out, channels * into, *size))
-    return tensor.to(device, dtype).contiguous(memory_format=torch.channels_last)
+    # One that is first needed in inference mode must serve training as well.
+    with torch.inference_mode(False):
+        tensor = torch.from_numpy(whole.reshape(channels * out, channels * into, *size))
+        return tensor.to(device, dtype).contiguous(memory_format=torch.channels_last)
 
 
 def _applied(make: Callable[[], NDArray[np.float64]], x: Tensor, channels: int) -> Tensor:

@@ -54,6 +54,14 @@ def test_a_spread_difference_is_the_difference_again() -> None:
     assert (flat - 1).abs().max() < 1e-5, "a constant leaves no pattern"
 
 
+def test_training_works_after_a_picture_was_enlarged() -> None:
+    with torch.inference_mode():
+        spread(torch.zeros(1, 5, 8, 8))
+    image = torch.rand(1, 5, 8, 8, requires_grad=True)
+    spread(image).sum().backward()  # type: ignore[no-untyped-call]
+    assert image.grad is not None
+
+
 def test_interpolation_is_exact_and_keeps_ramps() -> None:
     low = picture(1)
     folded = interpolate(low, torch.float32) + low.repeat_interleave(9, 1)

@@ -13,20 +13,20 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from kornia.metrics import psnr
 from numpy.typing import NDArray
 from torch import Tensor
 
 import mssnet
 from filters import UPSCALERS, luma
+from filters.resize import resampled
 from filters.sampling import FACTOR, PHASES, third
 from filters.upscale import UpscalerNet
 from weights.train.camera import CameraSettings, sensor
 from weights.train.data import DataSettings, Samples, compressed_all
 from weights.train.loop import RunSettings
-from weights.train.photos import Photos, PhotoSettings
-from weights.train.recipe import Enlarging
-from weights.train.synthesis import BlurSettings
+from weights.train.photos import Photos
+from weights.train.recipe import Enlarging, EnlargingPhase
+from weights.train.sheet import KEPT_ASIDE, SCENES, side_by_side
 
 _EDGE = 2
 """Low-resolution pixels at a patch's edge that do not count: what is around them is unknown."""
@@ -34,9 +34,6 @@ _DOUBT_UNIT = 64.0
 _MOST_DOUBT = 8.0
 _LONG, _SHORT = 0.8, 0.45
 """Standard deviations of the first kernels in pixels."""
-_KEPT_ASIDE = 2**31
-"""The number of a group that no run reaches."""
-_SHOWN = 16
 _CLEAN = CameraSettings(noise=0, h264=0, jpeg=0, subsampled=0)
 
 
@@ -48,18 +45,8 @@ class EnlargingSettings:
     """A folder of sharp photographs, searched through; None draws pictures."""
     restorer: Path | None = None
     """Weights of the deblurring network; without them no sample is blurred."""
-    patch: int = 192
-    """Side of the large picture in pixels, a multiple of 96."""
-    scenes: int = 96
-    """Samples in a group."""
-    restored: float = 0.0
-    """Share of samples that were blurred and restored."""
     seed: int = 0
-    photos: PhotoSettings = field(
-        default_factory=lambda: PhotoSettings(drawn=0.03, shrink=1.8, crisp=True)
-    )
-    blur: BlurSettings = field(default_factory=lambda: BlurSettings(longest=40, bias=1.6))
-    camera: CameraSettings = field(default_factory=CameraSettings)
+    phase: EnlargingPhase = field(default_factory=EnlargingPhase)
 
 
 class EnlargingSamples:
@@ -67,53 +54,54 @@ class EnlargingSamples:
 
     def __init__(self, settings: EnlargingSettings, device: torch.device) -> None:
         """Raises `ValueError` or `OSError` where pictures or weights cannot be used."""
+        phase = settings.phase
         self.settings, self.device = settings, device
         self._photos = Photos(
-            settings.images, settings.photos, size=settings.patch, seed=settings.seed, device=device
+            settings.images, phase.photos, size=phase.patch, seed=settings.seed, device=device
         )
-        blurred = round(settings.restored * settings.scenes) if settings.restorer else 0
+        blurred = round(phase.restored * phase.scenes) if settings.restorer else 0
         self._blurred: Samples | None = None
         if blurred and settings.restorer:
             self._restore = mssnet.load(settings.restorer, device=device, dtype=torch.bfloat16)
             of_blur = DataSettings(
                 images=settings.images,
-                patch=settings.patch,
+                patch=phase.patch,
                 scenes=blurred,
                 uses=1,
                 seed=settings.seed,
-                photos=settings.photos,
-                blur=settings.blur,
+                photos=phase.photos,
+                blur=phase.blur,
                 camera=_CLEAN,
             )
             self._blurred = Samples(of_blur, device)
-        self._sharp = settings.scenes - blurred
+        self._sharp = phase.scenes - blurred
 
     @property
     def size(self) -> int:
         """Samples in a group."""
-        return self.settings.scenes
+        return self.settings.phase.scenes
 
     def group(self, number: int, helpers: Executor | None = None) -> tuple[Tensor, Tensor]:
-        """Group `number`: luma small and large, (group, 1, patch / 3, patch / 3) and
+        """Luma small and large of group `number`, uint8 on the device.
 
-        (group, 1, patch, patch), uint8, on the device.
+        That is (group, 1, patch / 3, patch / 3) and (group, 1, patch, patch).
         """
-        settings = self.settings
-        rng = np.random.default_rng([settings.seed, number, 3])
-        larges = [luma(self._photos.crop(settings.patch, rng)[None]) for _ in range(self._sharp)]
+        phase = self.settings.phase
+        rng = np.random.default_rng([self.settings.seed, number, 3])
+        larges = [luma(self._photos.crop(phase.patch, rng)[None]) for _ in range(self._sharp)]
         large = _codes(torch.cat(larges))
         small = _codes(third(large.float() / 255))
         if self._blurred:
             blurred, sharp = self._blurred.group(number)
             filmed = third(blurred.float() / 255).clamp(0, 1)
             filmed = compressed_all(
-                _codes(sensor(filmed, settings.camera, rng)), settings.camera, rng, helpers
+                _codes(sensor(filmed, phase.camera, rng)), phase.camera, rng, helpers
             )
             with torch.inference_mode():
                 restored = self._restore(filmed.float() / 255)
             small = torch.cat([small, _codes(luma(restored))])
             large = torch.cat([large, _codes(luma(sharp.float() / 255))])
-        order = torch.from_numpy(rng.permutation(settings.scenes)).to(self.device)
+        order = torch.from_numpy(rng.permutation(phase.scenes)).to(self.device)
         return small[order], large[order]
 
 
@@ -133,23 +121,15 @@ class EnlargingTask:
             self.net.load_state_dict(dict(weights))
 
     def samples(self, phase: int) -> EnlargingSamples:
-        settings = self.recipe.phases[phase][1]
-        samples = EnlargingSamples(
-            EnlargingSettings(
-                images=self._run.images,
-                restorer=self._run.restorer,
-                patch=settings.patch,
-                scenes=settings.scenes,
-                restored=settings.restored,
-                seed=1000 * self._run.seed + phase,
-                photos=settings.photos,
-                blur=settings.blur,
-                camera=settings.camera,
-            ),
-            self._run.device,
+        settings = EnlargingSettings(
+            images=self._run.images,
+            restorer=self._run.restorer,
+            seed=1000 * self._run.seed + phase,
+            phase=self.recipe.phases[phase][1],
         )
-        small, large = samples.group(_KEPT_ASIDE)
-        self._kept = small[:_SHOWN], large[:_SHOWN]
+        samples = EnlargingSamples(settings, self._run.device)
+        small, large = samples.group(KEPT_ASIDE)
+        self._kept = small[:SCENES], large[:SCENES]
         return samples
 
     def loss(self, phase: int) -> Callable[[Tensor, Tensor], Tensor]:
@@ -163,18 +143,10 @@ class EnlargingTask:
         net = UpscalerNet(self.net.config).to(self._run.device).eval()
         net.load_state_dict(dict(mean))
         small, large = (each.float() / 255 for each in self._kept)
-        plain = F.interpolate(small, scale_factor=FACTOR, mode="bicubic").clamp(0, 1)
+        plain = resampled(small, (large.shape[3], large.shape[2])).clamp(0, 1)
         change = net.enlarge(small, net(small))
         made = F.pixel_shuffle(small.repeat_interleave(PHASES, 1) + change, FACTOR).clamp(0, 1)
-        rows = torch.cat([plain, made, large], dim=3).expand(-1, 3, -1, -1).permute(0, 2, 3, 1)
-        pictures = (rows.cpu().numpy() * 255 + 0.5).astype(np.uint8)
-        columns = [np.concatenate(list(part)) for part in np.array_split(pictures, 2)]
-        gains = [
-            float(psnr(one, truth, 1.0)) - float(psnr(other, truth, 1.0))
-            for one, other, truth in zip(made, plain, large, strict=True)
-        ]
-        finite = [gain for gain in gains if np.isfinite(gain)]
-        return np.concatenate(columns, axis=1), float(np.mean(finite))
+        return side_by_side(*(each.expand(-1, 3, -1, -1) for each in (plain, made, large)))
 
 
 @torch.no_grad()

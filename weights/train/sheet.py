@@ -12,9 +12,9 @@ from torch import Tensor
 from mssnet import MSSNet
 from weights.train.data import Samples
 
-_KEPT_ASIDE = 2**31
+KEPT_ASIDE = 2**31
 """The number of a group that no run reaches."""
-_SCENES = 16
+SCENES = 16
 _COLUMNS = 2
 
 
@@ -22,8 +22,8 @@ class Sheet:
     """Sixteen scenes of a stream of samples, the same ones each time."""
 
     def __init__(self, samples: Samples) -> None:
-        settings = replace(samples.settings, scenes=_SCENES, uses=1)
-        self._blurred, self._sharp = samples.with_settings(settings).group(_KEPT_ASIDE)
+        settings = replace(samples.settings, scenes=SCENES, uses=1)
+        self._blurred, self._sharp = samples.with_settings(settings).group(KEPT_ASIDE)
 
     @torch.inference_mode()
     def draw(self, net: MSSNet, mean: Mapping[str, Tensor]) -> tuple[NDArray[np.uint8], float]:
@@ -34,15 +34,24 @@ class Sheet:
         averaged = MSSNet(net.config).to(self._blurred.device)
         averaged.load_state_dict(dict(mean))
         averaged = averaged.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        rows, gains = [], []
-        for blurred, sharp in zip(self._blurred, self._sharp, strict=True):
-            before, target = blurred[None].float() / 255, sharp[None].float() / 255
-            with torch.autocast(before.device.type, torch.bfloat16):
-                after = averaged(before).float().clamp(0, 1)
-            gains.append(float(psnr(after, target, 1.0)) - float(psnr(before, target, 1.0)))
-            row = torch.cat([before, after, target], dim=3)[0].permute(1, 2, 0)
-            rows.append((row.cpu().numpy() * 255 + 0.5).astype(np.uint8))
-        columns = np.array_split(np.stack(rows), _COLUMNS)
-        picture = np.concatenate([np.concatenate(list(column)) for column in columns], axis=1)
-        # Still scenes can be equal to their target, which PSNR calls infinite.
-        return picture, float(np.mean([gain for gain in gains if np.isfinite(gain)]))
+        before, target = self._blurred.float() / 255, self._sharp.float() / 255
+        with torch.autocast(before.device.type, torch.bfloat16):
+            after = torch.cat([averaged(each).float().clamp(0, 1) for each in before[:, None]])
+        return side_by_side(before, after, target)
+
+
+def side_by_side(before: Tensor, after: Tensor, target: Tensor) -> tuple[NDArray[np.uint8], float]:
+    """Pictures before and after, and what they should be, each (N, 3, H, W) in 0..1.
+
+    Returns the sheet, (H, W, 3) RGB, and the mean gain in dB of PSNR.
+    """
+    rows = torch.cat([before, after, target], dim=3).permute(0, 2, 3, 1)
+    pictures = (rows.cpu().numpy() * 255 + 0.5).astype(np.uint8)
+    columns = [np.concatenate(list(column)) for column in np.array_split(pictures, _COLUMNS)]
+    gains = [
+        float(psnr(new, wanted, 1.0)) - float(psnr(old, wanted, 1.0))
+        for old, new, wanted in zip(before, after, target, strict=True)
+    ]
+    # Still scenes can be equal to their target, which PSNR calls infinite.
+    gain = float(np.mean([gain for gain in gains if np.isfinite(gain)]))
+    return np.concatenate(columns, axis=1), gain
