@@ -1,5 +1,6 @@
 import json
 import math
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -11,12 +12,17 @@ from safetensors.torch import save_file
 from torch import Tensor
 from typer.testing import CliRunner
 
+from filters import Coding, Smoother, codes_of, to_rgb
 from mssnet import Config, MSSNet
+from stream.follow import Follow
+from stream.frame import Frame as Decoded
+from stream.processor import Processor
 from weights.evaluate import (
     Frame,
     Pair,
     PairsError,
     PairSet,
+    Restored,
     Video,
     align,
     evaluate,
@@ -70,6 +76,10 @@ def double(image: Tensor) -> Tensor:
     return (image * 2).clamp(0, 1)
 
 
+def faded(image: Tensor) -> Tensor:
+    return image * 0.8 + 0.1
+
+
 def in_memory(*pairs: Pair, pixel_aligned: bool = True, name: str = "memory") -> PairSet:
     return PairSet(name, len(pairs), pixel_aligned, lambda: iter(pairs))
 
@@ -82,26 +92,27 @@ def test_identity_gains_exactly_nothing(tmp_path: Path) -> None:
     for row in rows:
         for figures in (row.plain, row.aligned):
             if figures:
-                assert figures.psnr_gain == 0
-                assert figures.ssim_after == figures.ssim_before
+                assert figures.gain["restored"] == 0
+                assert figures.ssim["restored"] == figures.ssim["blurred"]
         assert row.identity_psnr == 100
 
 
 def test_figures_of_known_pairs() -> None:
     gray = np.full((32, 32, 3), 100, np.uint8)
     row, _ = evaluate(identity, [in_memory((gray + 51, gray))])
-    assert row.plain.psnr_before == pytest.approx(20 * math.log10(255 / 51), abs=1e-3)
+    assert row.plain.psnr["blurred"] == pytest.approx(20 * math.log10(255 / 51), abs=1e-3)
     row, _ = evaluate(identity, [in_memory((texture(32, 32), texture(32, 32)))])
-    assert row.plain.psnr_before == 100
-    assert row.plain.ssim_before == pytest.approx(1, abs=1e-5)
+    assert row.plain.psnr["blurred"] == 100
+    assert row.plain.ssim["blurred"] == pytest.approx(1, abs=1e-5)
 
 
 def test_a_restorer_that_undoes_the_damage_gains(tmp_path: Path) -> None:
     frames = [texture(48, 48, seed) for seed in range(2)]
     folder = write_folder(tmp_path / "dark", [(frame // 2, frame) for frame in frames])
     row, _ = evaluate(double, find_pairs(folder))
-    assert row.plain.psnr_gain > 30
-    assert row.plain.ssim_after > row.plain.ssim_before
+    assert row.plain.gain["restored"] > 30
+    assert row.plain.ssim["restored"] > row.plain.ssim["blurred"]
+    assert row.identity_psnr is not None
     assert row.identity_psnr < 20  # what it does to sharp frames is not hidden
     assert row.aligned is None
 
@@ -121,33 +132,87 @@ def test_the_restorer_never_sees_the_sharp_frame_beside_its_input() -> None:
 
 def test_flicker_is_measured_and_motion_is_not_flicker() -> None:
     wide = texture(96, 140)
-    still = [np.clip(wide[:, :120].astype(int) + d, 0, 255).astype(np.uint8) for d in (0, 10, 0)]
+    still = np.ascontiguousarray(wide[:, :120])
     video = Video()
-    for flickering in still:
-        video.add(wide[:, :120], flickering, wide[:, :120])
+    for change in (0, 10, 0):
+        flickering = np.clip(still.astype(int) + change, 0, 255).astype(np.uint8)
+        video.add(still, still, {"blurred": still, "restored": flickering})
     steady = video.result()
     assert steady is not None
     assert steady.pairs == 2
-    assert steady.e_warp_before == steady.e_warp_sharp == 0
-    assert steady.e_warp_after == pytest.approx(1e3 * (10 / 255) ** 2, rel=0.1)  # clipped at 255
-    assert steady.tof_before == 0
+    assert steady.e_warp["blurred"] == steady.e_warp["sharp"] == 0
+    # Not exactly, because of what is clipped at 255.
+    assert steady.e_warp["restored"] == pytest.approx(1e3 * (10 / 255) ** 2, rel=0.1)
+    assert steady.tof["blurred"] == 0
 
     video = Video()
     for shift in (0, 3, 6):
         frame = np.ascontiguousarray(wide[:, shift : shift + 120])
-        video.add(frame, np.ascontiguousarray(wide[:, :120]), frame)
+        video.add(frame, frame, {"blurred": frame, "restored": still})
     steady = video.result()
     assert steady is not None
-    assert steady.e_warp_before < 1
-    assert steady.tof_after == pytest.approx(3, abs=0.6)  # frozen, where all else moves on
+    assert steady.e_warp["blurred"] < 1
+    assert steady.tof["restored"] == pytest.approx(3, abs=0.6)  # still, where all else moves on
 
 
 def test_unrelated_pictures_are_no_sequence() -> None:
     video = Video()
     for seed in range(3):
         frame = texture(96, 120, seed)
-        video.add(frame, frame, frame)
+        video.add(frame, frame, {"restored": frame})
     assert video.result() is None
+
+
+def flickering(seed: int, count: int = 8, height: int = 90, width: int = 120) -> PairSet:
+    """A still picture with other noise in each frame, and without."""
+    still, draw = texture(height, width, seed), np.random.default_rng(seed)
+    frames = [still + draw.normal(0, 6, still.shape) for _ in range(count)]
+    return in_memory(
+        *[(np.clip(frame, 0, 255).round().astype(np.uint8), still) for frame in frames]
+    )
+
+
+def test_smoothing_lowers_flicker_and_is_measured_beside_the_rest() -> None:
+    row, _ = evaluate(identity, [flickering(1)], smooth=0.8)
+    steady = row.steadiness
+    assert steady is not None
+    assert list(steady.e_warp) == ["blurred", "restored", "steadied", "sharp"]
+    assert steady.e_warp["steadied"] < 0.5 * steady.e_warp["restored"]
+    assert steady.ratio == {"steadied": steady.e_warp["steadied"] / steady.e_warp["restored"]}
+    assert list(steady.tof) == ["blurred", "restored", "steadied"]
+    assert row.plain.gain["steadied"] > 2
+    assert row.plain.gain["restored"] == 0
+
+    without, _ = evaluate(identity, [flickering(1)], smooth=0)
+    assert list(without.plain.psnr) == ["blurred", "restored"]
+    assert without.plain.psnr["restored"] == row.plain.psnr["restored"]
+    assert without.steadiness is not None
+    assert without.steadiness.ratio == {}
+
+
+def test_nothing_is_carried_from_one_sequence_to_the_next() -> None:
+    one, other = flickering(1, 3), flickering(1, 4)
+    alone, _ = evaluate(identity, [other])
+    _, after, _ = evaluate(identity, [one, other])
+    assert after == alone
+
+
+def test_frames_are_steadied_as_the_program_does_it() -> None:
+    coding = Coding("bt601", full_range=True, subsampling=(1, 1))
+    follow = Follow()
+    process = Processor(faded, torch.device("cpu"), temporal=Smoother(0.8))
+    ours = Restored(faded, 0.8)
+    apart, changed = [], []
+    for index, (blurred, _) in enumerate(flickering(2).read()):
+        planes = tuple(codes_of(blurred.transpose(2, 0, 1), coding))
+        [frame] = follow.push(Decoded(planes, coding, index, Fraction(1, 25)))
+        [done] = process.push(frame)
+        theirs = to_rgb([torch.from_numpy(plane) for plane in done.planes], coding)
+        versions = ours(blurred)
+        apart.append(float(255 * (versions["steadied"] - theirs).abs().mean()))
+        changed.append(float(255 * (versions["restored"] - theirs).abs().mean()))
+    assert max(apart) < 0.8, "they differ by what the planes are rounded to"
+    assert min(changed[1:]) > 2
 
 
 def test_all_averages_over_frames_and_not_over_sets() -> None:
@@ -156,9 +221,9 @@ def test_all_averages_over_frames_and_not_over_sets() -> None:
     one, three, everything = evaluate(
         identity, [in_memory((near, gray)), in_memory(*[(far, gray)] * 3)]
     )
-    expected = (one.plain.psnr_before + 3 * three.plain.psnr_before) / 4
+    expected = (one.plain.psnr["blurred"] + 3 * three.plain.psnr["blurred"]) / 4
     assert everything.plain.pairs == 4
-    assert everything.plain.psnr_before == pytest.approx(expected)
+    assert everything.plain.psnr["blurred"] == pytest.approx(expected)
 
 
 def test_alignment_recovers_a_known_shift(tmp_path: Path) -> None:
@@ -167,8 +232,8 @@ def test_alignment_recovers_a_known_shift(tmp_path: Path) -> None:
     assert row.aligned is not None
     assert row.plain.pairs == row.aligned.pairs == 3
     assert row.unaligned == 0
-    assert row.aligned.psnr_before > row.plain.psnr_before + 12
-    assert row.aligned.ssim_before > 0.99
+    assert row.aligned.psnr["blurred"] > row.plain.psnr["blurred"] + 12
+    assert row.aligned.ssim["blurred"] > 0.99
     assert everything.aligned == row.aligned
 
 
@@ -256,6 +321,16 @@ def test_a_width_that_is_no_multiple_of_three_is_refused(tmp_path: Path) -> None
         ["--pairs", "{tmp}/good", "--sheet", "{tmp}/out.jpg"],
         ["--pairs", "{tmp}/good", "--device", "nonsense"],
         ["--pairs", "{tmp}/good", "--model", "{tmp}/missing.safetensors"],
+        ["--pairs", "{tmp}/good", "--model", "x3-lite"],
+        ["--pairs", "{tmp}/good", "--smooth", "1.1"],
+        ["--pairs", "{tmp}/good", "--smooth", "nan"],
+        ["--pairs", "{tmp}/good", "--upscaler", "lite"],
+        ["--pairs", "{tmp}/good", "--upscaler", "x3-lite", "--sheet", "{tmp}/out.png"],
+        ["--pairs", "{tmp}/good", "--upscaler", "x3-lite", "--images", "{tmp}/good"],
+        ["--images", "{tmp}/good"],
+        ["--upscaler", "x3-lite", "--images", "{tmp}/good"],
+        ["--upscaler", "x3-lite"],
+        [],
     ],
 )
 def test_what_cannot_work_ends_in_one_line_and_code_2(tmp_path: Path, arguments: list[str]) -> None:
@@ -292,9 +367,39 @@ def test_the_command_prints_a_table_and_writes_both_files(tmp_path: Path, precis
     assert facts["sets"][0]["aligned"] is None
     assert facts["all"]["plain"]["pairs"] == 2
     assert facts["all"]["aligned"]["pairs"] == 1
+    assert max(map(len, result.stdout.splitlines()[1:])) <= 100
     image = cv2.imread(str(crops))
     assert image is not None
     assert image.shape == (2 * 436, 1216, 3)
+
+
+def test_what_is_printed_is_what_is_written(tmp_path: Path) -> None:
+    folder, out = (
+        write_folder(tmp_path / "walk", list(flickering(3, 3).read())),
+        tmp_path / "o.json",
+    )
+    arguments = ["--model", tiny_model(tmp_path), "--pairs", folder, "--json", out]
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert result.exit_code == 0, result.stderr
+    [row], plain = json.loads(out.read_text())["sets"], "plain"
+    psnr, gain, ssim = (list(row[plain][key].values()) for key in ("psnr", "gain", "ssim"))
+    steady = row["steadiness"]
+    printed = [line.split()[1:] for line in result.stdout.splitlines() if line.startswith("walk")]
+    assert printed == [
+        [
+            "3",
+            *(f"{value:.2f}" for value in psnr[:2]),
+            *(f"{value:+.2f}" for value in gain),
+            *(f"{value:.4f}" for value in ssim),
+            f"{row['identity_psnr']:.2f}",
+        ],
+        [
+            "2",
+            *(f"{value:.3f}" for value in steady["e_warp"].values()),
+            f"{steady['ratio']['steadied']:.2f}",
+            *(f"{value:.3f}" for value in steady["tof"].values()),
+        ],
+    ]
 
 
 def tiny_model(folder: Path) -> Path:
