@@ -99,12 +99,11 @@ def pictures(rows: Sequence[PictureRow]) -> Table:
 def _table(names: Sequence[str], headings: Sequence[str]) -> Table:
     table = Table(box=None, pad_edge=False)
     first, *others = names
-    table.add_column(f"\n{first}", overflow="fold")
+    table.add_column(first, overflow="fold", vertical="bottom")
     for name in others:
-        table.add_column(f"\n{name}", no_wrap=True)
+        table.add_column(name, no_wrap=True, vertical="bottom")
     for heading in headings:
-        lines = heading if "\n" in heading else f"\n{heading}"
-        table.add_column(lines, justify="right", no_wrap=True)
+        table.add_column(heading, justify="right", no_wrap=True, vertical="bottom")
     return table
 
 
