@@ -19,7 +19,6 @@ from typer.testing import CliRunner
 from filters import load_upscaler
 from filters.upscale import UpscalerConfig, UpscalerNet
 from tests.test_evaluate import (
-    flickering,
     identity,
     in_memory,
     shifted_pair,
@@ -27,6 +26,7 @@ from tests.test_evaluate import (
     tiny_model,
     write_folder,
 )
+from tests.test_evaluate_steadied import flickering
 from weights.evaluate import (
     Enlarge,
     Enlargement,
