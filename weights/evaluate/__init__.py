@@ -1,4 +1,4 @@
-"""`python -m weights.evaluate`: measure a checkpoint on pairs of blurred and sharp frames.
+"""`python -m weights.evaluate`: measure a checkpoint, an upscaler, or both together.
 
 What the figures are:
 
@@ -8,7 +8,10 @@ What the figures are:
 - SSIM: `kornia.metrics.ssim` with an 11x11 Gaussian window of sigma 1.5 (fixed in kornia) and
   reflected borders, over RGB in 0..1; the mean of its map, and then over frames.
 - Identity PSNR: PSNR(restore(sharp), sharp), so what is lost where there is nothing to restore.
-- "before" compares the blurred frame with the sharp one, "after" the restored frame.
+- "before" compares the blurred frame with the sharp one, "after" the restored frame, "steadied" the
+  restored frame after `filters.Smoother`, as `deblur run` applies it: motion is found in the
+  blurred frames' 8-bit luma (BT.601, full range), nothing is rounded before or after, and each set
+  is a sequence of its own.
 
 Clips that hold blurred, depth and sharp frame side by side (as the samples of DAVIDE do) are real
 captures, in which the two views lie up to 1.7 px apart. For these each figure is also given
@@ -20,29 +23,67 @@ The frames of a set are one sequence, in order, for which is also printed:
 
 - E_warp: mean squared difference, times 1000, between a frame and the next one warped back onto it,
   where nothing is occluded; the flow (OpenCV's DIS, medium preset) is that of the blurred input.
-  It rewards blur, so that of the sharp frames stands beside it.
+  It rewards blur, so that of the sharp frames stands beside it. The ratio is that of steadied
+  frames to the same frames before.
 - tOF: mean distance in pixels between the flow (Farneback's) of the frames and that of the sharp
   ones.
+
+With a model and an upscaler the blurred frames are made three times smaller
+(`filters.sampling.third`, rounded to 8 bits), restored, steadied and enlarged, in this order and
+without rounding in between. All of the figures above are those of the enlarged frames at full size;
+the flow of E_warp is that of the blurred frames before they were made smaller. "bicubic" is
+antialiased, with a = -0.5 (`filters.resize.resampled`).
+
+With an upscaler alone large pictures are compared with what becomes of small ones. Where there are
+none these are made by `filters.sampling.third` and rounded to 8 bits. All figures are of luma
+(BT.601, 16..235, as a share of 255) after RGB was rounded to 8 bits, and means over pictures:
+
+- PSNR and SSIM as published figures of x3 super-resolution have them: without 3 px on each side,
+  SSIM without reflected borders.
+- "made smaller again": PSNR of the result, made smaller by `filters.sampling.third`, against the
+  small picture, without 1 px on each side.
+- Overshoot: percentage of pixels that lie more than 2/255 beyond the darkest and brightest of the
+  nine small pixels around them.
+- Phase bias: by how much each of the nine pixels that take the place of one is brighter than in the
+  bicubic picture, the mean over pictures (without 3 px on each side), in 1/255; the largest
+  magnitude of the nine. It tells of a regular pattern once there are many pictures: read that of
+  the last row, which is over those of all sets.
+- "lanczos" is OpenCV's, over eight pixels, as `filters.Enlarger` has it.
 """
 
 from weights.evaluate.align import align
-from weights.evaluate.measure import Figures, Restore, Row, evaluate
+from weights.evaluate.enlarged import Enlarge, Enlarged, evaluate_enlarged
+from weights.evaluate.measure import Figures, Restore, Row, Versions, measure
 from weights.evaluate.pairs import Frame, Pair, PairsError, PairSet, find_pairs
+from weights.evaluate.pictures import PictureSet, find_pictures
+from weights.evaluate.restored import Restored, evaluate
 from weights.evaluate.sheet import sheet
 from weights.evaluate.temporal import Steadiness, Video
+from weights.evaluate.upscaler import Enlargement, PictureRow, evaluate_upscaler
 
 __all__ = [
+    "Enlarge",
+    "Enlarged",
+    "Enlargement",
     "Figures",
     "Frame",
     "Pair",
     "PairSet",
     "PairsError",
+    "PictureRow",
+    "PictureSet",
     "Restore",
+    "Restored",
     "Row",
     "Steadiness",
+    "Versions",
     "Video",
     "align",
     "evaluate",
+    "evaluate_enlarged",
+    "evaluate_upscaler",
     "find_pairs",
+    "find_pictures",
+    "measure",
     "sheet",
 ]

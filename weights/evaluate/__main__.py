@@ -2,7 +2,8 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from enum import StrEnum
 from importlib.metadata import version
@@ -12,17 +13,26 @@ from typing import Annotated, Any
 import cv2
 import torch
 import typer
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import Progress
-from rich.table import Table
 
 import mssnet
 import weights
+from filters import load_upscaler
 from weights import device as devices
-from weights.evaluate.measure import Figures, Row, evaluate
+from weights.evaluate import tables
+from weights.evaluate.enlarged import evaluate_enlarged
+from weights.evaluate.measure import Row
 from weights.evaluate.pairs import PairsError, find_pairs
+from weights.evaluate.pictures import find_pictures
+from weights.evaluate.restored import evaluate
 from weights.evaluate.sheet import sheet
+from weights.evaluate.upscaler import PictureRow, evaluate_upscaler
 from weights.store import sha256
+
+_USUAL_SMOOTHING = 0.8
+_WIDTH = 100
+"""Columns of the tables where they do not go to a terminal."""
 
 
 class Precision(StrEnum):
@@ -33,62 +43,45 @@ class Precision(StrEnum):
     FLOAT16 = "float16"
 
 
-def _table(rows: Sequence[Row], title: str) -> Table:
-    table = Table(title=title, title_justify="left", title_style="", box=None, pad_edge=False)
-    table.add_column("set")
-    table.add_column("", no_wrap=True)
-    for heading in ("\npairs", "PSNR\nbefore", "\nafter", "\ngain", "SSIM\nbefore", "\nafter"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("identity\nPSNR", justify="right", no_wrap=True)
-    table.add_column("not\naligned", justify="right", no_wrap=True)
-    for row in rows:
-        table.add_row(row.name, "plain", *_cells(row.plain), f"{row.identity_psnr:.2f}", "")
-        if row.aligned:
-            table.add_row("", "aligned", *_cells(row.aligned), "", str(row.unaligned))
-    return table
-
-
-def _steadiness(rows: Sequence[Row]) -> Table:
-    table = Table(box=None, pad_edge=False)
-    table.add_column("sequence")
-    for heading in ("\nsteps", "E_warp\nbefore", "\nafter", "\nsharp", "tOF\nbefore", "\nafter"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for row in rows:
-        if steady := row.steadiness:
-            errors = steady.e_warp_before, steady.e_warp_after, steady.e_warp_sharp
-            flows = steady.tof_before, steady.tof_after
-            figures = (*(f"{e:.3f}" for e in errors), *(f"{f:.3f}" for f in flows))
-            table.add_row(row.name, str(steady.pairs), *figures)
-    return table
-
-
-def _cells(figures: Figures) -> list[str]:
-    return [
-        str(figures.pairs),
-        f"{figures.psnr_before:.2f}",
-        f"{figures.psnr_after:.2f}",
-        f"{figures.psnr_gain:+.2f}",
-        f"{figures.ssim_before:.4f}",
-        f"{figures.ssim_after:.4f}",
-    ]
-
-
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command()
 def main(
-    model: Annotated[str, typer.Option(help="Name of a checkpoint, or a .safetensors file.")],
+    model: Annotated[
+        str | None, typer.Option(help="Name of a checkpoint, or a .safetensors file.")
+    ] = None,
     pairs: Annotated[
-        list[Path],
+        list[Path] | None,
         typer.Option(
             help="Folder with blur/ and sharp/, or .mp4 clip or folder of clips with blurred, "
             "depth and sharp frame side by side. May be given several times."
         ),
-    ],
+    ] = None,
+    smooth: Annotated[
+        float | None,
+        typer.Option(
+            help="How much restored frames are also steadied, 0..1; 0: not at all.",
+            show_default=str(_USUAL_SMOOTHING),
+        ),
+    ] = None,
+    upscaler: Annotated[
+        str | None,
+        typer.Option(
+            help="Name of an upscaler, or a .safetensors file: alone with --images, or with "
+            "--model and --pairs, whose frames are made three times smaller first."
+        ),
+    ] = None,
+    images: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Folder of sharp pictures, or of pairs named HR and LR; each folder in it is a "
+            "set of its own. May be given several times."
+        ),
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     precision: Annotated[
-        Precision, typer.Option(help="What the network computes in.")
+        Precision, typer.Option(help="What the networks compute in.")
     ] = Precision.FLOAT32,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="File for all figures, as JSON.")
@@ -97,48 +90,102 @@ def main(
         Path | None, typer.Option("--sheet", help="File for crops to look at, .png.")
     ] = None,
 ) -> None:
-    """Measure a checkpoint on pairs of blurred and sharp frames."""
-    try:
+    """Measure a checkpoint on blurred and sharp frames, an upscaler on pictures, or both."""
+    with _errors_said():
+        _check_networks(model, upscaler, bool(pairs), bool(images))
+        if images and smooth is not None:
+            raise ValueError("--smooth is for the frames of --pairs, not for --images")
+        amount = _USUAL_SMOOTHING if smooth is None else smooth
+        if not 0 <= amount <= 1:
+            raise ValueError(f"--smooth must be in 0..1, got {amount:g}")
+        if sheet_file and upscaler:
+            raise ValueError("--sheet shows what a model makes of pairs; leave --upscaler out")
+        if sheet_file and sheet_file.suffix.lower() != ".png":
+            raise ValueError(f"--sheet must name a .png file, not {sheet_file}")
         # Before the work, which takes minutes.
         for file in (json_file, sheet_file):
             if file and not file.parent.is_dir():
-                raise PairsError(f"there is no folder {file.parent} for {file.name}")
-        if sheet_file and sheet_file.suffix.lower() != ".png":
-            raise PairsError(f"--sheet must name a .png file, not {sheet_file}")
-        where = devices.choose(device)
-        sets = [one for path in pairs for one in find_pairs(path)]
-        file = weights.path(model)
-        restore = mssnet.load(file, device=where, dtype=getattr(torch, precision))
-        errors = Console(stderr=True)
-        with Progress(console=errors, transient=True, disable=not sys.stderr.isatty()) as progress:
-            task = progress.add_task("evaluating", total=sum(one.pairs for one in sets))
-            rows = evaluate(restore, sets, on_pair=lambda: progress.advance(task))
-        made = f"{model}, {precision} on {where}, torch {torch.__version__}"
-        console = Console()
-        console.print(_table(rows, made))
-        if any(row.steadiness for row in rows):
-            console.print()
-            console.print(_steadiness(rows))
+                raise ValueError(f"there is no folder {file.parent} for {file.name}")
+        where, dtype = devices.choose(device), getattr(torch, precision)
+        sets = [one for path in pairs or [] for one in find_pairs(path)]
+        picture_sets = [one for path in images or [] for one in find_pictures(path)]
+        files = {name: weights.path(name) for name in (model, upscaler) if name}
+        restore = mssnet.load(files[model], device=where, dtype=dtype) if model else None
+        enlarge = load_upscaler(files[upscaler], device=where, dtype=dtype) if upscaler else None
+
+        smoothed = f", smoothing {amount:g}" if pairs else ""
+        made = f"{', '.join(files)}{smoothed}, {precision} on {where}, torch {torch.__version__}"
+        total = sum(one.pairs for one in sets) + sum(one.pictures for one in picture_sets)
+        rows: Sequence[Row] | Sequence[PictureRow] = []
+        table: RenderableType = ""
+        with _progress(total) as step:
+            if restore and enlarge:
+                rows = evaluate_enlarged(restore, enlarge, sets, smooth=amount, on_pair=step)
+                table = tables.enlarged(rows)
+            elif restore:
+                rows = evaluate(restore, sets, smooth=amount, on_pair=step)
+                table = tables.restored(rows)
+            elif enlarge:
+                rows = evaluate_upscaler(enlarge, picture_sets, on_picture=step)
+                table = tables.pictures(rows)
+        console = Console(width=None if sys.stdout.isatty() else _WIDTH, markup=False)
+        console.print(made, highlight=False, soft_wrap=True)
+        console.print(table)
         if json_file:
             facts: dict[str, Any] = {
                 "model": model,
-                "sha256": sha256(file),
+                "upscaler": upscaler,
+                "sha256": {name: sha256(file) for name, file in files.items()},
+                "smooth": amount if pairs else None,
                 "precision": str(precision),
                 "device": str(where),
                 "torch": torch.__version__,
                 "kornia": version("kornia"),
-                "pairs": [str(path) for path in pairs],
+                "pairs": [str(path) for path in pairs or []],
+                "images": [str(path) for path in images or []],
                 "sets": [asdict(row) for row in rows[:-1]],
                 "all": asdict(rows[-1]),
             }
             json_file.write_text(json.dumps(facts, indent=2) + "\n")
-        if sheet_file:
+        if sheet_file and restore:
             crops = cv2.cvtColor(sheet(restore, sets), cv2.COLOR_RGB2BGR)
             if not cv2.imwrite(str(sheet_file), crops):
                 raise PairsError(f"cannot write {sheet_file}")
+
+
+def _check_networks(model: str | None, upscaler: str | None, pairs: bool, images: bool) -> None:
+    """Raise `ValueError` where networks and what they are to be measured on do not fit."""
+    if pairs and images:
+        raise ValueError("--pairs and --images cannot be measured at once; leave one of them out")
+    if pairs and not model:
+        raise ValueError("--pairs need a --model")
+    if images and model:
+        raise ValueError("--images measure an upscaler alone; leave --model out, or give --pairs")
+    if images and not upscaler:
+        raise ValueError("--images need an --upscaler")
+    if not (pairs or images):
+        raise ValueError(
+            "nothing to measure on: give --pairs for a --model, with or without an --upscaler, "
+            "or --images for an --upscaler alone"
+        )
+
+
+@contextmanager
+def _errors_said() -> Iterator[None]:
+    """What cannot work ends the program with one line and code 2."""
+    try:
+        yield
     except (PairsError, weights.WeightsError, ValueError, OSError) as error:
         typer.echo(f"error: {' '.join(str(error).split())}", err=True)
         raise typer.Exit(2) from error
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[], None]]:
+    errors = Console(stderr=True)
+    with Progress(console=errors, transient=True, disable=not sys.stderr.isatty()) as progress:
+        task = progress.add_task("evaluating", total=total)
+        yield lambda: progress.advance(task)
 
 
 if __name__ == "__main__":

@@ -7,8 +7,9 @@ import cv2
 import numpy as np
 import torch
 
-from weights.evaluate.measure import Restore, to_frame, to_tensor
+from weights.evaluate.measure import Restore
 from weights.evaluate.pairs import Frame, PairSet
+from weights.evaluate.quality import to_frame, to_tensor
 
 _CROP = 200
 _ZOOM = 2
@@ -27,7 +28,7 @@ def sheet(restore: Restore, pairs: Sequence[PairSet]) -> Frame:
     rows = []
     for one in pairs:
         blurred, sharp = next(islice(one.read(), one.pairs // 2, None))
-        restored = to_frame(restore(to_tensor(blurred)).cpu())
+        restored = to_frame(restore(to_tensor(blurred)))
         place = _busiest(blurred, sharp)
         rows.append(_sheet_row(one.name, [x[place] for x in (blurred, restored, sharp)]))
     return np.concatenate(rows)

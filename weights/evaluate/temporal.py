@@ -1,11 +1,14 @@
 """How steady a restored sequence is."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from filters.motion import look_up
 from weights.evaluate.pairs import Frame
 
 Flow = NDArray[np.float32]
@@ -17,7 +20,7 @@ _RELATED = 0.3
 
 @dataclass(frozen=True)
 class Steadiness:
-    """Means over the pairs of neighboring frames of a sequence.
+    """Means over the pairs of neighboring frames of a sequence, by version.
 
     E_warp rewards blur and frozen pictures: read it beside PSNR and beside that of the sharp
     frames, which is what a perfect restorer would have.
@@ -25,48 +28,58 @@ class Steadiness:
 
     pairs: int
     """Without cuts and unrelated pictures."""
-    e_warp_before: float
-    """Of the blurred frames, times 1000; images in 0..1."""
-    e_warp_after: float
-    e_warp_sharp: float
-    tof_before: float
-    """Of the blurred frames, in pixels."""
-    tof_after: float
+    e_warp: dict[str, float]
+    """Times 1000; images in 0..1. That of the sharp frames is there as `sharp`."""
+    ratio: dict[str, float]
+    """E_warp of each version whose name begins with `steadied` over that of the same version
+    `restored` alone, unless that is 0."""
+    tof: dict[str, float]
+    """In pixels."""
 
 
 class Video:
     """Measures the frames of one sequence, one after the other."""
 
     def __init__(self) -> None:
-        self._before: tuple[Frame, Frame, Frame] | None = None
-        self._values: list[tuple[float, ...]] = []
+        self._before: tuple[Frame, dict[str, Frame]] | None = None
+        self._errors: list[dict[str, float]] = []
+        self._distances: list[dict[str, float]] = []
 
-    def add(self, blurred: Frame, restored: Frame, sharp: Frame) -> None:
-        """The next frame."""
-        now = blurred, restored, sharp
-        if self._before and self._before[0].shape == blurred.shape:
-            then = self._before
-            forward, back = (
-                motion(gray(a), gray(b)) for a, b in ((then[0], blurred), (blurred, then[0]))
-            )
-            seen = ~occluded(forward, back)
-            if seen.mean() < _RELATED:
-                self._before = now
-                return
-            errors = [1e3 * warp_error(a, b, forward, seen) for a, b in zip(then, now, strict=True)]
-            flows = [_farneback(gray(a), gray(b)) for a, b in zip(then, now, strict=True)]
-            distances = [
-                float(np.hypot(*np.moveaxis(f - flows[2], 2, 0)).mean()) for f in flows[:2]
-            ]
-            self._values.append((*errors, *distances))
-        self._before = now
+    def add(self, blurred: Frame, sharp: Frame, versions: Mapping[str, Frame]) -> None:
+        """The next frame, and what was made of it."""
+        then, self._before = self._before, (blurred, {**versions, "sharp": sharp})
+        if then is None or then[0].shape != blurred.shape:
+            return
+        forward, back = (
+            motion(gray(a), gray(b)) for a, b in ((then[0], blurred), (blurred, then[0]))
+        )
+        seen = ~occluded(forward, back)
+        if seen.mean() < _RELATED:
+            return
+        steps = {name: (then[1][name], frame) for name, frame in self._before[1].items()}
+        self._errors.append(
+            {name: 1e3 * warp_error(*step, forward, seen) for name, step in steps.items()}
+        )
+        flows = {name: _farneback(gray(one), gray(other)) for name, (one, other) in steps.items()}
+        truth = flows.pop("sharp")
+        self._distances.append({name: _distance(flow, truth) for name, flow in flows.items()})
 
     def result(self) -> Steadiness | None:
         """None for fewer than two frames."""
-        if not self._values:
+        if not self._errors:
             return None
-        means = np.mean(self._values, axis=0)
-        return Steadiness(len(self._values), *(float(mean) for mean in means))
+        e_warp = _means(self._errors)
+        unsteadied = {
+            name: e_warp[name.replace("steadied", "restored", 1)]
+            for name in e_warp
+            if name.startswith("steadied")
+        }
+        ratio = {name: e_warp[name] / error for name, error in unsteadied.items() if error > 0}
+        return Steadiness(len(self._errors), e_warp, ratio, _means(self._distances))
+
+
+def _means(values: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    return {name: fmean(one[name] for one in values) for name in values[0]}
 
 
 def gray(frame: Frame) -> NDArray[np.uint8]:
@@ -87,13 +100,17 @@ def _farneback(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> Flow:
     return np.asarray(flow, np.float32)
 
 
+def _distance(flow: Flow, truth: Flow) -> float:
+    return float(np.hypot(*np.moveaxis(flow - truth, 2, 0)).mean())
+
+
 def occluded(forward: Flow, back: Flow) -> NDArray[np.bool_]:
     """Where the first frame shows what the second does not, or where motion has an edge.
 
     Ruder, Dosovitskiy, Brox: "Artistic style transfer for videos", GCPR 2016, equations 5 and 6,
     with the roles of the two frames exchanged.
     """
-    returned = _look_up(back, forward)
+    returned = look_up(back, forward)
     gap = np.square(returned + forward).sum(axis=2)
     lengths = np.square(returned).sum(axis=2) + np.square(forward).sum(axis=2)
     dy, dx = np.gradient(forward, axis=(0, 1))
@@ -109,19 +126,5 @@ def warp_error(one: Frame, other: Frame, forward: Flow, seen: NDArray[np.bool_])
     """
     if not seen.any():
         return 0.0
-    back = _look_up(other.astype(np.float32), forward)
+    back = look_up(other.astype(np.float32), forward)
     return float(np.square((back - one)[seen] / 255).mean())
-
-
-def _look_up(image: NDArray[np.float32], flow: Flow) -> NDArray[np.float32]:
-    """`image` at where `flow` leads."""
-    height, width = flow.shape[:2]
-    x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
-    found = cv2.remap(
-        image,
-        x + flow[..., 0],
-        y + flow[..., 1],
-        cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
-    return np.asarray(found, np.float32)
