@@ -25,6 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 import stream
+from benchmarks.costs import costs
 from stream.models import load_model
 
 OUT = Path(__file__).parent / "out"
@@ -157,6 +158,19 @@ def main(
             table.add_row(*(str(value) for value in asdict(row).values()))
         _console.print(table)
         results["speed"] = [asdict(row) for row in rows]
+
+        filters = [
+            cost
+            for width, height in ((640, 360), (1280, 720))
+            for cost in costs(model, device, width, height, seconds)
+        ]
+        table = Table(title=f"what filters cost beside {model}")
+        for column in ("size", "filter", "ms a frame", "share of the network's"):
+            table.add_column(column, justify="right")
+        for cost in filters:
+            table.add_row(cost.size, cost.filter, str(cost.ms), str(cost.share))
+        _console.print(table)
+        results["filters"] = [asdict(cost) for cost in filters]
 
         source = long_clip or clip(folder / "long.mp4", 480, 270, 1500)
         options = ("--model", model, "--device", device)
