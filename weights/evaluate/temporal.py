@@ -46,13 +46,11 @@ class Video:
         now = blurred, restored, sharp
         if self._before and self._before[0].shape == blurred.shape:
             then = self._before
-            forward, back = (
-                motion(gray(a), gray(b)) for a, b in ((then[0], blurred), (blurred, then[0]))
-            )
-            seen = ~occluded(forward, back)
-            if seen.mean() < _RELATED:
+            found = seen_again(gray(then[0]), gray(blurred))
+            if found is None:
                 self._before = now
                 return
+            forward, seen = found
             errors = [1e3 * warp_error(a, b, forward, seen) for a, b in zip(then, now, strict=True)]
             flows = [_farneback(gray(a), gray(b)) for a, b in zip(then, now, strict=True)]
             distances = [
@@ -72,6 +70,18 @@ class Video:
 def gray(frame: Frame) -> NDArray[np.uint8]:
     """The brightness of a frame, (H, W)."""
     return np.asarray(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), np.uint8)
+
+
+def seen_again(
+    one: NDArray[np.uint8], other: NDArray[np.uint8]
+) -> tuple[Flow, NDArray[np.bool_]] | None:
+    """The motion from one gray frame to the next, and where the next one shows the same.
+
+    None where that is too little: the next one is of another scene.
+    """
+    forward = motion(one, other)
+    seen = ~occluded(forward, motion(other, one))
+    return (forward, seen) if seen.mean() >= _RELATED else None
 
 
 def motion(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> Flow:
