@@ -29,6 +29,8 @@ class Clip:
     """Frames per second."""
     origin_s: float
     """Where the file's clock starts."""
+    first_s: float
+    """When its first frame is shown, on that clock."""
     end_s: float
     """Where its video ends, on that clock."""
     max_pixels: int
@@ -44,6 +46,7 @@ class Clip:
                 aspect=source.aspect or Fraction(1),
                 rate=source.rate,
                 origin_s=source.origin_s,
+                first_s=float((source.first.pts or 0) * source.time_base),
                 end_s=_end_s(source),
                 max_pixels=max_pixels,
             )

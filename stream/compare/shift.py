@@ -24,12 +24,14 @@ _RUN = 8
 """Frames looked at together."""
 _RUNS = 3
 """Runs of the output that are looked for, spread over it."""
-_AROUND = 12
-"""Frames before and after a place, among which the right ones are to be the most alike."""
-_ALIKE = 0.1
+_AROUND = 3
+"""Frames before and after a place that must be less like the output's than those there."""
+_ALIKE = 0.02
 """Unlikeness (1 less the correlation) up to which pictures may be of the same moment."""
-_BETTER, _NOISE = 0.5, 1e-4
-"""By what factor, and beyond that by how much, another place must be less unlike to be better."""
+_CLEAR = 0.5
+"""How much less unlike the right frames must be than those `_AROUND` frames away."""
+_NOISE = 1e-4
+"""Unlikeness that tells nothing: where it varies by less, nothing moves."""
 _OTHER = 0.4
 """Unlikeness beyond which pictures are of different scenes."""
 
@@ -49,7 +51,7 @@ def find_shift(input: Clip, output: Clip, start: float) -> float:
     """
     runs = _runs(output)
     for shift in _usual(input, output, start):
-        if all(_fits(input, run, shift) for run in runs):
+        if all(_found(input, run, shift) is not False for run in runs):
             return shift
     moving = max(runs, key=lambda run: _unlike(run[0][1], run[-1][1]))
     everything = _thumbs(input.frames(float("-inf"), float("inf")))
@@ -63,7 +65,7 @@ def find_shift(input: Clip, output: Clip, start: float) -> float:
 
 def _usual(input: Clip, output: Clip, start: float) -> list[float]:
     """The shifts of a whole file, and of one that begins with the part asked for."""
-    whole = [0.0, input.origin_s - output.origin_s]
+    whole = [0.0, input.first_s - output.first_s]
     part = [input.origin_s + start] if start else []
     missing = (input.end_s - input.origin_s) - (output.end_s - output.origin_s)
     return part + whole if missing > start / 2 else whole + part
@@ -72,22 +74,25 @@ def _usual(input: Clip, output: Clip, start: float) -> list[float]:
 def _runs(clip: Clip) -> list[Run]:
     """Short runs of frames, at its beginning and further on."""
     length = clip.end_s - clip.origin_s
-    count = _RUNS if 2 * _RUNS * _RUN * clip.frame_s < length < float("inf") else 1
-    begins = (clip.origin_s + length * index / count if index else 0.0 for index in range(count))
+    begins = [clip.origin_s + length * index / _RUNS for index in range(_RUNS)]
     frames = (_thumbs(clip.frames(begin, float("inf"))) for begin in begins)
     # Where the sound lasts longer than the picture the last ones may be empty.
     return [run for each in frames if (run := list(islice(each, _RUN)))]
 
 
-def _fits(input: Clip, run: Run, shift: float) -> bool:
-    """Whether the input shows a run at a shift, and shows it nowhere near by more clearly."""
-    around = _AROUND * input.frame_s
+def _found(input: Clip, run: Run, shift: float) -> bool | None:
+    """Whether the input shows a run just there; None where nothing moves that could tell."""
+    around = (_AROUND + 0.5) * input.frame_s
     begin, end = run[0][0] + shift - around, run[-1][0] + shift + around
     places = list(_places(run, _thumbs(input.frames(begin, end)), input.frame_s))
     here = [unlike for place, unlike in places if abs(place - shift) <= input.frame_s / 2]
+    row = [unlike for _, unlike in places]
     if not here or min(here) > _ALIKE:
         return False
-    return min(unlike for _, unlike in places) >= _BETTER * min(here) - _NOISE
+    if max(row) - min(row) < _NOISE:
+        return None
+    ends = [row[end] for end in (0, -1) if abs(places[end][0] - shift) > input.frame_s]
+    return min(here) <= min(row) + _NOISE and all(min(here) < _CLEAR * each for each in ends)
 
 
 def _places(run: Run, frames: Iterable[tuple[float, Thumb]], frame_s: float) -> Iterator[Place]:

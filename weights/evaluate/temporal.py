@@ -1,6 +1,7 @@
 """How steady a restored sequence is."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -104,12 +105,16 @@ def occluded(forward: Flow, back: Flow) -> NDArray[np.bool_]:
     with the roles of the two frames exchanged.
     """
     returned = _look_up(back, forward)
-    gap = np.square(returned + forward).sum(axis=2)
-    lengths = np.square(returned).sum(axis=2) + np.square(forward).sum(axis=2)
+    gap, length = _squared(returned + forward), _squared(forward)
     dy, dx = np.gradient(forward, axis=(0, 1))
-    slope = np.square(dx).sum(axis=2) + np.square(dy).sum(axis=2)
-    edge = slope > 0.01 * np.square(forward).sum(axis=2) + 0.002
-    return np.asarray((gap > 0.01 * lengths + 0.5) | edge)
+    edge = _squared(dx) + _squared(dy) > 0.01 * length + 0.002
+    return np.asarray((gap > 0.01 * (_squared(returned) + length) + 0.5) | edge)
+
+
+def _squared(flow: Any) -> NDArray[np.float32]:
+    """The squared lengths of vectors, (H, W)."""
+    x, y = cv2.split(flow)
+    return np.asarray(x * x + y * y, np.float32)
 
 
 def warp_error(one: Frame, other: Frame, forward: Flow, seen: NDArray[np.bool_]) -> float:
