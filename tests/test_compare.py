@@ -252,7 +252,7 @@ def test_a_sheet_shows_pixels(walked: tuple[Path, Path], tmp_path: Path) -> None
         assert np.array_equal(pixels.repeat(12, 0).repeat(12, 1), cell_shown)
         # The first moment shown is at a quarter. swscale's color is not exactly ours.
         own = rgb(file)[6][16:46, 8:48]
-        assert np.abs(pixels.astype(int) - own).mean() < 3
+        assert np.abs(pixels.astype(int) - own).mean() < 6
     difference = 128 + 4 * (after.astype(int) - before)
     assert np.array_equal(change, np.clip(difference, 0, 255))
 
@@ -370,3 +370,5 @@ def test_what_cannot_be_is_refused(walked: tuple[Path, Path], tmp_path: Path) ->
     assert "same moments" in str(refusal(tmp_path / "a.png", Showing("sheet", span=Span(99))))
     assert refusal(walked[1], Showing("video", overwrite=True)).exit_code == 73
     assert refusal(tmp_path / "no" / "a.html", Showing()).exit_code == 73
+    if Path("/proc").is_dir():
+        assert refusal(Path("/proc/a.mp4"), Showing("video")).exit_code == 73

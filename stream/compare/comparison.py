@@ -156,15 +156,18 @@ def compare(
         check_output(each, to, overwrite=showing.overwrite)
     clips = Clip.of(input, showing.max_pixels), Clip.of(output, showing.max_pixels)
     _check_shapes(*clips)
-    comparer = _Comparer(clips, showing, progress)
     with _whole(to) as part:
-        return comparer.write(part)
+        return _Comparer(clips, showing, progress).write(part)
 
 
 @contextmanager
 def _whole(path: Path) -> Iterator[Path]:
     """Another name for a file that is being written; it gets its own when it is whole."""
     part = path.with_name(f"{path.stem}.part{path.suffix}")
+    try:
+        part.touch()
+    except OSError as error:
+        raise SinkError(f"cannot write {path}: {error.strerror}") from error
     try:
         yield part
         os.replace(part, path)
