@@ -107,18 +107,18 @@ def _agreement(back: NDArray[np.float32], forth: NDArray[np.float32]) -> NDArray
     (Ruder, Dosovitskiy, Brox: "Artistic style transfer for videos", GCPR 2016), and around them.
     """
     returned = look_up(forth, back)
-    gap = _squared(returned + back)
-    length = _squared(back)
+    gap = squared(returned + back)
+    length = squared(back)
     # At half size a gap is half as long.
-    gap /= 2 * ((_GAP / 2) ** 2 + _GAP_SHARE * (_squared(returned) + length))
-    slope = _squared(cv2.Sobel(back, cv2.CV_32F, 1, 0, scale=1 / 8))
-    slope += _squared(cv2.Sobel(back, cv2.CV_32F, 0, 1, scale=1 / 8))
+    gap /= 2 * ((_GAP / 2) ** 2 + _GAP_SHARE * (squared(returned) + length))
+    slope = squared(cv2.Sobel(back, cv2.CV_32F, 1, 0, scale=1 / 8))
+    slope += squared(cv2.Sobel(back, cv2.CV_32F, 0, 1, scale=1 / 8))
     gap += slope / (2 * (_EDGE_SHARE * length + _EDGE))
     trust = np.exp(-gap)
     return np.asarray(trust * cv2.erode(np.minimum(trust / _LOST, 1), _AROUND), np.float32)
 
 
-def _squared(flow: Any) -> NDArray[np.float32]:
+def squared(flow: Any) -> NDArray[np.float32]:
     """The squared lengths of (h, w, 2) vectors."""
     x, y = cv2.split(flow)
     return np.asarray(x * x + y * y, np.float32)

@@ -24,6 +24,8 @@ MAY_USE_AV = {
     *(f"stream/{name}.py" for name in ("deinterlace", "hdr", "join", "orientation", "transcode")),
     *(f"stream/{name}.py" for name in ("beside", "demux", "opening")),
     *(f"stream/{name}.py" for name in ("identity", "sink", "source")),
+    "stream/compare/clip.py",
+    "stream/compare/film.py",
     "stream/verify/reading.py",
     "stream/verify/gather.py",
     "weights/evaluate/pairs.py",

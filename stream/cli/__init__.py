@@ -15,6 +15,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from stream.cli.compare import compare
 from stream.cli.terminal import bar, clock, handle_signals, out, plain, reported, say
 
 if TYPE_CHECKING:
@@ -323,6 +324,9 @@ def verify(
     say(found.summary)
     if not found.conforms:
         raise typer.Exit(stream.DiffersError.exit_code)
+
+
+app.command()(compare)
 
 
 @models_app.callback(invoke_without_command=True)

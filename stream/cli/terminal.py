@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, NoReturn, Protocol
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -131,5 +137,23 @@ def bar(name: str = "") -> Iterator["Callable[[str, JobProgress], None] | None"]
                 state=f"{progress.fps:.1f} fps{left}, bottleneck {progress.bottleneck} "
                 f"({share:.0%} busy)",
             )
+
+        yield show
+
+
+@contextmanager
+def counter(name: str) -> Iterator["Callable[[int, int], None]"]:
+    """Shows on a terminal how many frames of how many are done."""
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as shown:
+        task = shown.add_task(name, total=None)
+
+        def show(done: int, total: int) -> None:
+            shown.update(task, completed=done, total=max(done, total))
 
         yield show

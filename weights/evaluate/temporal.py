@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from filters.motion import look_up
+from filters.motion import look_up, squared
 from weights.evaluate.pairs import Frame
 
 Flow = NDArray[np.float32]
@@ -50,12 +50,10 @@ class Video:
         then, self._before = self._before, (blurred, {**versions, "sharp": sharp})
         if then is None or then[0].shape != blurred.shape:
             return
-        forward, back = (
-            motion(gray(a), gray(b)) for a, b in ((then[0], blurred), (blurred, then[0]))
-        )
-        seen = ~occluded(forward, back)
-        if seen.mean() < _RELATED:
+        found = seen_again(gray(then[0]), gray(blurred))
+        if found is None:
             return
+        forward, seen = found
         steps = {name: (then[1][name], frame) for name, frame in self._before[1].items()}
         self._errors.append(
             {name: 1e3 * warp_error(*step, forward, seen) for name, step in steps.items()}
@@ -87,6 +85,18 @@ def gray(frame: Frame) -> NDArray[np.uint8]:
     return np.asarray(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), np.uint8)
 
 
+def seen_again(
+    one: NDArray[np.uint8], other: NDArray[np.uint8]
+) -> tuple[Flow, NDArray[np.bool_]] | None:
+    """The motion from one gray frame to the next, and where the next one shows the same.
+
+    None where that is too little: the next one is of another scene.
+    """
+    forward = motion(one, other)
+    seen = ~occluded(forward, motion(other, one))
+    return (forward, seen) if seen.mean() >= _RELATED else None
+
+
 def motion(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> Flow:
     """Optical flow from one gray frame to another: OpenCV's DIS, medium preset."""
     estimate = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
@@ -111,12 +121,10 @@ def occluded(forward: Flow, back: Flow) -> NDArray[np.bool_]:
     with the roles of the two frames exchanged.
     """
     returned = look_up(back, forward)
-    gap = np.square(returned + forward).sum(axis=2)
-    lengths = np.square(returned).sum(axis=2) + np.square(forward).sum(axis=2)
+    gap, length = squared(returned + forward), squared(forward)
     dy, dx = np.gradient(forward, axis=(0, 1))
-    slope = np.square(dx).sum(axis=2) + np.square(dy).sum(axis=2)
-    edge = slope > 0.01 * np.square(forward).sum(axis=2) + 0.002
-    return np.asarray((gap > 0.01 * lengths + 0.5) | edge)
+    edge = squared(dx) + squared(dy) > 0.01 * length + 0.002
+    return np.asarray((gap > 0.01 * (squared(returned) + length) + 0.5) | edge)
 
 
 def warp_error(one: Frame, other: Frame, forward: Flow, seen: NDArray[np.bool_]) -> float:

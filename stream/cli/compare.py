@@ -1,0 +1,80 @@
+"""`deblur compare`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stream.cli.terminal import counter, reported, say
+
+
+def compare(
+    input: Annotated[Path, typer.Argument(help="The video file.", show_default=False)],
+    output: Annotated[Path, typer.Argument(help="What was made of it.", show_default=False)],
+    to: Annotated[
+        Path | None,
+        typer.Argument(
+            help="The file to write: a page (.html) with a slider, a sheet of crops (.png) or a "
+            "video (.mp4, .mkv or .mov); OUTPUT.compare.html beside OUTPUT by default.",
+            show_default=False,
+        ),
+    ] = None,
+    kind: Annotated[
+        str | None,
+        typer.Option(
+            "--as",
+            help="page, sheet or video; by the ending of TO unless given.",
+            show_default=False,
+        ),
+    ] = None,
+    view: Annotated[
+        str | None,
+        typer.Option(
+            help="Of a video: side-by-side, or split for a half from each.", show_default=False
+        ),
+    ] = None,
+    moments: Annotated[
+        int | None,
+        typer.Option(help="How many moments a page or a sheet shows; 6 unless given."),
+    ] = None,
+    crop: Annotated[
+        str | None,
+        typer.Option(
+            help="X,Y,W,H: the part that a sheet shows, in pixels of INPUT; where there is most "
+            "detail unless given.",
+            show_default=False,
+        ),
+    ] = None,
+    start: Annotated[float, typer.Option(help="Begin at this second of INPUT.")] = 0.0,
+    duration: Annotated[float | None, typer.Option(help="Compare this many seconds only.")] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write the figures of each frame to this file.")
+    ] = None,
+    max_pixels: Annotated[int, typer.Option(help="Refuse larger frames.")] = 8192 * 4352,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
+) -> None:
+    """Show what became of a video: a page with a slider, a sheet of crops, or a video of both."""
+    import stream
+    from stream.compare import Showing, parse_crop, target
+    from stream.compare import compare as compared
+    from stream.place import check_output
+
+    with reported():
+        to, kind = target(output, to, kind)
+        showing = Showing(
+            kind=kind,
+            view=view,
+            moments=moments,
+            crop=parse_crop(crop) if crop is not None else None,
+            span=stream.Span(start, duration),
+            overwrite=overwrite,
+            max_pixels=max_pixels,
+        )
+        if json_file is not None:
+            for each in (input, output):
+                check_output(each, json_file, overwrite=overwrite)
+        with counter(f"comparing {input.name}") as show:
+            found = compared(input, output, to, showing, show)
+        if json_file is not None:
+            found.save(json_file)
+    say(f"{found.summary} -> {to}")

@@ -1,0 +1,6 @@
+"""Two videos of one scene beside each other: as a page, as a sheet of crops, or as a video."""
+
+from stream.compare.comparison import Comparison, Showing, compare, target
+from stream.compare.sheet import parse_crop
+
+__all__ = ["Comparison", "Showing", "compare", "parse_crop", "target"]

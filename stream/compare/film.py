@@ -1,0 +1,192 @@
+"""Both videos in one: side by side, or each half of the picture from one of them."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import av.container
+import av.error
+import cv2
+import numpy as np
+import torch
+
+from filters import Coding, to_planes
+from stream.compare.clip import Clip
+from stream.compare.pairs import Pair
+from stream.compare.pictures import Picture, fitted, labeled, within
+from stream.convert import Tags, pix_fmt_of, to_av
+from stream.demux import earlier, when
+from stream.encoders import ENCODERS, EncoderSettings
+from stream.errors import WriteError
+from stream.frame import Frame, Packet
+from stream.remux import CopiedTrack, copy_stream
+from stream.sink import open_output
+from stream.source import Source
+from stream.transcode import ConvertedAudio, ConvertedText, convert_stream
+
+VIEWS = ("side-by-side", "split")
+_LONGEST = 3840
+"""Pixels of the longer side of the video: what players show."""
+_CODING = Coding()
+
+
+class Film:
+    """Writes H.264 at the input's times, with the input's sound.
+
+    Pictures have the size of the larger of both videos, as far as players show it.
+    """
+
+    def __init__(self, path: Path, source: Source, clips: tuple[Clip, Clip], view: str) -> None:
+        """`source` is the part of the input that is shown; `view` is one of `VIEWS`.
+
+        Raises a `SinkError`.
+        """
+        self._path = path
+        self._source = source
+        self._beside = view == "side-by-side"
+        shown = max(clips, key=lambda clip: clip.size)
+        width, height = shown.size
+        factor = within((2 * width if self._beside else width, height), _LONGEST)[1] / height
+        self._size = max(round(width * factor), 2), max(round(height * factor), 2)
+        mp4 = path.suffix.lower() in (".mp4", ".m4v", ".mov")
+        # Like this a picture that starts later than the sound keeps its place, to the tick.
+        scale = {"use_editlist": "1", "movie_timescale": str(source.time_base.denominator)}
+        self._container = open_output(path, scale if mp4 else None)
+        self._video = self._add_video(shown.aspect)
+        self._track = self._add_sound()
+        self._sounds: Iterator[Packet] = iter(())
+        self._sound: Packet | None = None
+        self._begin: int | None = None
+        """What is the zero of the film, in the source's ticks."""
+        self._waiting: Packet | None = None
+        """The last picture, until it is known how long it is shown."""
+
+    def add(self, pair: Pair) -> None:
+        """The next frame. Raises `WriteError`."""
+        frame = pair.frames[0]
+        before, after = (fitted(each, self._size) for each in (pair.before, pair.after))
+        picture = _even(beside(before, after) if self._beside else halves(before, after))
+        rgb = torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 255
+        planes = tuple(plane.numpy() for plane in to_planes(rgb, _CODING))
+        if self._begin is None:
+            # A part begins with its first frame.
+            self._begin = frame.pts if self._source.span.start else 0
+            self._sounds = self._heard(self._begin * self._source.time_base)
+            self._sound = next(self._sounds, None)
+        made = Frame(planes, _CODING, frame.pts - self._begin, frame.time_base)
+        try:
+            self._write(self._video.encode(to_av(made, self._tags)))
+        except (OSError, av.error.FFmpegError) as error:
+            raise self._error(error) from error
+
+    def close(self) -> None:
+        """Finish the file. Raises `WriteError`."""
+        try:
+            self._write(self._video.encode(None))
+            if self._waiting is not None:
+                end = when(self._waiting, 0.0, end=True)
+                self._container.mux(self._waiting)
+                self._play(end)
+            self._container.close()
+        except (OSError, av.error.FFmpegError) as error:
+            raise self._error(error) from error
+
+    def abandon(self) -> None:
+        """Let go of the file, after a failure."""
+        with suppress(OSError, av.error.FFmpegError):
+            self._container.close()
+
+    def _add_video(self, aspect: Fraction) -> av.VideoStream:
+        source = self._source
+        encoder = next(each for each in ENCODERS if each.codec == "h264")
+        rate = min(source.rate, Fraction(240))
+        options = encoder.settings(EncoderSettings())
+        video = self._container.add_stream(encoder.name, rate=rate, options=options)
+        assert isinstance(video, av.VideoStream)
+        width, height = self._size
+        video.width, video.height = _up(2 * width if self._beside else width), _up(height)
+        video.pix_fmt = pix_fmt_of(_CODING)
+        context = video.codec_context
+        context.time_base = source.time_base
+        context.sample_aspect_ratio = aspect
+        context.colorspace, context.color_range = self._tags.matrix, self._tags.range
+        context.color_primaries = self._tags.primaries
+        context.color_trc = self._tags.transfer
+        return video
+
+    def _add_sound(self) -> CopiedTrack | ConvertedAudio | ConvertedText | None:
+        stream = self._source.container.streams.best("audio")
+        if stream is None:
+            return None
+        return copy_stream(stream, self._container) or convert_stream(stream, self._container)
+
+    @property
+    def _tags(self) -> Tags:
+        """What the source says of its light; the matrix is our own, and said."""
+        own = self._source.tags
+        return Tags(matrix=1, primaries=own.primaries, transfer=own.transfer, range=1)
+
+    def _heard(self, begin: Fraction) -> Iterator[Packet]:
+        """The sound from a moment of the source on."""
+        stream = self._source.container.streams.best("audio")
+        if self._track is None or stream is None:
+            return
+        for packet in self._source.others():
+            if packet.stream_index != stream.index:
+                continue
+            if not self._source.span.start or when(packet, 0.0) >= begin:
+                yield from self._track.push(earlier(packet, begin))
+        yield from self._track.flush()
+
+    def _write(self, pictures: list[Packet]) -> None:
+        """Write each picture once the next one tells how long it is shown."""
+        for picture in pictures:
+            last, self._waiting = self._waiting, picture
+            picture.duration = round(1 / (self._source.rate * (picture.time_base or 1)))
+            if last is not None:
+                assert last.pts is not None
+                assert picture.pts is not None
+                last.duration = picture.pts - last.pts
+                self._play(when(last, 0.0))
+                self._container.mux(last)
+
+    def _play(self, until: float) -> None:
+        """Write the sound up to a moment."""
+        while self._sound is not None and when(self._sound, 0.0) <= until:
+            self._container.mux(self._sound)
+            self._sound = next(self._sounds, None)
+
+    def _error(self, error: Exception) -> WriteError:
+        return WriteError(f"cannot write {self._path}: {getattr(error, 'strerror', error)}")
+
+
+def beside(before: Picture, after: Picture) -> Picture:
+    """Two pictures of one size, with a line between them."""
+    whole = np.hstack([labeled(before, "before"), labeled(after, "after")])
+    return _divided(whole)
+
+
+def halves(before: Picture, after: Picture) -> Picture:
+    """The left half of one picture and the right half of another of its size."""
+    middle = before.shape[1] // 2
+    left = labeled(before, "before")[:, :middle]
+    return _divided(np.hstack([left, labeled(after, "after", right=True)[:, middle:]]))
+
+
+def _divided(picture: Picture) -> Picture:
+    middle = picture.shape[1] // 2
+    picture[:, middle - 1 : middle + 1] = 255
+    return picture
+
+
+def _even(picture: Picture) -> Picture:
+    """H.264 with halved chroma has whole pairs of pixels."""
+    height, width = picture.shape[:2]
+    margins = (0, _up(height) - height, 0, _up(width) - width)
+    return np.asarray(cv2.copyMakeBorder(picture, *margins, cv2.BORDER_REPLICATE), np.uint8)
+
+
+def _up(side: int) -> int:
+    return side + side % 2
