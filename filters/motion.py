@@ -58,11 +58,14 @@ class Motion:
 class Tracker:
     """Follows the picture, frame by frame."""
 
-    def __init__(self, reference: Luma | None = None) -> None:
-        """`reference` is that of an earlier tracker, with which this one goes on."""
+    def __init__(
+        self, reference: Luma | None = None, cuts: NDArray[np.float64] | None = None
+    ) -> None:
+        """`reference` and the state of `cuts` are those of an earlier tracker, with which this one
+        goes on."""
         self.reference = reference
         """What the next frame is compared with, at reduced size; None after a cut."""
-        self._cuts = Cuts(reference)
+        self.cuts = Cuts(cuts)
         self._fine = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
         self._fine.setFinestScale(0)
         # Fewer iterations than the preset has: half its time, and the rest is steadier for it.
@@ -79,7 +82,7 @@ class Tracker:
         """
         now = reduced(luma)
         before = self.reference
-        found = self._cuts.push(now)
+        found = self.cuts.push(now)
         if cut or found or before is None or before.shape != now.shape or min(now.shape) < _LEAST:
             self.reference = now
             return None

@@ -24,10 +24,21 @@ class Cuts:
     leaves the picture unlike the one before. A flash fails the second of these, a pan the first.
     """
 
-    def __init__(self, before: NDArray[np.uint8] | None = None) -> None:
-        """`before` is the luma, (h, w), that the first picture is compared with."""
-        self._before = None if before is None else _thumbnail(before)
+    def __init__(self, state: NDArray[np.float64] | None = None) -> None:
+        """`state` is that of another one, with which this one goes on."""
+        self._before: NDArray[np.float32] | None = None
         self._usual: float | None = None
+        if state is not None:
+            self._before = state[:-1].reshape(_SIDE, _SIDE).astype(np.float32)
+            self._usual = None if np.isnan(state[-1]) else float(state[-1])
+
+    @property
+    def state(self) -> NDArray[np.float64] | None:
+        """What it remembers; nothing before the first picture."""
+        if self._before is None:
+            return None
+        usual = np.nan if self._usual is None else self._usual
+        return np.append(self._before.astype(np.float64), usual)
 
     def push(self, luma: NDArray[np.uint8]) -> bool:
         """Whether this picture, luma of (h, w), is the first of another scene."""

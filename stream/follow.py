@@ -6,8 +6,8 @@ from dataclasses import replace
 from filters import Tracker
 from stream.frame import Frame, Memory
 
-REFERENCE = "reference"
-"""The name under which a frame's memory holds what its motion was found with."""
+_REFERENCE, _CUTS = "reference", "cuts"
+"""The names under which a frame's memory holds what its motion was found with."""
 
 
 class Follow:
@@ -15,15 +15,19 @@ class Follow:
 
     def __init__(self, memory: Memory | None = None) -> None:
         """`memory` is that of the last frame of an earlier run, with which it goes on."""
-        self._tracker = Tracker((memory or {}).get(REFERENCE))
+        memory = memory or {}
+        self._tracker = Tracker(memory.get(_REFERENCE), memory.get(_CUTS))
 
     def push(self, frame: Frame) -> Iterator[Frame]:
         motion = None
         if not frame.damaged:
             # What follows a damaged frame is compared with the one before it.
             motion = self._tracker.push(frame.luma, cut=frame.cut)
-        memory = {} if self._tracker.reference is None else {REFERENCE: self._tracker.reference}
-        yield replace(frame, motion=motion, memory={**frame.memory, **memory})
+        reference, cuts = self._tracker.reference, self._tracker.cuts.state
+        memory = dict(frame.memory)
+        if reference is not None and cuts is not None:
+            memory |= {_REFERENCE: reference, _CUTS: cuts}
+        yield replace(frame, motion=motion, memory=memory)
 
     def flush(self) -> Iterator[Frame]:
         yield from ()

@@ -8,7 +8,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from filters import Coding, Motion
+from filters import Coding, Correction, Motion
 
 Plane = NDArray[np.uint8] | NDArray[np.uint16]
 Packet: TypeAlias = "av.Packet[Any]"
@@ -35,6 +35,9 @@ class Frame:
     """How the picture moved since the frame before; None where nothing is known of it."""
     need: NDArray[np.float32] | None = None
     """How much of restoration each region needs, as `filters.need` tells; None: all of it."""
+    correction: Correction | None = None
+    """Where the finished picture is to be taken from, so that the camera seems steady; None: from
+    where it is."""
     memory: Memory = field(default_factory=dict)
     """What the filters remember after this frame; with it they can go on at the next one."""
 

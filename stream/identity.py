@@ -27,6 +27,7 @@ def describe(
         "model": fingerprint(settings.model),
         "strength": settings.strength,
         "smooth": settings.smoothing,
+        "stabilize": settings.crop if settings.stabilize else None,
         "upscale": enlarged,
         "device": restore.device.type,
         "precision": str(restore.dtype).removeprefix("torch."),

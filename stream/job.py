@@ -18,6 +18,7 @@ from stream.errors import (
     DeviceError,
     SinkError,
     SourceError,
+    UsageError,
     WriteError,
 )
 from stream.follow import Follow
@@ -34,14 +35,22 @@ from stream.report import Progress, Report, warnings_of
 from stream.settings import Settings
 from stream.sink import Plan, SegmentSink, plan
 from stream.source import Source
+from stream.stabilize import LookAhead, Move
 from stream.verify import Asked, Conformance, verify
 from stream.work import Segment, Work, folder_of
 
 
 def stages_of(
-    settings: Settings, restore: mssnet.Deblurrer, enlarge: Enlarger | None, memory: Memory
+    settings: Settings,
+    restore: mssnet.Deblurrer,
+    enlarge: Enlarger | None,
+    memory: Memory,
+    aspect: float = 1.0,
 ) -> dict[str, Stage[Frame]]:
-    """What frames pass through; `memory` is that of the last frame of an earlier run."""
+    """What frames pass through; `memory` is that of the last frame of an earlier run.
+
+    Pixels are `aspect` as wide as high.
+    """
     temporal = Smoother(settings.smoothing) if settings.smoothing > 0 else None
     processor = Processor(
         restore,
@@ -52,11 +61,17 @@ def stages_of(
         memory=memory,
     )
     stages: dict[str, Stage[Frame]] = {}
+    if settings.stabilize:
+        stages["stabilize"] = LookAhead(settings.crop, aspect, memory)
     if settings.strength == "auto":
         stages["gauge"] = Gauge()
     if temporal is not None:
         stages["follow"] = Follow(memory)
-    return {**stages, "deblur": processor}
+    stages["deblur"] = processor
+    if settings.stabilize:
+        # Moved last of all, so that pictures are resampled once, at the size they come to have.
+        stages["move"] = Move()
+    return stages
 
 
 class Job:
@@ -96,6 +111,8 @@ class Job:
         source = Source(self.input, settings.reading)
         try:
             check_output(self.input, self.output, overwrite=settings.overwrite)
+            if settings.stabilize and source.top_first is not None:
+                raise UsageError("interlaced frames cannot be stabilized; use --deinterlace on")
             chosen = plan(self.output, source, settings.encoder, settings.upscale)
             check_space(self.input, self.output.parent)
             if restore is None:
@@ -114,7 +131,8 @@ class Job:
             try:
                 if work.done:
                     say(f"resuming: {work.done} frames are done already")
-                stages = stages_of(settings, restore, enlarge, work.memory())
+                aspect = float(source.aspect or 1)
+                stages = stages_of(settings, restore, enlarge, work.memory(), aspect)
                 return self._run(source, chosen, stages, work, progress)
             finally:
                 work.close()

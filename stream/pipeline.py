@@ -100,7 +100,7 @@ class Stage(Protocol[T]):
         ...
 
     def flush(self) -> Iterable[T]:
-        """Hand on what is left at the end."""
+        """Hand on what is left at the end; not asked for where the work is stopped before."""
         ...
 
 
@@ -167,7 +167,7 @@ class Pipeline(Generic[T]):
             raise self._error
 
     def stop(self) -> None:
-        """Read no more, drop what waits for any stage, and finish the rest properly."""
+        """Read no more, drop what waits for any stage or in one, and finish the rest properly."""
         self._stopped.set()
         # What is done already goes to the sink. Between a quick stage and a slow one much may wait.
         for queue in self._queues[:-1]:
@@ -198,7 +198,8 @@ class Pipeline(Generic[T]):
         clock, before, after = self.clocks[index + 1], self._queues[index], self._queues[index + 1]
         for item in _items(before):
             self._hand_on(clock, lambda item=item: stage.push(item), after)  # type: ignore[misc]
-        if self._error is None:
+        # What a stage still holds when it is stopped lacks what would have come after it.
+        if not self._stopped.is_set():
             self._hand_on(clock, stage.flush, after)
         after.end()
 

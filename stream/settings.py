@@ -12,6 +12,7 @@ from stream.scale import Scale
 KINDS = ("audio", "subtitle", "data", "attachment", "video")
 """What `--drop` takes."""
 USUAL_SMOOTHING = 0.8
+MOST_CROP = 0.5
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,11 @@ class Settings:
     smooth: float | None = None
     """How much each frame is steadied by the ones before it: 0 not at all, up to 1. None: as much
     as is usual, where the picture is restored at all."""
+    stabilize: bool = False
+    """Whether the camera's shaking is taken out of the picture."""
+    crop: float = 0.1
+    """The share of width and height that is given up where it is stabilized: all pictures are
+    enlarged by that much, to have something around them to move them in."""
     upscale: Scale | None = None
     """How much larger the picture becomes; None: as large as it is."""
     upscaler: str = "auto"
@@ -53,6 +59,8 @@ class Settings:
             raise UsageError(f"--strength must be in 0..1 or auto, got {self.strength}")
         if self.smooth is not None and not 0 <= self.smooth <= 1:
             raise UsageError(f"--smooth must be in 0..1, got {self.smooth}")
+        if not 0 < self.crop <= MOST_CROP:
+            raise UsageError(f"--crop must be above 0 and up to {MOST_CROP}, got {self.crop}")
         for kind in self.drop:
             if kind not in KINDS:
                 raise UsageError(f"--drop takes {', '.join(KINDS)}, got {kind}")

@@ -86,7 +86,11 @@ def test_any_interruption_ends_in_the_same_file(
     if temporal:
 
         def stages(
-            settings: stream.Settings, restore: mssnet.Deblurrer, enlarge: None, memory: Memory
+            settings: stream.Settings,
+            restore: mssnet.Deblurrer,
+            enlarge: None,
+            memory: Memory,
+            aspect: float,
         ) -> object:
             made = Processor(restore, restore.device, strength=0, temporal=temporal, memory=memory)
             return {"deblur": made}

@@ -91,6 +91,13 @@ def run(
             show_default=False,
         ),
     ] = None,
+    stabilize: Annotated[
+        bool, typer.Option("--stabilize", help="Take the camera's shaking out of the picture.")
+    ] = False,
+    crop: Annotated[
+        float,
+        typer.Option(help="The share of width and height that --stabilize gives up, up to 0.5."),
+    ] = 0.1,
     upscale: Annotated[
         str | None,
         typer.Option(
@@ -156,6 +163,8 @@ def run(
             model=model,
             strength=_strength(strength),
             smooth=smooth,
+            stabilize=stabilize,
+            crop=crop,
             upscale=stream.Scale.parse(upscale) if upscale is not None else None,
             upscaler=upscaler,
             device=device,
