@@ -89,7 +89,9 @@ def test_frames_without_a_partner_are_skipped_and_counted() -> None:
     dropped = at(0, 0.12, 0.16)
     found = partners(at(0, 0.04, 0.08, 0.12, 0.16), dropped, pairing)
     assert found == [(0, 0), (3, 1), (4, 2)]
-    assert pairing.skipped == 2
+    between = [pair.follows for pair in pairing.of(at(0, 0.04, 0.08, 0.12, 0.16), dropped)]
+    assert between == [False, False, True]
+    assert pairing.skipped == 4
 
     pairing = Pairing(0.0, 0.02)
     assert partners(dropped, at(0, 0.04, 0.08, 0.12, 0.16), pairing) == [(0, 0), (1, 3), (2, 4)]
@@ -103,7 +105,7 @@ def test_frames_without_a_partner_are_skipped_and_counted() -> None:
 
 
 def measured(before: Sequence[Picture], after: Sequence[Picture]) -> Meter:
-    meter = Meter(0.0, 0.04)
+    meter = Meter(0.0)
     for index, both in enumerate(zip(before, after, strict=True)):
         gray = [cv2.cvtColor(each, cv2.COLOR_RGB2GRAY).astype(np.uint8) for each in both]
         meter.add(Pair(0.04 * index, (gray_frame(gray[0]), gray_frame(gray[1]))), run=index // 6)

@@ -1,5 +1,6 @@
 """A video as it is compared: upright pictures, and when each is shown on the file's own clock."""
 
+import gc
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -75,6 +76,10 @@ class Clip:
                 yield moment(frame, source), frame
         finally:
             source.close()
+            # The frame that a source looks at first and its side data hold one another. Many short
+            # runs would leave many of them to Python's own pace.
+            del source
+            gc.collect()
 
 
 def moment(frame: Frame, source: Source) -> float:

@@ -208,7 +208,7 @@ class _Comparer:
         self._frames = (end - self._begin) / one.frame_s
         self._spread = Spread.over(self._begin, end, one.frame_s, showing.moments or _MOMENTS)
         self._pairing = Pairing(self._shift, one.frame_s / 2)
-        self._meter = Meter(one.origin_s, one.frame_s)
+        self._meter = Meter(one.origin_s)
 
     def write(self, part: Path) -> Comparison:
         """Write what is asked for, under this name."""
@@ -255,6 +255,9 @@ class _Comparer:
         shown, coming = 0, deque(self._spread.shown)
         pair = None
         for run, (begin, end) in enumerate(self._spread.runs):
+            if self._spread.whole:
+                # Matroska may end with the beginning of its last frame.
+                end = min(end + self._clips[0].frame_s, self._asked_end)
             frames = self._clips[0].frames(begin - _ROUNDING, end)
             for pair in self._pairs(frames, begin, end, self._spread.frames):
                 self._meter.add(pair, run)

@@ -20,8 +20,6 @@ from weights.evaluate.temporal import gray, seen_again, warp_error
 
 _LEAST = 12
 """Pixels that the longer side must have for motion to be found at all."""
-_NEXT = 1.5
-"""How many frames after another one the next may be shown."""
 
 Both = tuple[float, float]
 """Of the input, and of what became of it."""
@@ -37,7 +35,7 @@ class Figure:
     """The number of the run of frames that it belongs to."""
     sharpness: Both
     flicker: Both | None
-    """Against the frame before; None for the first of a run, and after a cut."""
+    """Against the frame before; None for the first of a run, after a gap and after a cut."""
 
 
 @dataclass(frozen=True)
@@ -56,24 +54,21 @@ class Means:
 class Meter:
     """Measures pairs of frames, run after run."""
 
-    def __init__(self, origin_s: float, frame_s: float) -> None:
+    def __init__(self, origin_s: float) -> None:
         """`origin_s` is where the input's clock starts."""
         self.figures: list[Figure] = []
         self._origin_s = origin_s
-        self._frame_s = frame_s
-        self._last: tuple[float, int, tuple[Picture, Picture]] | None = None
+        self._last: tuple[int, tuple[Picture, Picture]] | None = None
 
     def add(self, pair: Pair, run: int) -> None:
         """The next frame, and the number of its run."""
         now = pair.before, pair.reduced
         sharpness = _sharpness(pair.before), _sharpness(pair.reduced)
         flicker = None
-        if self._last is not None:
-            moment, same, then = self._last
-            if run == same and pair.moment - moment < _NEXT * self._frame_s:
-                flicker = _flicker(then, now)
+        if self._last is not None and self._last[0] == run and pair.follows:
+            flicker = _flicker(self._last[1], now)
         self.figures.append(Figure(pair.moment - self._origin_s, run, sharpness, flicker))
-        self._last = pair.moment, run, now
+        self._last = run, now
 
 
 def means(figures: Sequence[Figure]) -> dict[str, Means]:

@@ -15,7 +15,7 @@ import torch
 from filters import Coding, to_planes
 from stream.compare.clip import Clip
 from stream.compare.pairs import Pair
-from stream.compare.pictures import Picture, fitted, labeled, within
+from stream.compare.pictures import Picture, fitted, labeled
 from stream.convert import Tags, pix_fmt_of, to_av
 from stream.demux import earlier, when
 from stream.encoders import ENCODERS, EncoderSettings
@@ -48,9 +48,9 @@ class Film:
         self._beside = view == "side-by-side"
         shown = max(clips, key=lambda clip: clip.size)
         width, height = shown.size
-        factor = within((2 * width if self._beside else width, height), _LONGEST)[1] / height
+        factor = min(1.0, _LONGEST / max(2 * width if self._beside else width, height))
         self._size = max(round(width * factor), 2), max(round(height * factor), 2)
-        mp4 = path.suffix.lower() in (".mp4", ".m4v", ".mov")
+        mp4 = path.suffix.lower() in (".mp4", ".mov")
         # Like this a picture that starts later than the sound keeps its place, to the tick.
         scale = {"use_editlist": "1", "movie_timescale": str(source.time_base.denominator)}
         self._container = open_output(path, scale if mp4 else None)
@@ -155,7 +155,9 @@ class Film:
     def _play(self, until: float) -> None:
         """Write the sound up to a moment."""
         while self._sound is not None and when(self._sound, 0.0) <= until:
-            self._container.mux(self._sound)
+            # A damaged file may have times that a muxer takes for none.
+            with suppress(av.error.ArgumentError):
+                self._container.mux(self._sound)
             self._sound = next(self._sounds, None)
 
     def _error(self, error: Exception) -> WriteError:

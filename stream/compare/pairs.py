@@ -16,6 +16,8 @@ class Pair:
     moment: float
     """When the input shows it, in seconds on its clock."""
     frames: tuple[Frame, Frame]
+    follows: bool = True
+    """Whether no frame was left out since the pair before."""
 
     @cached_property
     def before(self) -> Picture:
@@ -62,8 +64,8 @@ class Pairing:
             elif abs(gap) <= self._slack:
                 self.pairs += 1
                 self.skipped += alone if begun else 0
+                yield Pair(a[0], (a[1], b[1]), follows=begun and not alone)
                 begun, alone = True, 0
-                yield Pair(a[0], (a[1], b[1]))
                 left, right = next(ours, None), next(theirs, None)
             else:
                 # Each is the nearest to the other, and the others are further away still.
