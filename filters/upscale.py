@@ -7,8 +7,9 @@ with every view of the low-resolution truth is kept, what does not is left out.
   are chosen for each pixel. It can neither overshoot nor invent.
 - The detail: a residual of luma by a small convolutional network, faded by the network's own
   estimate of how far off it is (Kendall, Gal: "What uncertainties do we need?", NeurIPS 2017).
-- Exactness: what the result lacks to give the input when made smaller again is added, and no pixel
-  is left more than 2/255 beyond the darkest and brightest of the nine around it in the input.
+- Exactness: what the result lacks to give the input when made smaller again is added. What lies
+  beyond the darkest and brightest of the nine pixels around it in the input, as halos do, is taken
+  back, but for what is far beyond: thin lines were brighter or darker than any mean of them.
 
 All of this is done to luma. Color, of which video has a quarter of the samples, is interpolated
 and made exact and kept in range in the same way.
@@ -31,7 +32,9 @@ from filters.memory import keep_freed
 from filters.sampling import FACTOR, PHASES, downscale, interpolate, mirrored, rough, spread
 
 _BEYOND = 2 / 255
-"""How far a new pixel may lie beyond the darkest and brightest of the nine around it."""
+"""How far a new pixel may lie beyond the darkest and brightest of the nine around it ..."""
+_DOUBTED = 6 / 255
+"""... and how much of what is farther is taken back."""
 _MARGIN = 6
 """Pixels mirrored around a picture, so that its edge is made like the rest of it: as far as the
 kernels of the base, of making it smaller and of the way back reach together."""
@@ -155,13 +158,17 @@ class UpscalerNet(nn.Module):
 
 
 def kept_in_range(change: Tensor, low: Tensor) -> Tensor:
-    """Keep `low` (N, 1, H, W) plus its change (N, 9, H, W) within what is around each pixel.
+    """Keep `low` (N, 1, H, W) plus its change (N, 9, H, W) near what is around each pixel.
 
-    That is the range of the nine pixels around it in `low`, and 2/255 more.
+    That is the range of the nine pixels around it in `low`, and 2/255 more. Of what lies farther
+    6/255 are taken back, or all of it, and it is at most half as far again as the range is wide.
     """
-    least = (_around(low, torch.minimum) - low - _BEYOND).to(change.dtype)
-    most = (_around(low, torch.maximum) - low + _BEYOND).to(change.dtype)
-    return torch.clamp(change, least, most)
+    darkest, brightest = (_around(low, which) - low for which in (torch.minimum, torch.maximum))
+    half = ((brightest - darkest) / 2).to(change.dtype)
+    kept = torch.clamp(
+        change, (darkest - _BEYOND).to(change.dtype), (brightest + _BEYOND).to(change.dtype)
+    )
+    return kept + torch.clamp(F.softshrink(change - kept, _DOUBTED), -half, half)
 
 
 def _around(low: Tensor, which: Callable[[Tensor, Tensor], Tensor]) -> Tensor:

@@ -79,7 +79,10 @@ def test_whatever_the_network_says_the_picture_stays_true_to_the_input(scale: fl
     small = picture(2)
     large = Upscaler(net)(small)
     assert large.shape == (1, 3, 180, 240)
-    assert outside(luma(large), luma(small)).max() < 2.01 / 255
+    padded = F.pad(luma(small), (1, 1, 1, 1), mode="replicate")
+    wide = F.max_pool2d(padded, 3, 1) + F.max_pool2d(-padded, 3, 1)
+    half = F.interpolate(wide / 2, scale_factor=FACTOR)
+    assert (outside(luma(large), luma(small)) - half).max() < 2.01 / 255
     error = (third(luma(large)) - luma(small))[..., 4:-4, 4:-4]
     assert error.square().mean().sqrt() < 0.02
     # Detail without bounds cannot be brought back by one step; what the network was trained to
