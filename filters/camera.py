@@ -4,8 +4,8 @@ Corners (Shi, Tomasi: "Good features to track", CVPR 1994) are followed with the
 Lucas and Kanade, there and back again, and a similarity is fitted to them by iteratively reweighted
 least squares that begins with all of them and doubts ever more (Blake, Zisserman: "Visual
 reconstruction", 1987). RANSAC, which draws a few of them at random, answers differently from frame
-to frame where near and far move differently: in footage of a drone that alone shook three times as
-much as the drone did.
+to frame where near and far move differently: in footage of a drone that alone shook more than twice
+as much as the drone did.
 """
 
 from typing import Any, NamedTuple
@@ -33,8 +33,8 @@ _WIDE, _NARROW = 20.0, 0.2
 """Pixels of error at which a corner counts for a quarter, in the first step and in the last, if the
 median error is not larger."""
 _STEPS, _STEP = 30, 0.6
-_FEWEST, _SHARE = 12, 0.2
-"""How many corners must agree, and which share of them, for the motion to be believed."""
+_AGREED, _FEWEST, _SHARE = 1.0, 12, 0.25
+"""Within so many pixels so many corners must agree, and this share of them, to be believed."""
 _PRIOR = 0.02
 """Weight, as a squared share of the width, of not turning: corners close together cannot tell."""
 
@@ -146,6 +146,6 @@ def _fitted(
         width = max(width * _STEP, _NARROW * pixel, float(np.median(error)))
         # Of Geman and McClure.
         weight = 1 / (1 + (error / width) ** 2) ** 2
-    if (error < width).sum() < max(_FEWEST, _SHARE * len(places)):
+    if (error < _AGREED * pixel).sum() < max(_FEWEST, _SHARE * len(places)):
         return STILL
     return Similarity(complex(np.log(1 + slope)), complex(shift))

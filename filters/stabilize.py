@@ -135,7 +135,7 @@ def _line(
 def _eased(ratio: NDArray[np.float64]) -> NDArray[np.float64]:
     """What keeps a value below its limit when multiplied with it, given how large a share of the
     limit it is: about 1 for a small one."""
-    return np.asarray((1 + ratio**4) ** -0.25, np.float64)
+    return np.asarray((1 + ratio**8) ** -0.125, np.float64)
 
 
 def moved(

@@ -111,8 +111,8 @@ def test_a_slow_sink_holds_the_source_back() -> None:
 
 
 def test_stop_finishes_what_is_in_hand() -> None:
-    sink = Collect(delay_s=0.005)
-    pipeline = Pipeline[Parcel](numbers(10_000), {"a": Late(3)}, sink, budget_bytes=50)
+    sink, stage = Collect(delay_s=0.005), Late(3)
+    pipeline = Pipeline[Parcel](numbers(10_000), {"a": stage}, sink, budget_bytes=50)
     ticks = 0
 
     def tick() -> None:
@@ -125,6 +125,7 @@ def test_stop_finishes_what_is_in_hand() -> None:
     assert sink.finished
     assert 0 < len(sink.got) < 10_000
     assert sink.got == list(range(len(sink.got)))
+    assert stage.held[0].number == len(sink.got), "what waits for later items is not finished"
 
 
 def test_an_interrupt_ends_all_at_once() -> None:

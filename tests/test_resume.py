@@ -24,6 +24,8 @@ from stream.sink import SegmentSink
 from stream.source import Source
 from stream.work import Work, folder_of, frames_done
 from tests.clips import make_clip
+from tests.pictures import write
+from tests.test_stabilize import shaken
 
 FRAMES = 130
 """Two segments of two seconds each, and a part of a third."""
@@ -68,18 +70,30 @@ def clip(tmp_path: Path) -> Path:
     )
 
 
+@pytest.fixture(scope="module")
+def shaky(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write(
+        tmp_path_factory.mktemp("shaky") / "in.mp4",
+        "yuv420p",
+        shaken(FRAMES, (96, 64), 1.5),
+        codec="libx264",
+    )
+
+
 @pytest.mark.parametrize(
-    ("temporal", "smooth"),
-    [(None, 0.0), (trail, 0.0), (None, 0.8)],
-    ids=["frame by frame", "along time", "smoothed"],
+    ("temporal", "smooth", "stabilize"),
+    [(None, 0.0, False), (trail, 0.0, False), (None, 0.8, False), (None, 0.8, True)],
+    ids=["frame by frame", "along time", "smoothed", "stabilized"],
 )
 @pytest.mark.parametrize(("suffix", "keep_s"), [(".mp4", 0.0), (".mkv", 0.05), (".mkv", 9.0)])
 def test_any_interruption_ends_in_the_same_file(
     temporal: Temporal | None,
     smooth: float,
+    stabilize: bool,
     suffix: str,
     keep_s: float,
     clip: Path,
+    shaky: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -100,7 +114,11 @@ def test_any_interruption_ends_in_the_same_file(
     monkeypatch.setattr(Dies, "left", 10**9)
     monkeypatch.setattr("stream.sink._REDONE_S", 0.0)  # keep every frame, however fast
     monkeypatch.setattr("stream.work._KEEP_S", keep_s)
-    settings = partial(stream.Settings, strength=0, smooth=smooth, device="cpu")
+    settings = partial(
+        stream.Settings, strength=0, smooth=smooth, stabilize=stabilize, device="cpu"
+    )
+    if stabilize:
+        clip = shaky
     whole, output = tmp_path / f"whole{suffix}", tmp_path / f"out{suffix}"
     stream.Job(clip, whole, settings()).run()
     done: list[int] = []
@@ -113,7 +131,7 @@ def test_any_interruption_ends_in_the_same_file(
         assert ("--resume" in str(caught.value)) == folder.exists()
         done.append(frames_done(folder) if folder.exists() else 0)
         assert not output.exists()
-        if (temporal or smooth) and folder.exists():
+        if (temporal or smooth or stabilize) and folder.exists():
             assert len(list(folder.glob("memory-*"))) <= 3, "old ones are removed"
     assert done == sorted(done)
     assert 50 < done[-1] < FRAMES
@@ -247,6 +265,29 @@ def test_a_stopped_job_leaves_something_to_watch(
     assert not output.exists()
     assert stream.Job(clip, output, settings(resume=True)).run().frames == FRAMES
     assert not report.output.exists()
+
+
+def test_a_stopped_job_lets_go_of_frames_that_wait_for_later_ones(
+    shaky: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, output = tmp_path / "whole.mp4", tmp_path / "out.mp4"
+    settings = partial(stream.Settings, strength=0, stabilize=True, device="cpu")
+    stream.Job(shaky, whole, settings()).run()
+    running = stream.Job(shaky, output, settings())
+
+    class Stops(SegmentSink):
+        def push(self, frame: Frame) -> None:
+            super().push(frame)
+            if self.frames == 60:
+                running.stop()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(job, "SegmentSink", Stops)
+        report = running.run()
+    assert report.stopped
+    assert 60 <= report.frames < FRAMES
+    assert stream.Job(shaky, output, settings(resume=True)).run().conforms
+    assert hashes(output) == hashes(whole)
 
 
 def test_the_work_says_what_it_is(

@@ -221,3 +221,19 @@ def test_cuts_are_told_from_motion_flashes_and_fades() -> None:
     assert found(flash) == []
     assert found(fade) == []
     assert found([*pan[:8], *[other] * 3, *pan[8:12]]) == [8, 11]
+
+
+def test_cuts_are_the_same_after_going_on() -> None:
+    one, other = (cv2.cvtColor(scene(seed), cv2.COLOR_RGB2GRAY) // 2 for seed in (12, 13))
+    # Where the picture flickers a change of scene is nothing sudden, and later it is.
+    flicker = [one + 90 * (n % 2) for n in range(8)]
+    video = [*flicker, *[other] * 12, one, one]
+    cuts = Cuts()
+    states, found = [], []
+    for each in video:
+        found.append(cuts.push(each.astype(np.uint8)))
+        states.append(cuts.state)
+    assert [n for n, cut in enumerate(found) if cut] == [20]
+    for done in range(1, len(video)):
+        rest = Cuts(states[done - 1])
+        assert [rest.push(each.astype(np.uint8)) for each in video[done:]] == found[done:]
