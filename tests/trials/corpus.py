@@ -113,7 +113,7 @@ def told_to_verify(options: list[str], said: str) -> list[str]:
     """What `deblur run` was asked for, or said that it did, beside restoring."""
     told = ["--deinterlaced"] if "was deinterlaced" in said else []
     for place, option in enumerate(options):
-        if option in ("--start", "--duration", "--max-pixels"):
+        if option in ("--start", "--duration", "--max-pixels", "--upscale"):
             told += options[place : place + 2]
         elif option == "--apply-rotation":
             told.append(option)
