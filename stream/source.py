@@ -247,15 +247,15 @@ class Source:
         if not self.span.start:
             return -self._lift_s
         # In whole ticks of the video, which stays exact; finer clocks follow it exactly.
-        return Fraction(self.limits()[0]) // self.time_base * self.time_base
+        return Fraction(self.origin_s + self.span.start) // self.time_base * self.time_base
 
     def limits(self) -> tuple[float, float]:
         """Begin and end of the part to work on, in seconds on the file's clock."""
         if not self.span.start and self.span.duration is None:
             return float("-inf"), float("inf")
-        begin = self.origin_s + self.span.start
-        end = float("inf") if self.span.duration is None else begin + self.span.duration
-        return begin, end
+        # FFmpeg rounds where a file begins to microseconds, which may be behind its first frame.
+        begin = self.origin_s + self.span.start - 1e-6
+        return begin, float("inf") if self.span.duration is None else begin + self.span.duration
 
     def _decoded(self, after: int | None) -> Iterator[av.VideoFrame]:
         """Decoded frames, each with a time later than the one before.

@@ -205,6 +205,15 @@ def test_a_part_of_a_file(tmp_path: Path) -> None:
         assert np.abs(ours.astype(int) - theirs).mean() < 3
 
 
+def test_a_part_begins_with_the_first_frame(tmp_path: Path) -> None:
+    # At 22/15 s, which FFmpeg rounds up to microseconds.
+    pts = [132000 + 3000 * index for index in range(12)]
+    source = make_clip(tmp_path / "in.ts", time_base=Fraction(1, 90000), pts=pts)
+    output = tmp_path / "out.ts"
+    assert stream.run(source, output, strength=0, duration=0.2, device="cpu").conforms
+    assert len(look(output).moments) == 6
+
+
 def test_a_part_behind_the_end_is_refused(tmp_path: Path) -> None:
     source = make_clip(tmp_path / "in.mp4")
     with pytest.raises(stream.SourceError, match="no frame"):

@@ -308,7 +308,8 @@ def test_a_part(
     assert report.conforms, report.conformance and report.conformance.summary
     ours = hear(output)
     with av.open(str(path)) as opened:
-        begin = F(opened.start_time or 0, av.time_base) + start
+        # Where it begins is rounded to microseconds.
+        begin = F((opened.start_time or 0) - 1, av.time_base) + start
     end = begin + duration if duration is not None else F(10**9)
     wanted = [number for number, moment in whole.frames.items() if begin <= moment < end]
     assert ours.order == wanted
