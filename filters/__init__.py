@@ -7,7 +7,7 @@ from filters.motion import Motion, Tracker
 from filters.resize import INTERPOLATIONS, Enlarger
 from filters.sharpness import CELL, need
 from filters.stabilize import Correction, Path, moved
-from filters.temporal import Smoother
+from filters.temporal import USUAL_SMOOTHING, Smoother
 from filters.upscale import UPSCALERS, Upscaler, load_upscaler
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "INTERPOLATIONS",
     "STILL",
     "UPSCALERS",
+    "USUAL_SMOOTHING",
     "Camera",
     "Coding",
     "Correction",

@@ -22,6 +22,8 @@ from filters.motion import Motion, look_up
 State = Mapping[str, Tensor]
 """What is remembered from frame to frame, by name; empty at the beginning."""
 
+USUAL_SMOOTHING = 0.8
+"""The share of the past that serves most videos."""
 _AGREE = 3.0
 """Colors agree within so many times the difference that is usual in the whole picture ..."""
 _USUAL = 0.9
@@ -39,7 +41,7 @@ _NOISE = 0.5 / 255
 class Smoother:
     """Blends each frame with the ones before it, along their motion."""
 
-    def __init__(self, amount: float = 0.8) -> None:
+    def __init__(self, amount: float = USUAL_SMOOTHING) -> None:
         """`amount`: the share of the past where it is as sharp as the present, in 0..1."""
         if not 0 <= amount <= 1:
             raise ValueError(f"amount must be in 0..1, got {amount}")

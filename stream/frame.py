@@ -64,7 +64,9 @@ class Frame:
     @property
     def luma(self) -> NDArray[np.uint8]:
         """(H, W), in 8 bits."""
-        return (self.planes[0] >> (self.coding.depth - 8)).astype(np.uint8, copy=False)
+        if self.coding.depth == 8:
+            return self.planes[0].view(np.uint8)
+        return (self.planes[0] >> (self.coding.depth - 8)).astype(np.uint8)
 
     @property
     def nbytes(self) -> int:

@@ -60,7 +60,7 @@ class Processor:
             return frame
         planes = [torch.from_numpy(plane).to(self._device) for plane in frame.planes]
         whole = to_rgb(planes, frame.coding)
-        seen = whole.clamp(0, 1)
+        seen = whole.clamp_(0, 1) if self._enlarge is None else whole.clamp(0, 1)
         change = torch.zeros_like(seen)
         if self._strength > 0 and (frame.need is None or frame.need.any()):
             change = (self._restore(seen) - seen) * self._strength

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from filters import USUAL_SMOOTHING
 from stream.encoders import EncoderSettings
 from stream.errors import UsageError
 from stream.opening import DEFAULT_MAX_PIXELS
@@ -11,7 +12,6 @@ from stream.scale import Scale
 
 KINDS = ("audio", "subtitle", "data", "attachment", "video")
 """What `--drop` takes."""
-USUAL_SMOOTHING = 0.8
 MOST_CROP = 0.5
 
 

@@ -242,12 +242,8 @@ def test_one_process_at_a_time(clip: Path, tmp_path: Path) -> None:
     assert stream.run(clip, tmp_path / "out.mp4", strength=0, device="cpu").conforms
 
 
-def test_a_stopped_job_leaves_something_to_watch(
-    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    output = tmp_path / "out.mp4"
-    settings = partial(stream.Settings, strength=0, device="cpu")
-    running = stream.Job(clip, output, settings())
+def stopped_after_60(running: stream.Job, patch: pytest.MonkeyPatch) -> stream.Report:
+    """Run a job and stop it once 60 frames are done."""
 
     class Stops(SegmentSink):
         def push(self, frame: Frame) -> None:
@@ -255,9 +251,18 @@ def test_a_stopped_job_leaves_something_to_watch(
             if self.frames == 60:
                 running.stop()
 
+    patch.setattr(job, "SegmentSink", Stops)
+    return running.run()
+
+
+def test_a_stopped_job_leaves_something_to_watch(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "out.mp4"
+    settings = partial(stream.Settings, strength=0, device="cpu")
+    running = stream.Job(clip, output, settings())
     with monkeypatch.context() as patch:
-        patch.setattr(job, "SegmentSink", Stops)
-        report = running.run()
+        report = stopped_after_60(running, patch)
     assert report.stopped
     assert not report.conforms
     assert report.output == tmp_path / "out.part.mp4"
@@ -274,16 +279,8 @@ def test_a_stopped_job_lets_go_of_frames_that_wait_for_later_ones(
     settings = partial(stream.Settings, strength=0, stabilize=True, device="cpu")
     stream.Job(shaky, whole, settings()).run()
     running = stream.Job(shaky, output, settings())
-
-    class Stops(SegmentSink):
-        def push(self, frame: Frame) -> None:
-            super().push(frame)
-            if self.frames == 60:
-                running.stop()
-
     with monkeypatch.context() as patch:
-        patch.setattr(job, "SegmentSink", Stops)
-        report = running.run()
+        report = stopped_after_60(running, patch)
     assert report.stopped
     assert 60 <= report.frames < FRAMES
     assert stream.Job(shaky, output, settings(resume=True)).run().conforms

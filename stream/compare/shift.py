@@ -124,7 +124,6 @@ def _thumbs(frames: Iterable[Timed]) -> Iterator[tuple[float, Thumb]]:
 
 def _thumb(frame: Frame) -> Thumb:
     """The contrast of a picture, so that other brightness or range makes no difference."""
-
     small = cv2.resize(frame.luma, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
     spread = float(small.std())
     return np.asarray((small - small.mean()) / spread if spread > _FLAT else 0 * small, np.float32)

@@ -18,7 +18,7 @@ from rich.progress import Progress
 
 import mssnet
 import weights
-from filters import load_upscaler
+from filters import USUAL_SMOOTHING, load_upscaler
 from weights import device as devices
 from weights.evaluate import tables
 from weights.evaluate.enlarged import evaluate_enlarged
@@ -30,7 +30,6 @@ from weights.evaluate.sheet import sheet
 from weights.evaluate.upscaler import PictureRow, evaluate_upscaler
 from weights.store import sha256
 
-_USUAL_SMOOTHING = 0.8
 _WIDTH = 100
 """Columns of the tables where they do not go to a terminal."""
 
@@ -62,7 +61,7 @@ def main(
         float | None,
         typer.Option(
             help="How much restored frames are also steadied, 0..1; 0: not at all.",
-            show_default=str(_USUAL_SMOOTHING),
+            show_default=str(USUAL_SMOOTHING),
         ),
     ] = None,
     upscaler: Annotated[
@@ -95,7 +94,7 @@ def main(
         _check_networks(model, upscaler, bool(pairs), bool(images))
         if images and smooth is not None:
             raise ValueError("--smooth is for the frames of --pairs, not for --images")
-        amount = _USUAL_SMOOTHING if smooth is None else smooth
+        amount = USUAL_SMOOTHING if smooth is None else smooth
         if not 0 <= amount <= 1:
             raise ValueError(f"--smooth must be in 0..1, got {amount:g}")
         if sheet_file and upscaler:

@@ -7,6 +7,7 @@ from typing import TypeAlias
 import numpy as np
 from torch import Tensor
 
+from filters import USUAL_SMOOTHING
 from filters.resize import resampled
 from filters.sampling import FACTOR, third
 from weights.evaluate.measure import Restore, Row, measure
@@ -47,7 +48,7 @@ def evaluate_enlarged(
     enlarge: Enlarge,
     pairs: Sequence[PairSet],
     *,
-    smooth: float = 0.8,
+    smooth: float = USUAL_SMOOTHING,
     on_pair: Callable[[], None] = lambda: None,
 ) -> list[Row]:
     """Measure a restorer and an upscaler on blurred frames made three times smaller.

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor
 
-from filters import Smoother, Tracker
+from filters import USUAL_SMOOTHING, Smoother, Tracker
 from weights.evaluate.measure import Restore, Row, measure
 from weights.evaluate.pairs import Frame, PairSet
 from weights.evaluate.quality import to_tensor
@@ -39,7 +39,7 @@ def evaluate(
     restore: Restore,
     pairs: Sequence[PairSet],
     *,
-    smooth: float = 0.8,
+    smooth: float = USUAL_SMOOTHING,
     on_pair: Callable[[], None] = lambda: None,
 ) -> list[Row]:
     """Measure `restore`, which never sees the sharp frame of what it restores.
