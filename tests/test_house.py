@@ -24,6 +24,7 @@ MAY_USE_AV = {
     *(f"stream/{name}.py" for name in ("deinterlace", "hdr", "join", "orientation", "transcode")),
     *(f"stream/{name}.py" for name in ("beside", "demux", "opening")),
     *(f"stream/{name}.py" for name in ("identity", "sink", "source")),
+    "stream/live/encode.py",
     "stream/compare/clip.py",
     "stream/compare/film.py",
     "stream/verify/reading.py",

@@ -1,0 +1,175 @@
+"""The processes of a live feed, seen from inside: what each tells and is told."""
+
+import ctypes
+import logging
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from typing import Any
+
+from stream.errors import DeblurError
+from stream.secrets import Secrets
+
+BEAT_S = 0.25
+"""How often a process tells how it is."""
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True)
+class Beat:
+    """How a process is; sent a few times a second. Counts are since the process started."""
+
+    state: str = "starting"
+    """In one or two words: "live", "no signal", "connecting", "loading", "waiting" and so on."""
+    frames: int = 0
+    """Frames that left this process."""
+    dropped: int = 0
+    """Frames that this process did not take up, because newer ones had come."""
+    damaged: int = 0
+    """Packets that did not decode, and frames that the decoder marked as damaged."""
+    repeats: int = 0
+    """Pictures that a writer showed again, slates among them."""
+    connects: int = 0
+    """How often a connection was made."""
+    readers: int = 0
+    """Who is connected to an output that is served."""
+    busy_s: float = 0.0
+    """Seconds spent working; the rest was waiting."""
+    latencies_ms: tuple[float, ...] = ()
+    """From arrival to here, of the frames since the last beat."""
+    facts: Mapping[str, str] = field(default_factory=dict)
+    """What else is worth showing, by name: size, codec, model, step of the ladder."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """Something to be told to the user, in one line."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Fatal:
+    """Why the whole feed cannot work, with the exit code of `stream.errors`."""
+
+    text: str
+    exit_code: int
+
+
+class Stop:
+    """Asks a process to finish what it has in hand and end."""
+
+
+class Control:
+    """A process's line to the supervisor. Nothing here waits for an answer."""
+
+    def __init__(self, line: Connection) -> None:
+        self._line = line
+        self._stopping = False
+        self._told_s = 0.0
+        self._changes: list[object] = []
+        self._latencies: list[float] = []
+
+    @property
+    def stopping(self) -> bool:
+        """Whether this process shall end."""
+        self._listen()
+        return self._stopping
+
+    def changes(self) -> list[object]:
+        """What the supervisor sent since the last call, other than to stop."""
+        self._listen()
+        taken, self._changes = self._changes, []
+        return taken
+
+    def wait(self, seconds: float) -> bool:
+        """Sleep, but not past being told to stop; returns whether it was."""
+        end = time.monotonic() + seconds
+        while not self.stopping and (left := end - time.monotonic()) > 0:
+            self._line.poll(min(left, BEAT_S))
+        return self._stopping
+
+    def say(self, text: str) -> None:
+        """Tell the user something, in one line."""
+        self._send(Line(" ".join(text.split())))
+
+    def latency(self, arrived: int) -> None:
+        """Note that a picture that came in at `arrived`, in ns, leaves now."""
+        self._latencies.append((time.monotonic_ns() - arrived) / 1e6)
+
+    def beat(self, make: Callable[[tuple[float, ...]], Beat], *, now: bool = False) -> None:
+        """Tell how this process is, unless that was done just before; `make` gets the latencies."""
+        clock = time.monotonic()
+        if now or clock - self._told_s >= BEAT_S:
+            self._told_s = clock
+            latencies, self._latencies = tuple(self._latencies), []
+            self._send(make(latencies))
+
+    def fatal(self, text: str, exit_code: int) -> None:
+        """Tell why nothing can work."""
+        self._send(Fatal(" ".join(text.split()), exit_code))
+
+    def _send(self, message: object) -> None:
+        try:
+            self._line.send(message)
+        except OSError:
+            self._stopping = True  # nobody is there any more
+
+    def _listen(self) -> None:
+        try:
+            while self._line.poll():
+                message = self._line.recv()
+                if isinstance(message, Stop):
+                    self._stopping = True
+                else:
+                    self._changes.append(message)
+        except (EOFError, OSError):
+            self._stopping = True
+
+
+class _Forward(logging.Handler):
+    def __init__(self, control: Control, secrets: Secrets) -> None:
+        super().__init__(logging.WARNING)
+        self._control, self._secrets = control, secrets
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._control.say(self._secrets.hide(record.getMessage()))
+
+
+def enter(
+    work: Callable[..., None], line: Connection, secrets: Secrets, arguments: tuple[Any, ...]
+) -> None:
+    """What a new process does: `work(control, *arguments)`, and tell of its end.
+
+    A `DeblurError` is fatal for the whole feed; whatever else goes wrong ends this process alone,
+    which is then started again.
+    """
+    # Ctrl-C and what a service manager sends go to all processes; the supervisor decides.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    _end_with_parent()
+    control = Control(line)
+    logging.getLogger().addHandler(_Forward(control, secrets))
+    try:
+        work(control, *arguments)
+    except DeblurError as error:
+        control.fatal(secrets.hide(str(error)), error.exit_code)
+        sys.exit(error.exit_code)
+    except Exception as error:
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        text = (
+            f"{type(error).__name__}: {error} ({os.path.basename(where.filename)}:{where.lineno})"
+        )
+        control.say(secrets.hide(text))
+        sys.exit(1)
+
+
+def _end_with_parent() -> None:
+    # A process that hangs in the network would not notice that its supervisor is gone.
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -1,0 +1,73 @@
+"""What a live feed is to do."""
+
+from dataclasses import dataclass
+
+from stream.errors import UsageError
+from stream.live.picture import Size
+from stream.scale import Scale
+
+DEFAULT_MAX_PIXELS = 4096 * 2304
+
+
+@dataclass(frozen=True)
+class Restoring:
+    """What is done to the picture; may be changed while the feed runs."""
+
+    model: str = "lite"
+    """Name of a checkpoint, or the path of a `.safetensors` file."""
+    strength: float = 1.0
+    """0 leaves the picture as it is, 1 restores it fully."""
+    smooth: float | None = None
+    """How much each frame is steadied by the ones before it, in 0..1; None: as much as is usual,
+    where the picture is restored at all."""
+    upscale: Scale | None = None
+    upscaler: str = "auto"
+    early: bool = False
+    """Whether the network is left as early as it can be."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.strength <= 1:
+            raise UsageError(f"--strength must be in 0..1, got {self.strength}")
+        if self.smooth is not None and not 0 <= self.smooth <= 1:
+            raise UsageError(f"--smooth must be in 0..1, got {self.smooth}")
+
+
+@dataclass(frozen=True)
+class LiveSettings:
+    """How a live feed works."""
+
+    restoring: Restoring = Restoring()
+    device: str = "auto"
+    precision: str = "auto"
+    max_latency_ms: float | None = None
+    """From the arrival of a frame until it is encoded; beyond it the ladder goes down. None: the
+    picture is always restored as well as can be, and frames are dropped."""
+    transport: str = "tcp"
+    """Of RTSP sources: tcp or udp."""
+    stall_s: float = 5.0
+    """A source that sends nothing for so long is given up and connected again."""
+    realtime: bool = False
+    """Whether a file is played as if it were a camera."""
+    loop: bool = False
+    """Whether that file begins anew at its end; else its end is the feed's."""
+    size: Size | None = None
+    """Of the outputs; None: the first picture's. With it they are up before the camera is."""
+    insecure_tls: bool = False
+    """Whether certificates of servers are not checked."""
+    max_pixels: int = DEFAULT_MAX_PIXELS
+
+    def __post_init__(self) -> None:
+        if self.transport not in ("tcp", "udp"):
+            raise UsageError(f"--transport must be tcp or udp, got {self.transport}")
+        if self.max_latency_ms is not None and self.max_latency_ms <= 0:
+            raise UsageError(f"--max-latency must be above 0, got {self.max_latency_ms:g}")
+        if not 1 <= self.stall_s <= 60:
+            raise UsageError(f"--stall must be in 1..60 seconds, got {self.stall_s:g}")
+
+
+@dataclass(frozen=True)
+class Beyond:
+    """Told to the model's process now and then: what comes after it."""
+
+    ms: float
+    """From the end of its work until a frame is encoded, as the slowest output needs it."""

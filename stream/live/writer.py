@@ -1,0 +1,275 @@
+"""The process of one output: takes what is newest, and never lets the output run dry."""
+
+import random
+import time
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from stream.errors import DeblurError
+from stream.live.child import Beat, Control
+from stream.live.picture import Mailbox, Picture, Size
+from stream.live.slate import Canvas
+from stream.live.sound import Sound, SoundFormat, SoundRing
+
+_RESTORED_NS = 1_000_000_000
+"""Without a restored picture for so long the camera's own is shown: the network is starting."""
+_HOLD_S = 0.5
+"""Without any new picture for so long the last one is repeated, ..."""
+_REPEAT_S = 0.1
+"""... this often, ..."""
+_SILENT_S = 2.0
+"""... and after so long a slate says that there is no signal."""
+_LATE_NS = 1_000_000_000
+"""Sound waits for its picture, but no longer than this."""
+_BACK_OFF_S = 0.25, 5.0
+_GOOD_S = 10.0
+"""An output that worked for so long is tried again at once."""
+
+
+@dataclass(frozen=True)
+class Feed:
+    """What a writer takes its pictures and its sound from."""
+
+    restored: Mailbox
+    camera: Mailbox
+    sounds: SoundRing
+    reader: int
+    """The number of the writer among the readers of `restored`."""
+
+
+class Output(Protocol):
+    """An output that is open; all its pictures have one size."""
+
+    def push(self, picture: Picture) -> None:
+        """Take one picture, shown later than the one before.
+
+        Any exception but a `DeblurError` means that the output failed and is to be opened again.
+        """
+        ...
+
+    def sound(self, sound: Sound) -> None:
+        """Take one packet of the sound that the output was opened with, not later than the newest
+        picture."""
+        ...
+
+    def close(self) -> None:
+        """Finish; may raise what `push` may."""
+        ...
+
+    @property
+    def readers(self) -> int:
+        """How many are connected, where the output is served."""
+        ...
+
+
+class Target(Protocol):
+    """Where an output goes; passes to the writer's process."""
+
+    name: str
+    """As it can be shown: without passwords."""
+    resizes: bool
+    """Whether pictures of another size are written by opening the output anew; otherwise they are
+    fitted onto a canvas of the first one's size."""
+
+    def open(self, first: Picture, sound: SoundFormat | None, control: Control) -> Output:
+        """Open for pictures such as `first`. Raises a `DeblurError` where trying again is
+        pointless, anything else where it is not."""
+        ...
+
+    def run(self, control: Control, feed: Feed, size: Size | None) -> None:
+        """The work of the output's process: `Writer(control, feed, self, size).run()`, and what
+        else has to go on beside it."""
+        ...
+
+
+class Writer:
+    """Writes a feed to a target until it is told to stop."""
+
+    def __init__(
+        self, control: Control, feed: Feed, target: Target, size: Size | None = None
+    ) -> None:
+        """`size` is that of the canvas; None: the first picture's."""
+        self._control = control
+        self._feed = feed
+        self._target = target
+        self._canvas = Canvas(size) if size is not None else None
+        self._output: Output | None = None
+        self._format: SoundFormat | None = None
+        self._opened: Size | None = None
+        self._last: Picture | None = None
+        """The last picture of the source, fitted."""
+        self._last_s = self._pushed_s = time.monotonic()
+        """When that came, and when anything was pushed."""
+        self._lag = 0
+        """Nanoseconds from a picture's moment until it comes here."""
+        self._shown = 0
+        """The moment of what was pushed last."""
+        self._restored: Picture | None = None
+        self._camera = 0
+        self._heard = feed.sounds.count
+        self._held: deque[Sound] = deque(maxlen=512)
+        self._retry_s = self._opened_s = 0.0
+        self._tries = 0
+        self._counts = Beat(state="waiting")
+        self._busy_s = 0.0
+
+    def run(self) -> None:
+        """Work until told to stop."""
+        while not self._control.stopping:
+            picture = self._next()
+            begun = time.monotonic()
+            if picture is not None and self._ready(picture):
+                self._push(picture)
+            self._busy_s += time.monotonic() - begun
+            self._tell()
+        self._close()
+        self._tell(now=True)
+
+    def _next(self) -> Picture | None:
+        """What to show now; None while there is nothing to do."""
+        now = time.monotonic()
+        # While the network gives nothing, the camera's own pictures are looked for.
+        alone = self._restored is None or now - self._last_s > _HOLD_S or self._camera > 0
+        self._feed.restored.wait(self._feed.reader, 0.01 if alone else _REPEAT_S)
+        seen = self._last.moment if self._last is not None else -1
+        number = self._restored.number if self._restored is not None else 0
+        found = self._feed.restored.newest(number)
+        if found is not None:
+            missed = found.number - number - 1 if number else 0
+            self._count(dropped=missed)
+            self._restored = found
+            if found.moment > seen:
+                self._camera = 0
+                return self._fitted(found)
+        elif alone:
+            found = self._feed.camera.newest(self._camera)
+            behind = self._restored.moment if self._restored is not None else seen - _RESTORED_NS
+            if found is not None and found.moment > max(seen, behind + _RESTORED_NS):
+                self._camera = found.number
+                return self._fitted(found)
+        return self._again()
+
+    def _fitted(self, picture: Picture) -> Picture:
+        now = time.monotonic()
+        if self._canvas is None and not self._target.resizes:
+            self._canvas = Canvas(picture.size)
+        self._last = picture if self._canvas is None else self._canvas.fit(picture)
+        self._last_s = now
+        self._lag = time.monotonic_ns() - picture.moment
+        return self._last
+
+    def _again(self) -> Picture | None:
+        """The last picture once more, or a slate, where nothing has come for a while."""
+        now = time.monotonic()
+        silent_s = now - self._last_s
+        if silent_s < _HOLD_S or now - self._pushed_s < _REPEAT_S:
+            return None
+        moment = time.monotonic_ns() - self._lag
+        if silent_s < _SILENT_S and self._last is not None:
+            return replace(self._last, moment=moment, cut=False)
+        size = self._last.size if self._last is not None else None
+        canvas = self._canvas or (Canvas(size) if size is not None else None)
+        return canvas.slate(self._last, moment) if canvas is not None else None
+
+    def _ready(self, picture: Picture) -> bool:
+        """Whether the output is open, which is tried where it is not."""
+        if self._output is not None and self._opened != picture.size:
+            self._close()
+        if self._output is not None:
+            return True
+        if time.monotonic() < self._retry_s:
+            return False
+        self._format = self._feed.sounds.format()
+        try:
+            self._output = self._target.open(picture, self._format, self._control)
+        except DeblurError:
+            raise
+        except Exception as error:
+            self._failed(error)
+            return False
+        self._opened, self._opened_s = picture.size, time.monotonic()
+        self._held.clear()
+        self._count(connects=1)
+        return True
+
+    def _push(self, picture: Picture) -> None:
+        assert self._output is not None
+        fresh = picture is self._last
+        picture = replace(picture, moment=max(picture.moment, self._shown + 1))
+        self._shown, self._pushed_s = picture.moment, time.monotonic()
+        try:
+            self._output.push(picture)
+            for sound in self._due(picture.moment):
+                self._output.sound(sound)
+        except DeblurError:
+            raise
+        except Exception as error:
+            self._failed(error)
+            return
+        if fresh:
+            self._count(frames=1)
+            self._control.latency(picture.arrived)
+        else:
+            self._count(repeats=1)
+
+    def _due(self, moment: int) -> list[Sound]:
+        """The sound up to a moment."""
+        sounds, self._heard = self._feed.sounds.since(self._heard)
+        if self._format is None or self._feed.sounds.format() != self._format:
+            return []
+        self._held.extend(sounds)
+        due = []
+        while self._held and self._held[0].moment <= moment:
+            sound = self._held.popleft()
+            if sound.moment > moment - _LATE_NS:
+                due.append(sound)
+        return due
+
+    def _failed(self, error: Exception) -> None:
+        if self._opened_s and time.monotonic() - self._opened_s > _GOOD_S:
+            self._tries = 0
+        least, most = _BACK_OFF_S
+        delay = min(most, least * 2**self._tries) * random.uniform(0.8, 1.2)
+        if self._tries == 0 or self._tries & (self._tries - 1) == 0:
+            self._control.say(f"{self._target.name}: {reason(error)}; trying again")
+        self._tries += 1
+        self._retry_s = time.monotonic() + delay
+        self._close()
+
+    def _close(self) -> None:
+        if self._output is not None:
+            output, self._output = self._output, None
+            with suppress(Exception):
+                output.close()
+
+    def _count(self, **more: int) -> None:
+        counts = self._counts
+        self._counts = replace(counts, **{k: getattr(counts, k) + v for k, v in more.items()})
+
+    def _tell(self, *, now: bool = False) -> None:
+        silent_s = time.monotonic() - self._last_s
+        state = "live" if self._last is not None and silent_s < _SILENT_S else "no signal"
+        if self._output is None:
+            state = "connecting" if self._tries else "waiting"
+        facts = {}
+        if self._opened is not None:
+            facts["size"] = f"{self._opened[0]}x{self._opened[1]}"
+        self._control.beat(
+            lambda latencies: replace(
+                self._counts,
+                state=state,
+                readers=self._output.readers if self._output is not None else 0,
+                busy_s=self._busy_s,
+                latencies_ms=latencies,
+                facts=facts,
+            ),
+            now=now,
+        )
+
+
+def reason(error: Exception) -> str:
+    """What went wrong, without the address that FFmpeg's errors carry."""
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return str(text).rstrip(".")
