@@ -159,14 +159,14 @@ def enter(
         work(control, *arguments)
     except DeblurError as error:
         control.fatal(secrets.hide(str(error)), error.exit_code)
-        sys.exit(error.exit_code)
+        raise SystemExit(error.exit_code) from None
     except Exception as error:
         where = traceback.extract_tb(error.__traceback__)[-1]
         text = (
             f"{type(error).__name__}: {error} ({os.path.basename(where.filename)}:{where.lineno})"
         )
         control.say(secrets.hide(text))
-        sys.exit(1)
+        raise SystemExit(1) from None
 
 
 def _end_with_parent() -> None:
