@@ -164,6 +164,8 @@ def live(
         feed = Supervisor(camera, aims, settings, secrets=secrets, say=tell)
         shown = Http([feed], address) if address is not None else None
         asyncio.run(_run(feed, shown, own if token is None else None))
+        if feed.killed:
+            raise typer.Exit(130)
 
 
 async def _run(feed: "Supervisor", http: "Http | None", token: str | None) -> None:
