@@ -26,6 +26,7 @@ MAY_USE_AV = {
     *(f"stream/{name}.py" for name in ("identity", "sink", "source")),
     "stream/live/encode.py",
     *(f"stream/live/{name}.py" for name in ("camera", "convert", "reader", "session")),
+    "stream/live/rtsp/output.py",
     "stream/compare/clip.py",
     "stream/compare/film.py",
     "stream/verify/reading.py",

@@ -67,11 +67,16 @@ class Output(Protocol):
 class Target(Protocol):
     """Where an output goes; passes to the writer's process."""
 
-    name: str
-    """As it can be shown: without passwords."""
-    resizes: bool
-    """Whether pictures of another size are written by opening the output anew; otherwise they are
-    fitted onto a canvas of the first one's size."""
+    @property
+    def name(self) -> str:
+        """As it can be shown: without passwords."""
+        ...
+
+    @property
+    def resizes(self) -> bool:
+        """Whether pictures of another size are written by opening the output anew; otherwise they
+        are fitted onto a canvas of the first one's size."""
+        ...
 
     def open(self, first: Picture, sound: SoundFormat | None, control: Control) -> Output:
         """Open for pictures such as `first`. Raises a `DeblurError` where trying again is
