@@ -63,7 +63,8 @@ class Deblurrer:
     @property
     def exits(self) -> tuple[Exit, ...]:
         """Where the network can be left, the cheapest first; the last one is its end."""
-        return self.net.config.exits
+        exits: tuple[Exit, ...] = self.net.config.exits
+        return exits
 
     @torch.inference_mode()
     def __call__(self, image: Tensor) -> Tensor:
