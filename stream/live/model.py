@@ -64,17 +64,21 @@ class Restoration:
         self._ladder = Ladder(len(self._chain.rungs), self._bound_ms)
 
     def run(self) -> None:
-        """Work until told to stop. A `UsageError` says that no picture can be as asked for."""
+        """Work until told to stop. Raises `UsageError` where no picture can be as asked for."""
         while not self._control.stopping:
-            for change in self._control.changes():
-                if isinstance(change, Beyond):
-                    self._beyond_ms = change.ms
-                elif isinstance(change, Restoring):
-                    self._change(change)
-            if (picture := self._next()) is not None:
-                self._take(picture)
-            self._tell()
+            self.turn()
         self._tell(now=True)
+
+    def turn(self) -> None:
+        """Take up what changed and the newest picture; wait a moment where there is none."""
+        for change in self._control.changes():
+            if isinstance(change, Beyond):
+                self._beyond_ms = change.ms
+            elif isinstance(change, Restoring):
+                self._change(change)
+        if (picture := self._next()) is not None:
+            self._take(picture)
+        self._tell()
 
     def _new_chain(self, restoring: Restoring) -> Chain:
         return Chain(
