@@ -49,7 +49,10 @@ class Link:
             wait([done], 1)
 
     def call(self, function: Callable[[], T], within_s: float) -> T:
-        """What `function` returns or raises. Raises `LateError` or `StoppedError` where it is left alone."""
+        """What `function` returns or raises.
+
+        Raises `LateError` or `StoppedError` where it is left alone.
+        """
         end = time.monotonic() + within_s
         future: Future[T] = self._thread.submit(function)
         while not wait([future], max(0.0, min(_TICK_S, end - time.monotonic()))).done:

@@ -15,7 +15,7 @@ from av.stream import Disposition
 
 from stream.live.camera import Camera
 from stream.live.convert import Unpacker, tags_of
-from stream.live.link import LateError, Link
+from stream.live.link import LateError, Link, StoppedError
 from stream.live.moments import Moments
 from stream.live.picture import Mailbox, Picture, Size
 from stream.live.pulse import Pulse
@@ -121,7 +121,8 @@ class Session:
             taken = self._link.call(lambda: (next(packets, None), time.monotonic_ns()), left)
         except LateError:
             raise LostError(f"no picture for {self._camera.stall_s:g} s") from None
-        self._pulse.tell()
+        if self._pulse.tick():
+            raise StoppedError
         return taken
 
     def _decode(self, packet: "av.Packet[Any]", arrived: int) -> None:
