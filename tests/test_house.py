@@ -27,6 +27,7 @@ MAY_USE_AV = {
     "stream/live/encode.py",
     *(f"stream/live/{name}.py" for name in ("camera", "convert", "reader", "session")),
     "stream/live/rtsp/output.py",
+    *(f"stream/live/{name}.py" for name in ("hls", "mux", "publish", "record")),
     "stream/compare/clip.py",
     "stream/compare/film.py",
     "stream/verify/reading.py",

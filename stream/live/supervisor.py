@@ -194,7 +194,13 @@ class Supervisor:
                 target.name,
                 "writer",
                 target.run,
-                (Feed(self._restored, self._camera, self._sounds, index), settings.size),
+                (
+                    Feed(
+                        *(self._restored, self._camera, self._sounds, index),
+                        upscale=settings.restoring.upscale,
+                    ),
+                    settings.size,
+                ),
                 _SILENT_S["writer"],
             )
             for index, target in enumerate(targets)

@@ -27,7 +27,7 @@ import psutil
 
 from tests.rig import stamp
 from tests.rig.camera import Camera, Filming
-from tests.rig.meter import Measured, measure
+from tests.rig.meter import SETTLE_S, Measured, measure
 from tests.rig.ports import free_port
 from tests.rig.server import RtspServer, Serving
 
@@ -81,7 +81,8 @@ class Soak:
         """Run it to its end; returns the figures."""
         options = self.options
         seconds = options.minutes * 60
-        size = tuple(map(int, options.size.split("x")))
+        width, height = map(int, options.size.split("x"))
+        size = width, height
         filming = Filming(size, options.fps, options.file)
         cameras = [size, OTHER_SIZE]
         port = free_port()
@@ -150,8 +151,7 @@ class Soak:
         players = {
             name: {
                 "frames": each.frames,
-                "p50_ms": each.p50_ms,
-                "p95_ms": each.p95_ms,
+                **percentiles(each),
                 "missing": each.missing,
                 "repeats": each.repeats,
                 "backwards": each.backwards,
@@ -167,7 +167,7 @@ class Soak:
             "minutes": self.options.minutes,
             "size": self.options.size,
             "fps": self.options.fps,
-            "transport": {"p50_ms": transport.p50_ms, "p95_ms": transport.p95_ms},
+            "transport": percentiles(transport),
             "players": players,
             "kills": [asdict(each) for each in self.kills],
             "memory": {"after_a_minute": first[0], "at_the_end": last[0]},
@@ -239,23 +239,36 @@ def average(samples: Sequence[Sample]) -> tuple[float, float]:
 
 def first_after(measured: Measured, back_ms: int) -> float:
     """Seconds from a moment of the stamps' clock to the first picture that was taken after it."""
-    for _, seen in measured.stamps:
-        behind = (seen.clock_ms - back_ms) % _WRAP_MS
-        if behind < _WRAP_MS // 2:
-            arrival = next(at for at, each in measured.stamps if each is seen)
-            return arrival - back_ms / 1000
+    for at, seen in measured.stamps:
+        if (seen.clock_ms - back_ms) % _WRAP_MS < _WRAP_MS // 2:
+            return (round(1000 * at) - back_ms) % _WRAP_MS / 1000
     return float("inf")
+
+
+def latencies(measured: Measured) -> list[tuple[float, float]]:
+    """When each picture came for the first time, and how many ms after it was taken.
+
+    Pictures that are repeated while the camera is gone are as old as it is gone.
+    """
+    found, before = [], None
+    for at, seen in measured.stamps:
+        if seen.clock_ms != before and at - measured.arrivals[0] > SETTLE_S:
+            found.append((at, float((round(1000 * at) - seen.clock_ms) % _WRAP_MS)))
+        before = seen.clock_ms
+    return found
+
+
+def percentiles(measured: Measured) -> dict[str, float]:
+    """The latencies that half of the pictures, and one in twenty, exceed."""
+    p50, p95 = np.percentile([late for _, late in latencies(measured)], [50, 95])
+    return {"p50_ms": float(p50), "p95_ms": float(p95)}
 
 
 def by_minute(measured: Measured) -> Iterator[dict[str, float]]:
     """Latencies of each minute."""
-    if not measured.stamps:
-        return
-    begun = measured.stamps[0][0]
     minutes: dict[int, list[float]] = {}
-    for at, seen in measured.stamps:
-        late = (round(at * 1000) - seen.clock_ms) % _WRAP_MS
-        minutes.setdefault(int((at - begun) / 60), []).append(float(late))
+    for at, late in latencies(measured):
+        minutes.setdefault(int((at - measured.arrivals[0]) / 60), []).append(late)
     for minute, values in sorted(minutes.items()):
         p50, p95 = np.percentile(values, [50, 95])
         yield {"minute": minute, "p50_ms": p50, "p95_ms": p95, "frames": len(values)}
