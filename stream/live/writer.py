@@ -277,7 +277,7 @@ class Writer:
         if isinstance(error, LoginRefusedError):
             delay = random.uniform(*_REFUSED_S)
         if self._tries == 0 or self._tries & (self._tries - 1) == 0:
-            self._control.say(f"{self._target.name}: {reason(error)}; trying again")
+            self._control.say(f"{reason(error)}; trying again")
         self._tries += 1
         self._retry_s = time.monotonic() + delay
         self._close()
