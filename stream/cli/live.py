@@ -97,9 +97,7 @@ def live(
             show_default=False,
         ),
     ] = None,
-    segment: Annotated[
-        float, typer.Option(help="Seconds of each file of a recording.")
-    ] = 600.0,
+    segment: Annotated[float, typer.Option(help="Seconds of each file of a recording.")] = 600.0,
     keep: Annotated[
         float, typer.Option(help="Delete recordings older than so many hours; 0 keeps all.")
     ] = 0.0,
