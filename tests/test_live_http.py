@@ -2,7 +2,6 @@
 
 import asyncio
 import socket
-from collections.abc import Iterator
 from contextlib import closing
 
 import aiohttp
@@ -33,10 +32,10 @@ class Feed:
 
 
 @pytest.fixture
-def port() -> Iterator[int]:
+def port() -> int:
     with closing(socket.create_server(("127.0.0.1", 0))) as taken:
         number = taken.getsockname()[1]
-    yield number
+    return number
 
 
 def ask(

@@ -80,7 +80,9 @@ def live(
     precision: Annotated[
         str, typer.Option(help="auto, float32, bfloat16 or float16, inside the network.")
     ] = "auto",
-    transport: Annotated[str, typer.Option(help="tcp or udp, for an RTSP source.")] = "tcp",
+    transport: Annotated[
+        str, typer.Option(help="tcp or udp, to RTSP sources and servers.")
+    ] = "tcp",
     stall: Annotated[
         float, typer.Option(help="Connect again after so many seconds without a frame.")
     ] = 5.0,
@@ -117,6 +119,7 @@ def live(
     from stream.live.http import Address, Http
     from stream.live.settings import LiveSettings, Restoring
     from stream.live.supervisor import Supervisor
+    from stream.live.targets import OutputSettings
     from stream.scale import Scale
     from stream.secrets import Secrets
 
@@ -148,7 +151,7 @@ def live(
         hide = secrets.hide
         camera = Camera.parse(addresses[0], settings)
         aims = [
-            targets.parse(each, insecure_tls=insecure_tls, segment_s=segment, keep_s=keep * 3600)
+            targets.parse(each, OutputSettings(transport, insecure_tls, segment, keep * 3600))
             for each in addresses[1:]
         ]
         names = [aim.name for aim in aims]
@@ -162,6 +165,8 @@ def live(
         feed = Supervisor(camera, aims, settings, secrets=secrets, say=tell)
         shown = Http([feed], address) if address is not None else None
         asyncio.run(_run(feed, shown, own if token is None else None))
+        if feed.killed:
+            raise typer.Exit(130)
 
 
 async def _run(feed: "Supervisor", http: "Http | None", token: str | None) -> None:
@@ -213,8 +218,9 @@ def status_line(snapshot: "Snapshot") -> str:
         )
     if snapshot.reconnects:
         parts.append(f"{snapshot.reconnects} reconnects")
-    if step := snapshot.model.facts.get("step"):
-        parts.append(step)
+    step = snapshot.model.facts.get("step", "1 of")
+    if not step.startswith("1 of"):
+        parts.append(f"step {step}")
     parts.append(f"bottleneck {snapshot.bottleneck}")
     return " | ".join(parts)
 

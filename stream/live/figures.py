@@ -3,7 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
 from stream.live.child import Beat
@@ -110,8 +110,13 @@ class Meter:
     def died(self) -> None:
         """The process is gone; what is told next is another one's."""
         self.restarts += 1
-        counts = ("frames", "dropped", "damaged", "repeats", "connects")
-        self._before = replace(self._before, **{key: self._total(key) for key in counts})
+        self._before = Beat(
+            frames=self._total("frames"),
+            dropped=self._total("dropped"),
+            damaged=self._total("damaged"),
+            repeats=self._total("repeats"),
+            connects=self._total("connects"),
+        )
         self.beat = Beat()
         self._told.clear()
 

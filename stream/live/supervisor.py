@@ -194,7 +194,13 @@ class Supervisor:
                 target.name,
                 "writer",
                 target.run,
-                (Feed(self._restored, self._camera, self._sounds, index), settings.size),
+                (
+                    Feed(
+                        *(self._restored, self._camera, self._sounds, index),
+                        upscale=settings.restoring.upscale,
+                    ),
+                    settings.size,
+                ),
                 _SILENT_S["writer"],
             )
             for index, target in enumerate(targets)
@@ -202,7 +208,8 @@ class Supervisor:
         self.workers = [self._reader, self._model, *self._writers]
         self._begun_s = time.monotonic()
         self._stopping = asyncio.Event()
-        self._killing = False
+        self.killed = False
+        """Whether it was ended at once."""
         self._error: DeblurError | None = None
 
     async def run(self) -> None:
@@ -229,10 +236,10 @@ class Supervisor:
 
     def stop(self) -> None:
         """Finish what is in hand, within a few seconds; a second call ends at once."""
-        self._killing = self._stopping.is_set()
+        self.killed = self._stopping.is_set()
         self._stopping.set()
         for worker in self.workers:
-            worker.kill() if self._killing else worker.tell(Stop())
+            worker.kill() if self.killed else worker.tell(Stop())
 
     def change(self, restoring: Restoring) -> None:
         """Restore in another way from the next frame on."""
@@ -306,7 +313,7 @@ class Supervisor:
             worker.tell(Stop())
         end = time.monotonic() + _END_S
         while any(worker.alive for worker in self.workers):
-            if self._killing or time.monotonic() > end:
+            if self.killed or time.monotonic() > end:
                 for worker in self.workers:
                     worker.kill()
             await asyncio.sleep(0.02)

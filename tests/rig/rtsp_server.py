@@ -32,23 +32,26 @@ THREADS = 16
 """With the one thread of the default, whoever asks for /out keeps /in from being read."""
 WHOLE = 60_000
 """Bytes in a datagram of the relay's inner hop; loopback carries them whole."""
+# The parameter sets come from the parsers: the payloaders put them before every slice of a key
+# frame, where they tear it apart.
 ENCODERS = {
     "h264": (
         "x264enc tune=zerolatency speed-preset=ultrafast bitrate={kbits} key-int-max={fps} ! "
         "video/x-h264,profile=constrained-baseline ! "
-        "rtph264pay name=pay0 pt=96 config-interval=-1 {offset}"
+        "h264parse config-interval=-1 ! rtph264pay name=pay0 pt=96 {offset}"
     ),
     "h265": (
         "x265enc tune=zerolatency speed-preset=ultrafast bitrate={kbits} key-int-max={fps} ! "
-        "rtph265pay name=pay0 pt=96 config-interval=-1 {offset}"
+        "h265parse config-interval=-1 ! rtph265pay name=pay0 pt=96 {offset}"
     ),
 }
 SOUNDS = {
     "aac": "avenc_aac ! aacparse ! rtpmp4gpay name=pay1 pt=97",
     "pcmu": "audioresample ! audio/x-raw,rate=8000,channels=1 ! mulawenc ! rtppcmupay name=pay1",
 }
+PICTURES = "video/x-h264,stream-format=byte-stream,alignment=au"
 RELAYED = (
-    ("rtph264depay", "h264parse", "rtph264pay config-interval=-1"),
+    ("rtph264depay", f"h264parse config-interval=-1 ! {PICTURES}", "rtph264pay"),
     ("rtpmp4gdepay", "aacparse", "rtpmp4gpay"),
 )
 """How each stream is taken in, looked through and given out."""

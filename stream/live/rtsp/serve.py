@@ -74,6 +74,11 @@ class Serve:
         """Readers stay connected, so that the size cannot change."""
         return False
 
+    @property
+    def repeats(self) -> bool:
+        """Readers always get something."""
+        return True
+
     def run(self, control: Control, feed: Feed, size: Size | None) -> None:
         """Serve until told to stop. Raises `SinkError` where the port cannot be had."""
         asyncio.run(self._run(control, feed, size))
