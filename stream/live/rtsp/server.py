@@ -1,6 +1,7 @@
 """Listens for readers, and keeps their number in bounds."""
 
 import asyncio
+import os
 import socket
 
 from stream.errors import SinkError
@@ -29,9 +30,9 @@ class Server:
         try:
             self._server = await asyncio.start_server(self._connected, host, port, limit=MAX_HEAD)
         except OSError as error:
-            why = error.strerror or str(error)
-            if isinstance(error, socket.gaierror):
-                why = f"the host is not known here ({why})"
+            # What asyncio says of it repeats the address.
+            number = None if isinstance(error, socket.gaierror) else error.errno
+            why = os.strerror(number) if number is not None else str(error)
             raise SinkError(f"cannot serve at {host}, port {port}: {why}") from None
 
     async def close(self) -> None:

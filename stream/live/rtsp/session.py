@@ -31,6 +31,8 @@ class Session:
         self._hang_up = hang_up
         self._begun: Begun | None = None
         self._late = False
+        self._since = 0
+        """The moment it began with."""
         self._alive_s = time.monotonic()
         self._reported_s = 0.0
 
@@ -59,7 +61,7 @@ class Session:
         if batch.key and self._begun is not None:
             self._begin(batch, self._begun)
         path = self.paths.get(batch.track)
-        if not self.playing or path is None:
+        if not self.playing or path is None or batch.moment < self._since:
             return
         if isinstance(path, InterleavedPath) and self._left_out(batch):
             return
@@ -83,6 +85,7 @@ class Session:
 
     def _begin(self, batch: Batch, begun: Begun) -> None:
         self._begun, self.playing, self._late = None, True, False
+        self._since = batch.moment
         info = []
         for number in sorted(self.paths):
             if number == batch.track:
