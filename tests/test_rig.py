@@ -128,8 +128,8 @@ def test_what_is_done_to_packets_is_counted_and_seen(rtsp_server: RtspServer) ->
         assert before["links"] >= 1
         assert before["packets"] > plain.frames
         assert not before["dropped"] + before["corrupted"]
-        chaos.set(delay=0.5)
-        assert measure(way, 2.5).p50_ms > plain.p50_ms + 300
+        chaos.set(delay=0.25)
+        assert measure(way, 2.5).p50_ms > plain.p50_ms + 150
         chaos.set(delay=0, drop=0.2, corrupt=0.1)
         measure(way, 1.0)
         after = chaos.counts
