@@ -132,6 +132,8 @@ class _Reader:
         login = isinstance(error, _LOGIN)
         delay = self._patience.failed(login=login)
         why = _words(error)
+        if self._camera.kind.endswith("s") and type(error) is av.error.OSError and worked_s is None:
+            why += "; if its certificate is not signed, allow that with --insecure-tls"
         if why not in self._told:
             self._told.add(why)
             now = "no connection to the camera" if worked_s is None else "the camera is lost"
