@@ -122,7 +122,7 @@ class _Reader:
                 raise LostError("it is a text or playlist file, not a video")
             self._sink.moments.renew()
             quiet = not camera.live and self._pulse.frames > 0
-            Session(camera, container, link, self._pulse, self._sink).run(quiet=quiet)
+            Session(camera, container, link, self._pulse, self._sink, quiet=quiet).run()
 
     def _failed(self, error: Exception, worked_s: float | None) -> None:
         """Say why there is no picture any more, and wait until it is time to try again."""

@@ -68,13 +68,16 @@ class Session:
         link: Link,
         pulse: Pulse,
         sink: Sink,
+        *,
+        quiet: bool,
     ) -> None:
-        """Raises `LostError` where there is no video in it."""
+        """`quiet`: without telling that it begins. Raises `LostError` where there is no video."""
         self._camera = camera
         self._container = container
         self._link = link
         self._pulse = pulse
         self._sink = sink
+        self._quiet = quiet
         self._video = self._choose()
         self._sound, self._format = self._listen()
         names = set(container.format.name.split(","))
@@ -93,19 +96,18 @@ class Session:
         self._failed = 0
         self._said_s = 0.0
 
-    def run(self, *, quiet: bool) -> None:
-        """Work until the stream ends; `quiet`: without a line at its beginning.
-
-        Raises `LostError`, `StoppedError`, and whatever FFmpeg has.
-        """
+    def run(self) -> None:
+        """Work until the stream ends; raises `LostError`, `StoppedError`, and what FFmpeg has."""
         if self._sink.sounds.format() != self._format:
             self._sink.sounds.announce(self._format)
         streams = [self._video, *([self._sound] if self._sound is not None else [])]
         packets = self._container.demux(streams)
-        self._quiet = quiet
         while True:
             packet, arrived = self._take(packets)
             if packet is None:
+                if self._paced and self._anchor is not None:
+                    # The last picture is shown as long as the others.
+                    self._pulse.wait_until(self._anchor + self._pts + round(_S / self._rate))
                 return
             if packet.stream_index == self._video.index:
                 self._decode(packet, arrived)
@@ -190,7 +192,7 @@ class Session:
             shown = f"{codec} {size}{rate}{turn}{sound}"
             self._pulse.control.say(f"connected: {shown}")
         if self._size is None:
-            self._pulse.count(connects=1)
+            self._pulse.count(connects=int(not self._quiet))
             self._pulse.state = "live"
         self._size = picture
         transport = self._camera.transport
