@@ -58,6 +58,8 @@ def split_login(address: str) -> tuple[str, str | None, str | None]:
 
 
 def _secrets_of(address: str) -> set[str]:
+    if "://" not in address:
+        address = address.removeprefix("serve:")
     _, _, password = split_login(address)
     found = {password} if password else set()
     query = urlsplit(address).query if "?" in address else ""

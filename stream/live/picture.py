@@ -41,7 +41,8 @@ class Picture:
     """Matrix, primaries and transfer (codes of ITU-T H.273), and range (FFmpeg's AVColorRange);
     by default nothing is said."""
     cut: bool = False
-    """Whether this is the first one after a gap: nothing from before it may be carried on."""
+    """Whether this is the first one after a gap: nothing from before it may be carried on. Readers
+    of a mailbox that miss it get the next one as such."""
     damaged: bool = False
     """Whether the decoder concealed something that was lost."""
     number: int = 0
@@ -107,6 +108,8 @@ class Mailbox:
         _HEADER.pack_into(buffer, start, number, 0, *header)
         buffer[start + _SPACE : start + _SPACE + size] = picture.data.tobytes()
         _HEADER.pack_into(buffer, start, number, number, *header)
+        if picture.cut:
+            struct.pack_into("=Q", buffer, 8, number)
         struct.pack_into("=Q", buffer, 0, number)
         for bell in self._bells:
             bell.release()
@@ -133,17 +136,20 @@ class Mailbox:
             begun, done, *header = _HEADER.unpack_from(buffer, start)
             if begun == done == number:
                 width, height = header[3:5]
+                (last_cut,) = struct.unpack_from("=Q", buffer, 8)
                 length = width * height * 3 // 2
                 data = np.frombuffer(buffer, np.uint8, length, start + _SPACE).copy()
                 if struct.unpack_from("=QQ", buffer, start) == (number, number):
                     moment, arrived, rate = header[:3]
+                    # A cut is still one where the pictures right after it were not taken.
+                    cut = header[9] & _CUT or after < last_cut <= number
                     return Picture(
                         data.reshape(-1, width),
                         moment,
                         arrived,
                         rate,
                         tags=tuple(header[5:9]),
-                        cut=bool(header[9] & _CUT),
+                        cut=bool(cut),
                         damaged=bool(header[9] & _DAMAGED),
                         number=number,
                     )

@@ -12,6 +12,7 @@ from stream.live.child import Beat, Control
 from stream.live.picture import Mailbox, Picture, Size
 from stream.live.slate import Canvas
 from stream.live.sound import Sound, SoundFormat, SoundRing
+from stream.scale import Scale
 
 _RESTORED_NS = 1_000_000_000
 """Without a restored picture for so long the camera's own is shown: the network is starting."""
@@ -23,9 +24,18 @@ _SILENT_S = 2.0
 """... and after so long a slate says that there is no signal."""
 _LATE_NS = 1_000_000_000
 """Sound waits for its picture, but no longer than this."""
+_LEAD_NS = 100_000_000
+"""Sound goes out up to so much before its picture: FFmpeg keeps a picture back until it has seen
+what comes after it in the other stream."""
 _BACK_OFF_S = 0.25, 5.0
+_REFUSED_S = 30.0, 60.0
+"""Between tries where the login is refused: servers lock out who tries often."""
 _GOOD_S = 10.0
 """An output that worked for so long is tried again at once."""
+
+
+class LoginRefusedError(OSError):
+    """The output wants another user or password."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +47,8 @@ class Feed:
     sounds: SoundRing
     reader: int
     """The number of the writer among the readers of `restored`."""
+    upscale: Scale | None = None
+    """How much larger than the camera's the restored pictures are; None: as large."""
 
 
 class Output(Protocol):
@@ -50,8 +62,8 @@ class Output(Protocol):
         ...
 
     def sound(self, sound: Sound) -> None:
-        """Take one packet of the sound that the output was opened with, not later than the newest
-        picture."""
+        """Take one packet of the sound that the output was opened with, each later than the one
+        before, and up to a tenth of a second later than the newest picture."""
         ...
 
     def close(self) -> None:
@@ -67,15 +79,26 @@ class Output(Protocol):
 class Target(Protocol):
     """Where an output goes; passes to the writer's process."""
 
-    name: str
-    """As it can be shown: without passwords."""
-    resizes: bool
-    """Whether pictures of another size are written by opening the output anew; otherwise they are
-    fitted onto a canvas of the first one's size."""
+    @property
+    def name(self) -> str:
+        """As it can be shown: without passwords."""
+        ...
+
+    @property
+    def resizes(self) -> bool:
+        """Whether pictures of another size are written by opening the output anew; otherwise they
+        are fitted onto a canvas of the first one's size."""
+        ...
+
+    @property
+    def repeats(self) -> bool:
+        """Whether the last picture is repeated while no other comes, and then a slate; otherwise
+        nothing is written meanwhile."""
+        ...
 
     def open(self, first: Picture, sound: SoundFormat | None, control: Control) -> Output:
         """Open for pictures such as `first`. Raises a `DeblurError` where trying again is
-        pointless, anything else where it is not."""
+        pointless, `LoginRefusedError` where it is so for a while, anything else where it is not."""
         ...
 
     def run(self, control: Control, feed: Feed, size: Size | None) -> None:
@@ -97,6 +120,9 @@ class Writer:
         self._canvas = Canvas(size) if size is not None else None
         self._output: Output | None = None
         self._format: SoundFormat | None = None
+        """The last one that was announced, ..."""
+        self._version = self._since = 0
+        """... what was announced last, and which announcement first told this format."""
         self._opened: Size | None = None
         self._last: Picture | None = None
         """The last picture of the source, fitted."""
@@ -148,15 +174,19 @@ class Writer:
             behind = self._restored.moment if self._restored is not None else seen - _RESTORED_NS
             if found is not None and found.moment > max(seen, behind + _RESTORED_NS):
                 self._camera = found.number
-                return self._fitted(found)
+                return self._fitted(found, raw=True)
         return self._again()
 
-    def _fitted(self, picture: Picture) -> Picture:
-        now = time.monotonic()
-        if self._canvas is None and not self._target.resizes:
-            self._canvas = Canvas(picture.size)
-        self._last = picture if self._canvas is None else self._canvas.fit(picture)
-        self._last_s = now
+    def _fitted(self, picture: Picture, *, raw: bool = False) -> Picture:
+        """The picture on the canvas; a `raw` one of the camera as large as it will be restored."""
+        size = picture.size
+        if raw and self._feed.upscale is not None:
+            size = self._feed.upscale.of(size, even=True)
+        canvas = self._canvas or Canvas(size)
+        if not self._target.resizes:
+            self._canvas = canvas
+        self._last = canvas.fit(picture)
+        self._last_s = time.monotonic()
         self._lag = time.monotonic_ns() - picture.moment
         return self._last
 
@@ -164,7 +194,7 @@ class Writer:
         """The last picture once more, or a slate, where nothing has come for a while."""
         now = time.monotonic()
         silent_s = now - self._last_s
-        if silent_s < _HOLD_S or now - self._pushed_s < _REPEAT_S:
+        if not self._target.repeats or silent_s < _HOLD_S or now - self._pushed_s < _REPEAT_S:
             return None
         moment = time.monotonic_ns() - self._lag
         if silent_s < _SILENT_S and self._last is not None:
@@ -175,13 +205,13 @@ class Writer:
 
     def _ready(self, picture: Picture) -> bool:
         """Whether the output is open, which is tried where it is not."""
+        self._listen()
         if self._output is not None and self._opened != picture.size:
             self._close()
         if self._output is not None:
             return True
         if time.monotonic() < self._retry_s:
             return False
-        self._format = self._feed.sounds.format()
         try:
             self._output = self._target.open(picture, self._format, self._control)
         except DeblurError:
@@ -190,9 +220,22 @@ class Writer:
             self._failed(error)
             return False
         self._opened, self._opened_s = picture.size, time.monotonic()
-        self._held.clear()
         self._count(connects=1)
         return True
+
+    def _listen(self) -> None:
+        """Take note of what the sound is; where it is another than before, the output is closed."""
+        sounds = self._feed.sounds
+        if (version := sounds.version) == self._version:
+            return
+        format = sounds.format()
+        if format is None:
+            return  # it may come back, and the output stays as it is until then
+        self._version = version
+        if format != self._format:
+            self._format, self._since = format, version
+            self._held.clear()
+            self._close()
 
     def _push(self, picture: Picture) -> None:
         assert self._output is not None
@@ -201,7 +244,7 @@ class Writer:
         self._shown, self._pushed_s = picture.moment, time.monotonic()
         try:
             self._output.push(picture)
-            for sound in self._due(picture.moment):
+            for sound in self._due(picture.moment + _LEAD_NS):
                 self._output.sound(sound)
         except DeblurError:
             raise
@@ -217,9 +260,7 @@ class Writer:
     def _due(self, moment: int) -> list[Sound]:
         """The sound up to a moment."""
         sounds, self._heard = self._feed.sounds.since(self._heard)
-        if self._format is None or self._feed.sounds.format() != self._format:
-            return []
-        self._held.extend(sounds)
+        self._held.extend(sound for sound in sounds if sound.version >= self._since)
         due = []
         while self._held and self._held[0].moment <= moment:
             sound = self._held.popleft()
@@ -230,10 +271,13 @@ class Writer:
     def _failed(self, error: Exception) -> None:
         if self._opened_s and time.monotonic() - self._opened_s > _GOOD_S:
             self._tries = 0
+        self._opened_s = 0.0
         least, most = _BACK_OFF_S
-        delay = min(most, least * 2**self._tries) * random.uniform(0.8, 1.2)
+        delay = min(most, least * 2 ** min(self._tries, 10)) * random.uniform(0.8, 1.2)
+        if isinstance(error, LoginRefusedError):
+            delay = random.uniform(*_REFUSED_S)
         if self._tries == 0 or self._tries & (self._tries - 1) == 0:
-            self._control.say(f"{self._target.name}: {reason(error)}; trying again")
+            self._control.say(f"{reason(error)}; trying again")
         self._tries += 1
         self._retry_s = time.monotonic() + delay
         self._close()

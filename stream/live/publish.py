@@ -1,0 +1,125 @@
+"""Live video sent to a server that passes it on: RTSP (ANNOUNCE and RECORD) and RTMP."""
+
+import os
+import re
+import ssl
+from dataclasses import dataclass, field
+from urllib.parse import quote
+
+import av
+import av.error
+
+from stream.live.child import Control
+from stream.live.encode import Quality
+from stream.live.mux import LiveOutput, left_out
+from stream.live.picture import Picture, Size
+from stream.live.sound import SoundFormat
+from stream.live.writer import Feed, LoginRefusedError, Writer
+from stream.secrets import hidden, split_login
+
+_TIMEOUT_US = 3_000_000
+"""For each answer of the server. FFmpeg lets nothing else of this process run until it is there,
+and the supervisor kills a process that is silent for long."""
+_SAID = {
+    av.error.HTTPForbiddenError: "the server forbids it",
+    av.error.HTTPNotFoundError: "the server has no such path",
+    av.error.HTTPOtherClientError: "the server takes no video at this path",
+    av.error.HTTPServerError: "the server has a fault",
+    av.error.InvalidDataError: "what answers is not a server of this kind, or it is silent",
+    av.error.EOFError: "the server closed the connection",
+    av.error.BrokenPipeError: "the server is gone",
+}
+
+
+@dataclass(frozen=True)
+class Publish:
+    """A server that video is published to."""
+
+    address: str = field(repr=False)
+    transport: str = "tcp"
+    """Of RTSP: tcp or udp."""
+    insecure_tls: bool = False
+    """Whether the server's certificate is not checked."""
+    quality: Quality | None = None
+    resizes = False
+    repeats = True
+
+    @property
+    def name(self) -> str:
+        """The address without its passwords."""
+        return hidden(self.address)
+
+    def open(self, first: Picture, sound: SoundFormat | None, control: Control) -> LiveOutput:
+        """Connect. Raises `LoginRefusedError`, or another `OSError`."""
+        format = "flv" if self.address.startswith("rtmp") else "rtsp"
+        try:
+            container = self._flv() if format == "flv" else self._rtsp()
+            inner = "flv" if format == "flv" else ""
+            output = LiveOutput(container, first, sound, format=inner, quality=self.quality)
+        except av.error.HTTPUnauthorizedError as error:
+            raise LoginRefusedError("the server refuses the user or password") from error
+        except av.error.FFmpegError as error:
+            raise OSError(self._reason(error)) from error
+        left_out(control, self.name, format, sound)
+        return output
+
+    def run(self, control: Control, feed: Feed, size: Size | None) -> None:
+        """The work of the output's process."""
+        Writer(control, feed, self, size).run()
+
+    def _rtsp(self) -> av.container.OutputContainer:
+        options = {
+            "rtsp_transport": self.transport,
+            "timeout": str(_TIMEOUT_US),
+            # Sound that does not come must not keep the pictures back.
+            "max_interleave_delta": "1",
+            **self._tls(),
+        }
+        return av.open(_address(self.address), "w", format="rtsp", container_options=options)
+
+    def _flv(self) -> av.container.OutputContainer:
+        # PyAV gives no options to what opens an address; the tee muxer does.
+        options = {
+            "f": "flv",
+            "onfail": "abort",
+            "flvflags": "no_duration_filesize",
+            "flush_packets": "1",
+            "rw_timeout": str(_TIMEOUT_US),
+            "max_interleave_delta": "1",
+            **self._tls(),
+        }
+        said = ":".join(f"{name}={_escaped(value)}" for name, value in options.items())
+        address = re.sub(r"[|\\'\s]", lambda found: quote(found[0]), self.address)
+        return av.open(
+            f"[{said}]{address}",
+            "w",
+            format="tee",
+            container_options={"max_interleave_delta": "1"},
+        )
+
+    def _tls(self) -> dict[str, str]:
+        if self.insecure_tls or not self.address.startswith(("rtsps:", "rtmps:")):
+            return {}
+        # The certificates that this system trusts; the library brings none of its own.
+        trusted = ssl.get_default_verify_paths().cafile
+        return {"tls_verify": "1"} | ({"ca_file": os.path.abspath(trusted)} if trusted else {})
+
+    def _reason(self, error: av.error.FFmpegError) -> str:
+        if type(error) is av.error.OSError and self._tls():
+            return "no connection, or a certificate that is not trusted"
+        return _SAID.get(type(error)) or error.strerror or type(error).__name__
+
+
+def _address(address: str) -> str:
+    """The address with its login written as FFmpeg reads those of RTSP, whatever it holds."""
+    bare, user, password = split_login(address)
+    if user is None:
+        return address
+    login = quote(user, safe="") + ("" if password is None else ":" + quote(password, safe=""))
+    scheme, mark, rest = bare.partition("://")
+    return f"{scheme}{mark}{login}@{rest}"
+
+
+def _escaped(value: str) -> str:
+    r"""As the tee muxer reads an option's value: what has a meaning is behind a backslash."""
+    return re.sub(r"([\\':\]|])", r"\\\1", value)

@@ -1,0 +1,169 @@
+"""A live feed made by the test, and the process of an output that takes it."""
+
+import multiprocessing
+import time
+from collections.abc import Callable
+from fractions import Fraction
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
+from typing import Self
+
+import av
+import numpy as np
+
+from stream.live.child import Beat, Control, Fatal, Line, Stop, enter
+from stream.live.picture import Mailbox, Picture, Size
+from stream.live.sound import SoundFormat, SoundRing
+from stream.live.writer import Feed, Target
+from stream.secrets import Secrets
+
+SPAWN = multiprocessing.get_context("spawn")
+RATE = 25
+PATIENCE_S = 30.0
+"""How long a test waits for what has to come, on a machine that does much else."""
+MULAW = SoundFormat("pcm_mulaw", 8000, 1)
+
+
+def gray(
+    level: int, moment: int | None = None, size: Size = (160, 90), *, cut: bool = False
+) -> Picture:
+    """A picture of one luma, shown now or at a moment."""
+    moment = time.monotonic_ns() if moment is None else moment
+    data = np.full((size[1] * 3 // 2, size[0]), 128, np.uint8)
+    data[: size[1]] = level
+    return Picture(data, moment, moment, RATE, cut=cut)
+
+
+def aac(seconds: float) -> tuple[SoundFormat, list[bytes]]:
+    """A tone in packets of 1024 samples at 48 kHz, with what has to be known to decode them."""
+    encoder = av.CodecContext.create("aac", "w")
+    assert isinstance(encoder, av.AudioCodecContext)
+    encoder.sample_rate, encoder.layout, encoder.format = 48_000, "mono", "fltp"
+    encoder.time_base = Fraction(1, 48_000)
+    encoder.flags |= av.codec.context.Flags.global_header
+    wave = 0.3 * np.sin(np.arange(1024) * 2 * np.pi * 440 / 48_000)
+    packets = []
+    for number in range(round(seconds * 48_000 / 1024)):
+        frame = av.AudioFrame.from_ndarray(wave.astype(np.float32)[None], "fltp", "mono")
+        frame.sample_rate, frame.pts = 48_000, number * 1024
+        packets += [bytes(packet) for packet in encoder.encode(frame)]
+    return SoundFormat("aac", 48_000, 1, encoder.extradata or b"", 1024), packets
+
+
+class Lane:
+    """What lies between a source and one output, played by the test."""
+
+    def __init__(self) -> None:
+        self.restored = Mailbox(SPAWN, 1280 * 720, 1)
+        self.camera = Mailbox(SPAWN, 1280 * 720, 1)
+        self.sounds = SoundRing()
+        self.feed = Feed(self.restored, self.camera, self.sounds, 0)
+        self.output: OutputProcess | None = None
+        self._number = 0
+        self._sound: list[bytes] = []
+        self._sent = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.output is not None:
+            self.output.kill()
+        for each in (self.restored, self.camera, self.sounds):
+            each.close(remove=True)
+
+    def start(self, target: Target, size: Size | None = None) -> "OutputProcess":
+        """Start the process of an output."""
+        self.output = OutputProcess(target, self.feed, size)
+        return self.output
+
+    def hear(self, format: SoundFormat, packets: list[bytes]) -> None:
+        """Let the pictures put from now on be accompanied by these packets, over and over."""
+        self.sounds.announce(format)
+        self._sound, self._sent = packets, 0
+        self._origin = time.monotonic_ns()
+        self._duration = 1_000_000_000 * (format.frame_size or 160) // format.sample_rate
+
+    def show(
+        self,
+        done: Callable[[], bool] = lambda: False,
+        *,
+        seconds: float = PATIENCE_S,
+        size: Size = (160, 90),
+        rate: float = RATE,
+    ) -> bool:
+        """Put pictures and sound as they would come, until `done`, which is returned, or a time."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self.restored.put(gray(40 + self._number * 8 % 160, size=size))
+            self._number += 1
+            self._put_sound()
+            if done():
+                return True
+            time.sleep(1 / rate)
+        return done()
+
+    def _put_sound(self) -> None:
+        while self._sound:
+            moment = self._origin + self._sent * self._duration
+            if moment > time.monotonic_ns():
+                break
+            data = self._sound[self._sent % len(self._sound)]
+            self.sounds.put(data, moment, self._duration)
+            self._sent += 1
+
+
+class OutputProcess:
+    """The process of an output, and what it tells."""
+
+    def __init__(self, target: Target, feed: Feed, size: Size | None = None) -> None:
+        self._line, theirs = SPAWN.Pipe()
+        secrets = Secrets()
+        self.process: SpawnProcess = SPAWN.Process(
+            target=enter, args=(_work, theirs, secrets, (target, feed, size)), daemon=True
+        )
+        self.process.start()
+        theirs.close()
+        self._beat = Beat()
+        self.said: list[str] = []
+        self.fatal: str | None = None
+
+    @property
+    def beat(self) -> Beat:
+        """The newest one."""
+        line: Connection = self._line
+        try:
+            while line.poll():
+                message = line.recv()
+                if isinstance(message, Beat):
+                    self._beat = message
+                elif isinstance(message, Line):
+                    self.said.append(message.text)
+                elif isinstance(message, Fatal):
+                    self.fatal = message.text
+        except (EOFError, OSError):
+            pass
+        return self._beat
+
+    def has_said(self, words: str) -> bool:
+        """Whether a line with these words came."""
+        return self.beat is not None and any(words in line for line in self.said)
+
+    def stop(self) -> None:
+        """Let it finish."""
+        self._line.send(Stop())
+        end = time.monotonic() + PATIENCE_S
+        while self.process.is_alive() and time.monotonic() < end:
+            assert self.beat
+            time.sleep(0.02)
+        assert self.process.exitcode == 0
+
+    def kill(self) -> None:
+        """End it at once."""
+        self.process.kill()
+        self.process.join()
+        self._line.close()
+
+
+def _work(control: Control, target: Target, feed: Feed, size: Size | None) -> None:
+    target.run(control, feed, size)
