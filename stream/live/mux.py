@@ -4,6 +4,7 @@ import io
 import struct
 from dataclasses import replace
 from fractions import Fraction
+from functools import cache
 
 import av
 import av.container
@@ -146,6 +147,7 @@ def takes(container: str, sound: SoundFormat) -> bool:
     return sound.codec in _TAKEN[container]
 
 
+@cache  # so that it is said once, however often the output is opened again
 def left_out(control: Control, name: str, container: str, sound: SoundFormat | None) -> None:
     """Tell the user where an output does not take the sound."""
     if sound is not None and not takes(container, sound):
