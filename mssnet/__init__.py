@@ -4,9 +4,18 @@ restore = mssnet.load("lite.safetensors")
 sharp = restore(blurred)  # (N, 3, H, W) RGB in 0..1, any height and width
 """
 
-from mssnet.config import PRESETS, Config
+from mssnet.config import PRESETS, Config, Exit
 from mssnet.deblurrer import Deblurrer, load, tile_within
 from mssnet.model import MSSNet
 from mssnet.state import from_state_dict
 
-__all__ = ["PRESETS", "Config", "Deblurrer", "MSSNet", "from_state_dict", "load", "tile_within"]
+__all__ = [
+    "PRESETS",
+    "Config",
+    "Deblurrer",
+    "Exit",
+    "MSSNet",
+    "from_state_dict",
+    "load",
+    "tile_within",
+]

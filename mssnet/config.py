@@ -1,7 +1,14 @@
 """The sizes an MSSNet can have."""
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
+
+
+class Exit(NamedTuple):
+    """Where the network is left: after which scale and which of its stages, counted from 1."""
+
+    scale: int
+    stage: int
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,17 @@ class Config:
         """Height and width of the network's input must be multiples of this."""
         # The coarsest scale works at 1/4 of the last one's size, and its U-Net halves that twice.
         return 16 * self.unshuffle
+
+    @property
+    def exits(self) -> tuple[Exit, ...]:
+        """Where the network can be left with an image of the full size; the cheapest first.
+
+        The first scale's image has half the height and width. Of `lite`'s time the exit after the
+        second scale takes a quarter; see weights/README.md for what it is worth.
+        """
+        return tuple(
+            Exit(scale, stage) for scale in (2, 3) for stage in range(1, self.stages[scale - 1] + 1)
+        )
 
 
 PRESETS: Final = {

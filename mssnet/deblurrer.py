@@ -9,6 +9,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from mssnet.config import Exit
 from mssnet.model import MSSNet
 from mssnet.state import from_state_dict
 
@@ -24,7 +25,6 @@ def load(
     *,
     device: str | torch.device = "cpu",
     dtype: torch.dtype = torch.float32,
-    last_stage: int | None = None,
     tile: int | None = None,
 ) -> "Deblurrer":
     """Build the network in a safetensors file; its sizes are read off the tensors' shapes.
@@ -32,35 +32,39 @@ def load(
         restore = mssnet.load("lite.safetensors", device="cuda", dtype=torch.float16)
         sharp = restore(blurred)  # (N, 3, H, W) in 0..1, any height and width
 
-    `dtype` is what the network computes in. `last_stage` leaves the last scale early, `tile` is
-    the largest side in pixels that is restored in one piece (None: no limit, until memory runs
-    out). Raises `ValueError` for a file that is not an MSSNet's weights, `OSError` for one that
-    cannot be read.
+    `dtype` is what the network computes in. `tile` is the largest side in pixels that is restored
+    in one piece (None: no limit, until memory runs out). Raises `ValueError` for a file that is not
+    an MSSNet's weights, `OSError` for one that cannot be read.
     """
     try:
         state = load_file(path)
     except SafetensorError as error:
         raise ValueError(f"{path} is not a whole safetensors file ({error})") from error
     net = from_state_dict(state).to(device, dtype)
-    return Deblurrer(net, last_stage=last_stage, tile=tile)
+    return Deblurrer(net, tile=tile)
 
 
 class Deblurrer:
     """Restores images of any size, in tiles where memory demands it."""
 
-    def __init__(
-        self, net: MSSNet, *, last_stage: int | None = None, tile: int | None = None
-    ) -> None:
+    def __init__(self, net: MSSNet, *, tile: int | None = None) -> None:
         if tile is not None and tile < _SMALLEST_TILE:
             raise ValueError(f"tile must be at least {_SMALLEST_TILE} pixels, got {tile}")
         self.net = net.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.last_stage = last_stage
+        self.exit: Exit | None = None
+        """Where the network is left, one of `exits`; None: at its end. May be set at any time."""
         self.tile = tile
         self.device = net.slope.device
         self.dtype = net.slope.dtype
 
     def __repr__(self) -> str:
         return f"Deblurrer({self.net.config}, {self.device}, {self.dtype}, tile={self.tile})"
+
+    @property
+    def exits(self) -> tuple[Exit, ...]:
+        """Where the network can be left, the cheapest first; the last one is its end."""
+        exits: tuple[Exit, ...] = self.net.config.exits
+        return exits
 
     @torch.inference_mode()
     def __call__(self, image: Tensor) -> Tensor:
@@ -97,7 +101,7 @@ class Deblurrer:
         multiple = self.net.config.multiple_of
         padded = pad_to_multiple(image, multiple)
         padded = padded.contiguous(memory_format=torch.channels_last)
-        restored = self.net(padded, last_stage=self.last_stage)
+        restored = self.net(padded, self.exit)
         assert isinstance(restored, Tensor)
         return restored[:, :, :height, :width]
 

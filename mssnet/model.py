@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mssnet.config import Config
+from mssnet.config import Config, Exit
 
 
 def _conv(inputs: int, outputs: int, kernel: int) -> nn.Conv2d:
@@ -140,10 +140,11 @@ class MSSNet(nn.Module):
 
     `net(image)` takes `(N, 3, H, W)` in 0..1, RGB, H and W multiples of
     `net.config.multiple_of`, and returns the sharp image, same shape, not clamped.
-    `net(image, last_stage=k)` leaves after stage k (from 1) of the last scale: a valid, cheaper
-    answer. The image keeps its own dtype: a float32 image through a bfloat16 network loses
-    precision in the change alone. In training mode a call without `last_stage` returns the images
-    of all stages, coarsest first; those of the first scale have half the height and width.
+    `net(image, exit)` leaves early, at one of `net.config.exits`: every stage's image is trained,
+    so that is a valid, cheaper answer, and nothing beyond it is computed. The image keeps its own
+    dtype: a float32 image through a bfloat16 network loses precision in the change alone. In
+    training mode a call without `exit` returns the images of all stages, coarsest first; those of
+    the first scale have half the height and width.
     """
 
     def __init__(self, config: Config) -> None:
@@ -156,18 +157,22 @@ class MSSNet(nn.Module):
             for index, (stages, unshuffle) in enumerate(zip(config.stages, factors, strict=True))
         )
 
-    def forward(self, image: Tensor, last_stage: int | None = None) -> Tensor | list[Tensor]:
-        if self.training and last_stage is None:
+    def forward(self, image: Tensor, exit: Exit | None = None) -> Tensor | list[Tensor]:
+        if self.training and exit is None:
             return self.images(image)
-        last_stage = self._check(image, last_stage)
-        views = self._views(image)
-        scales = cast(list[Scale], list(self.scales))
+        exits = self.config.exits
+        if exit is None:
+            exit = exits[-1]
+        if exit not in exits:
+            raise ValueError(f"exit must be one of {', '.join(map(str, exits))}, got {exit}")
+        self._check(image)
+        scales = cast(list[Scale], list(self.scales))[: exit.scale]
+        counts = *self.config.stages[: exit.scale - 1], exit.stage
         before: Features | None = None
-        for index, (scale, view) in enumerate(zip(scales, views, strict=True)):
-            count = last_stage if index == 2 else self.config.stages[index]
+        for scale, view, count in zip(scales, self._views(image), counts, strict=False):
             before = scale(view, before, self.slope, count)[-1]
         assert before is not None
-        return scales[2].image(image, before, last_stage - 1)
+        return scales[-1].image(image, before, exit.stage - 1)
 
     def images(self, image: Tensor, scales: int = 3) -> list[Tensor]:
         """The images of all stages of the first `scales` scales, coarsest first.
@@ -175,7 +180,7 @@ class MSSNet(nn.Module):
         Those of the first scale have half the height and width. Two scales cost a quarter of all
         three, and their last image has the full size already.
         """
-        self._check(image, None)
+        self._check(image)
         images = []
         before: Features | None = None
         for module, view, count in zip(
@@ -196,7 +201,7 @@ class MSSNet(nn.Module):
         half = F.interpolate(image, scale_factor=0.5, mode="bilinear", align_corners=True)
         return half, image, image
 
-    def _check(self, image: Tensor, last_stage: int | None) -> int:
+    def _check(self, image: Tensor) -> None:
         if image.ndim != 4 or image.shape[1] != 3:
             raise ValueError(f"image must have shape (N, 3, H, W), got {tuple(image.shape)}")
         multiple = self.config.multiple_of
@@ -205,9 +210,3 @@ class MSSNet(nn.Module):
                 f"height and width must be multiples of {multiple}, got "
                 f"{image.shape[2]}x{image.shape[3]}; mssnet.load() pads to any size"
             )
-        stages = self.config.stages[2]
-        if last_stage is None:
-            return stages
-        if not 1 <= last_stage <= stages:
-            raise ValueError(f"last_stage must be in 1..{stages}, got {last_stage}")
-        return last_stage

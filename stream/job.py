@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 
 import mssnet
-from filters import Enlarger, Smoother, Upscaler
+from filters import Enlarger, Upscaler
 from stream.encoders import EncoderSettings
 from stream.errors import (
     CancelledError,
@@ -21,57 +21,20 @@ from stream.errors import (
     UsageError,
     WriteError,
 )
-from stream.follow import Follow
-from stream.frame import Frame, Memory
-from stream.gauge import Gauge
+from stream.frame import Frame
 from stream.identity import describe
 from stream.join import Joined, join
 from stream.models import find_upscaler, load_model
 from stream.pipeline import Pipeline, Stage
 from stream.place import check_output, check_space, default_output
-from stream.processor import Processor
 from stream.reading import Span
 from stream.report import Progress, Report, warnings_of
 from stream.settings import Settings
 from stream.sink import Plan, SegmentSink, plan
 from stream.source import Source
-from stream.stabilize import LookAhead, Move
+from stream.stages import stages_of
 from stream.verify import Asked, Conformance, verify
 from stream.work import Segment, Work, folder_of
-
-
-def stages_of(
-    settings: Settings,
-    restore: mssnet.Deblurrer,
-    enlarge: Enlarger | None,
-    memory: Memory,
-    aspect: float = 1.0,
-) -> dict[str, Stage[Frame]]:
-    """What frames pass through; `memory` is that of the last frame of an earlier run.
-
-    Pixels are `aspect` as wide as high.
-    """
-    temporal = Smoother(settings.smoothing) if settings.smoothing > 0 else None
-    processor = Processor(
-        restore,
-        restore.device,
-        strength=1.0 if settings.strength == "auto" else settings.strength,
-        temporal=temporal,
-        enlarge=enlarge,
-        memory=memory,
-    )
-    stages: dict[str, Stage[Frame]] = {}
-    if settings.stabilize:
-        stages["stabilize"] = LookAhead(settings.crop, aspect, memory)
-    if settings.strength == "auto":
-        stages["gauge"] = Gauge()
-    if temporal is not None:
-        stages["follow"] = Follow(memory)
-    stages["deblur"] = processor
-    if settings.stabilize:
-        # Moved last of all, so that pictures are resampled once, at the size they come to have.
-        stages["move"] = Move()
-    return stages
 
 
 class Job:

@@ -12,6 +12,7 @@ import mssnet
 from stream.encoders import ordinary_scheduling
 from stream.models import load_model
 from tests.clips import make_clip
+from tests.rig.server import RtspServer, why_not
 from tests.tracks import Piece
 
 SHARED = Path(__file__).parents[2] / "shared"
@@ -32,6 +33,23 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("the reference data beside the checkout is missing")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def needs_rtsp() -> None:
+    """Skips where GStreamer's RTSP server is missing; with DEBLUR_REQUIRE_RTSP=1 it fails."""
+    reason = why_not()
+    if reason is not None and os.environ.get("DEBLUR_REQUIRE_RTSP") == "1":
+        pytest.fail(reason)
+    if reason is not None:
+        pytest.skip(reason)
+
+
+@pytest.fixture
+def rtsp_server(needs_rtsp: None) -> Iterator[RtspServer]:
+    """A camera at /cam, 640x360 at 25 frames a second, and a relay from /in to /out."""
+    with RtspServer() as server:
+        yield server
 
 
 @pytest.fixture(autouse=True)

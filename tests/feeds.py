@@ -1,4 +1,4 @@
-"""A live feed's pictures and sound made by the test, and the process of an output that takes them."""
+"""A live feed made by the test, and the process of an output that takes it."""
 
 import multiprocessing
 import time

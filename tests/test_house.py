@@ -25,6 +25,8 @@ MAY_USE_AV = {
     *(f"stream/{name}.py" for name in ("beside", "demux", "opening")),
     *(f"stream/{name}.py" for name in ("identity", "sink", "source")),
     "stream/live/encode.py",
+    *(f"stream/live/{name}.py" for name in ("camera", "convert", "reader", "session")),
+    "stream/live/rtsp/output.py",
     *(f"stream/live/{name}.py" for name in ("hls", "mux", "publish", "record")),
     "stream/compare/clip.py",
     "stream/compare/film.py",

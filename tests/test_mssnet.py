@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 import mssnet
-from mssnet import PRESETS, Config, Deblurrer, MSSNet
+from mssnet import PRESETS, Config, Deblurrer, Exit, MSSNet
 from mssnet.deblurrer import pad_to_multiple, smaller_tile, spans, tile_within
 from mssnet.state import from_published_names
 
@@ -50,7 +50,7 @@ def test_equals_the_published_network(preset: str, shared: Path) -> None:
     image = torch.from_numpy(truth["input"])
     with torch.inference_mode():
         for stage in (1, 2, 3):
-            result = net(image, last_stage=stage).numpy()
+            result = net(image, Exit(3, stage)).numpy()
             assert np.abs(result - truth[f"out{stage + 2}"]).max() < 1e-5
         assert np.abs(net(image).numpy() - truth["out5"]).max() < 1e-5
         images = net.train()(image)
@@ -160,18 +160,49 @@ def test_unfit_weights_are_refused(damage: object, message: str) -> None:
         mssnet.from_state_dict(state)
 
 
-def test_early_exits_are_the_stages_of_a_training_call() -> None:
-    net = tiny()
-    image = torch.rand(2, 3, 32, 48)
+@pytest.mark.parametrize("config", SIZES)
+def test_early_exits_are_the_stages_of_a_training_call(config: Config) -> None:
+    net = tiny(config)
+    side = config.multiple_of
+    image = torch.rand(2, 3, side, 2 * side)
     with torch.inference_mode():
-        every = net.train()(image)
-        net.eval()
-        assert [tuple(each.shape[2:]) for each in every] == [(16, 24)] + 5 * [(32, 48)]
-        for stage in (1, 2, 3):
-            assert torch.equal(net(image, last_stage=stage), every[stage + 2])
-        assert torch.equal(net(image), every[-1])
-        with pytest.raises(ValueError, match=r"last_stage must be in 1\.\.3"):
-            net(image, last_stage=4)
+        every = net.images(image)
+        full = [each for each in every if each.shape == image.shape]
+        assert len(every) - len(full) == config.stages[0], "the first scale's have half the size"
+        assert len(full) == len(config.exits)
+        for exit, expected in zip(config.exits, full, strict=True):
+            assert torch.equal(net(image, exit), expected)
+        assert torch.equal(net(image), full[-1])
+        for wrong in (Exit(1, 1), Exit(3, config.stages[2] + 1), Exit(3, 0)):
+            with pytest.raises(ValueError, match=r"exit must be one of Exit\(scale=2, stage=1\)"):
+                net(image, wrong)
+
+
+def test_nothing_beyond_the_exit_is_computed() -> None:
+    net = tiny()
+    asked: list[str] = []
+    for name, module in net.named_modules():
+        if name.count(".") == 3 and ".stages." in name:
+            module.register_forward_hook(lambda *_, name=name: asked.append(name))
+    restore = Deblurrer(net)
+    assert restore.exits == (Exit(2, 1), Exit(2, 2), Exit(3, 1), Exit(3, 2), Exit(3, 3))
+    for count, exit in enumerate(restore.exits, 2):
+        asked.clear()
+        restore.exit = exit
+        restore(torch.rand(1, 3, 20, 30))
+        assert len(asked) == count, "one stage of the first scale and those up to the exit"
+
+
+def test_a_deblurrer_can_be_left_early_at_any_time() -> None:
+    restore = Deblurrer(tiny(), tile=128)
+    image = torch.rand(1, 3, 100, 250)
+    whole = restore(image)
+    restore.exit = restore.exits[0]
+    early = restore(image)
+    assert early.shape == image.shape
+    assert not torch.equal(early, whole)
+    restore.exit = restore.exits[-1]
+    assert torch.equal(restore(image), whole)
 
 
 def test_image_of_wrong_shape_is_refused_with_a_remedy() -> None:
@@ -239,10 +270,10 @@ class Starved(MSSNet):
     room = 200 * 200
     error: type[RuntimeError] = torch.OutOfMemoryError
 
-    def forward(self, image: Tensor, last_stage: int | None = None) -> Tensor | list[Tensor]:
+    def forward(self, image: Tensor, exit: Exit | None = None) -> Tensor | list[Tensor]:
         if image.shape[2] * image.shape[3] > self.room:
             raise self.error("DefaultCPUAllocator: can't allocate memory")
-        return super().forward(image, last_stage)
+        return super().forward(image, exit)
 
 
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError, RuntimeError])

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from stream.cli.compare import compare
+from stream.cli.live import live
 from stream.cli.terminal import bar, clock, handle_signals, out, plain, reported, say
 
 if TYPE_CHECKING:
@@ -335,6 +336,7 @@ def verify(
         raise typer.Exit(stream.DiffersError.exit_code)
 
 
+app.command()(live)
 app.command()(compare)
 
 

@@ -55,14 +55,17 @@ def clock(seconds: float) -> str:
 
 
 @contextmanager
-def reported() -> Iterator[None]:
-    """Say what went wrong in one line and end with the exit code of its kind."""
+def reported(hide: "Callable[[str], str]" = str) -> Iterator[None]:
+    """Say what went wrong in one line and end with the exit code of its kind.
+
+    `hide` takes out of the line what must not be shown.
+    """
     import stream
 
     try:
         yield
     except stream.DeblurError as error:
-        fail(str(error), error.exit_code)
+        fail(hide(str(error)), error.exit_code)
     except KeyboardInterrupt:
         fail("stopped", 130)
     except typer.Exit:
@@ -71,7 +74,7 @@ def reported() -> Iterator[None]:
         logging.getLogger(__name__).debug("unexpected", exc_info=True)
         text = str(error).splitlines()[0] if str(error) else ""
         fail(
-            f"unexpected {type(error).__name__}: {text}; please report this with the command "
+            f"unexpected {type(error).__name__}: {hide(text)}; please report this with the command "
             "and the output of `deblur info`",
             stream.DeblurError.exit_code,
         )

@@ -13,6 +13,8 @@ from stream.live.picture import Picture, Size
 TIME_BASE = Fraction(1, 90_000)
 KEY_NS = 1_000_000_000
 """Between key frames: how long a new reader waits for its first picture, at most."""
+_ASKED_NS = 500_000_000
+"""The same for key frames that are asked for, however often that is done."""
 _BITS_PER_PIXEL = 0.2
 """At most, over a second: about 1.2 Mbit/s at 640x360 and 10 Mbit/s at 1920x1080, 25 frames."""
 
@@ -65,12 +67,17 @@ class VideoEncoder:
         self._origin: int | None = None
         self._last = -1
         self._key: int | None = None
+        self._asked = False
 
     def ticks(self, moment: int) -> int:
         """A moment in ns as a time of this stream, in `TIME_BASE`; the first picture is at 0."""
         if self._origin is None:
             self._origin = moment
         return (moment - self._origin) * 9 // 100_000
+
+    def key(self) -> None:
+        """Ask for a key frame soon; any thread may."""
+        self._asked = True
 
     def encode(self, picture: Picture) -> list["av.Packet[av.VideoStream]"]:
         """The packets of a picture; raises an `av.error.FFmpegError`."""
@@ -82,8 +89,9 @@ class VideoEncoder:
         frame.color_primaries, frame.color_trc = self._tags[1], self._tags[2]
         self._last = max(self.ticks(picture.moment), self._last + 1)
         frame.pts, frame.time_base = self._last, TIME_BASE
-        if self._key is None or picture.cut or picture.moment - self._key >= KEY_NS:
-            self._key = picture.moment
+        least = _ASKED_NS if self._asked else KEY_NS
+        if self._key is None or picture.cut or picture.moment - self._key >= least:
+            self._key, self._asked = picture.moment, False
             frame.pict_type = PictureType.I
         return self.stream.encode(frame)
 

@@ -50,7 +50,7 @@ class Hls:
 
     def open(self, first: Picture, sound: SoundFormat | None, control: Control) -> LiveOutput:
         """Go on with the folder's playlist, or begin one. Raises `OSError`."""
-        left_out(control, self.name, "hls", sound)
+        left_out(control, "hls", sound)
         folder = self.folder.absolute()
         folder.mkdir(exist_ok=True)
         listed = _listed(folder)

@@ -116,6 +116,11 @@ class Mailbox:
         return number
 
     @property
+    def max_pixels(self) -> int:
+        """How many pixels a picture can have."""
+        return self._room * 2 // 3
+
+    @property
     def count(self) -> int:
         """The number of the newest picture; 0 where there is none yet."""
         return int(struct.unpack_from("=Q", self._buffer, 0)[0])

@@ -61,7 +61,7 @@ class Publish:
             raise LoginRefusedError("the server refuses the user or password") from error
         except av.error.FFmpegError as error:
             raise OSError(self._reason(error)) from error
-        left_out(control, self.name, format, sound)
+        left_out(control, format, sound)
         return output
 
     def run(self, control: Control, feed: Feed, size: Size | None) -> None:

@@ -12,6 +12,7 @@ from stream.live.child import Beat, Control
 from stream.live.picture import Mailbox, Picture, Size
 from stream.live.slate import Canvas
 from stream.live.sound import Sound, SoundFormat, SoundRing
+from stream.scale import Scale
 
 _RESTORED_NS = 1_000_000_000
 """Without a restored picture for so long the camera's own is shown: the network is starting."""
@@ -48,6 +49,8 @@ class Feed:
     sounds: SoundRing
     reader: int
     """The number of the writer among the readers of `restored`."""
+    upscale: Scale | None = None
+    """How much larger than the camera's the restored pictures are; None: as large."""
 
 
 class Output(Protocol):
@@ -174,15 +177,19 @@ class Writer:
             behind = self._restored.moment if self._restored is not None else seen - _RESTORED_NS
             if found is not None and found.moment > max(seen, behind + _RESTORED_NS):
                 self._camera = found.number
-                return self._fitted(found)
+                return self._fitted(found, raw=True)
         return self._again()
 
-    def _fitted(self, picture: Picture) -> Picture:
-        now = time.monotonic()
-        if self._canvas is None and not self._target.resizes:
-            self._canvas = Canvas(picture.size)
-        self._last = picture if self._canvas is None else self._canvas.fit(picture)
-        self._last_s = now
+    def _fitted(self, picture: Picture, *, raw: bool = False) -> Picture:
+        """The picture on the canvas; a `raw` one of the camera as large as it will be restored."""
+        size = picture.size
+        if raw and self._feed.upscale is not None:
+            size = self._feed.upscale.of(size, even=True)
+        canvas = self._canvas or Canvas(size)
+        if not self._target.resizes:
+            self._canvas = canvas
+        self._last = canvas.fit(picture)
+        self._last_s = time.monotonic()
         self._lag = time.monotonic_ns() - picture.moment
         return self._last
 
@@ -275,7 +282,7 @@ class Writer:
         told, self._told = self._told, reason(error)
         often = self._tries >= _OFTEN and self._tries & (self._tries - 1) == 0
         if self._tries == 0 or told != self._told or often:
-            self._control.say(f"{self._target.name}: {self._told}; trying again")
+            self._control.say(f"{self._told}; trying again")
         self._tries += 1
         self._retry_s = time.monotonic() + delay
         self._close()

@@ -1,0 +1,173 @@
+"""What a live picture passes through: the parts of `deblur run`, as the ladder wants them."""
+
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from typing import Final
+
+import numpy as np
+
+import mssnet
+from filters import Enlarger, Upscaler
+from stream.convert import UNSPECIFIED, Tags, coding_of
+from stream.encoders import ENCODERS
+from stream.errors import UsageError
+from stream.frame import Frame
+from stream.live.halved import Halved
+from stream.live.ladder import Rung, rungs
+from stream.live.picture import Picture, Size
+from stream.live.settings import Restoring
+from stream.models import find_upscaler, usual_upscaler
+from stream.pipeline import Stage
+from stream.settings import Settings
+from stream.stages import stages_of
+
+Load = Callable[[str], mssnet.Deblurrer]
+"""Loads a model by its name; raises a `DeblurError`."""
+
+LIGHTEST: Final = "lite"
+"""The model that takes the place of larger ones."""
+_PLAIN = "bicubic"
+_TIME_BASE = Fraction(1, 1_000_000_000)
+_MATRIX_CODES = {"bt709": 1, "bt601": 6}
+"""Of the matrices that are guessed where none is said."""
+_ENCODER = next(encoder for encoder in ENCODERS if encoder.name == "libx264")
+
+
+class Chain:
+    """Restores pictures one by one, at one step of the ladder."""
+
+    def __init__(
+        self, restoring: Restoring, load: Load, max_pixels: int, *, ladder: bool = True
+    ) -> None:
+        """Loads what `restoring` names; raises a `DeblurError`.
+
+        Enlarged pictures have up to `max_pixels`. Without a `ladder` there is its top step alone.
+        """
+        self.restoring = restoring
+        self._load = load
+        self._max_pixels = max_pixels
+        self._settings = Settings(
+            model=restoring.model, strength=restoring.strength, smooth=restoring.smooth
+        )
+        model = load(restoring.model)
+        self.device, self.dtype = model.device, model.dtype
+        self._models = {restoring.model: model}
+        self._upscaler: Upscaler | str = _PLAIN
+        if restoring.upscale is not None:
+            name = usual_upscaler(restoring.upscaler, model.device)
+            self._upscaler = find_upscaler(name, model.device, model.dtype)
+        every = self._rungs(model)
+        self.rungs: Sequence[Rung] = every if ladder else every[:1]
+        """The steps of the ladder, from the top."""
+        self.as_they_are: set[Size] = set()
+        """Sizes of pictures that are not enlarged, though others are."""
+        self._rung = self.rungs[0]
+        self._stages: list[Stage[Frame]] = []
+        self._size: Size | None = None
+
+    def _rungs(self, model: mssnet.Deblurrer) -> list[Rung]:
+        restoring, lighter = self.restoring, None
+        if restoring.model != LIGHTEST:
+            lite = self._load(LIGHTEST)
+            if _parameters(lite) < _parameters(model):
+                self._models[LIGHTEST] = lite
+                lighter = LIGHTEST, len(lite.exits)
+        return rungs(
+            restoring.model,
+            len(model.exits),
+            lighter,
+            early=restoring.early,
+            restores=restoring.strength > 0,
+            changes=restoring.strength > 0 or self._settings.smoothing > 0,
+            enlarges=isinstance(self._upscaler, Upscaler),
+        )
+
+    def use(self, rung: Rung) -> None:
+        """Go on at this step; what is remembered of earlier pictures is kept where it can be."""
+        before, self._rung = self._rung, rung
+        if (before.model, before.plain, before.half) != (rung.model, rung.plain, rung.half):
+            self.forget()
+
+    def forget(self) -> None:
+        """Begin anew: nothing of earlier pictures is carried on."""
+        self._stages = []
+
+    def push(self, picture: Picture) -> Picture:
+        """Restore a picture; those before it are forgotten where they had another size.
+
+        Raises `UsageError` where it cannot be enlarged as is asked for.
+        """
+        if not self._stages or picture.size != self._size:
+            self._stages, self._size = self._build(picture.size), picture.size
+        model = self._models[self._rung.model]
+        model.exit = model.exits[self._rung.exit]
+        frame = frame_of(picture)
+        for stage in self._stages:
+            (frame,) = stage.push(frame)
+        return _picture_of(frame, picture)
+
+    def _build(self, size: Size) -> list[Stage[Frame]]:
+        model = self._models[self._rung.model]
+        enlarge = self._enlarger(size)
+        if not self._rung.half:
+            return list(stages_of(self._settings, model, enlarge, {}).values())
+        stages: list[Stage[Frame]] = [
+            Halved(list(stages_of(self._settings, model, None, {}).values()))
+        ]
+        if enlarge is not None:
+            as_it_is = Settings(strength=0, smooth=0)
+            stages += stages_of(as_it_is, model, enlarge, {}).values()
+        return stages
+
+    def _enlarger(self, size: Size) -> Enlarger | None:
+        scale = self.restoring.upscale
+        if scale is None or size in self.as_they_are:
+            return None
+        width, height = made = scale.of(size, even=True)
+        if width % 2 or height % 2:
+            raise UsageError(
+                f"live pictures have even sides; use --upscale {width // 2 * 2}x{height // 2 * 2}"
+            )
+        if not _ENCODER.holds(made) or width * height > self._max_pixels:
+            raise UsageError(
+                f"--upscale {scale} would make {size[0]}x{size[1]} to {width}x{height}, which is "
+                "larger than live pictures can be; use a smaller one"
+            )
+        if made == size:
+            return None
+        return Enlarger(made, _PLAIN if self._rung.plain else self._upscaler)
+
+
+def frame_of(picture: Picture) -> Frame:
+    """A live picture as the parts of the program know it."""
+    coding = coding_of("yuv420p", Tags(*picture.tags), *picture.size)
+    return Frame(
+        picture.planes,
+        coding,
+        picture.moment,
+        _TIME_BASE,
+        cut=picture.cut,
+        damaged=picture.damaged,
+    )
+
+
+def _picture_of(frame: Frame, source: Picture) -> Picture:
+    """The picture that was made of `source`."""
+    tags = source.tags
+    if frame.width != source.width and tags[0] == UNSPECIFIED:
+        # What players would guess for the larger size may differ.
+        tags = (_MATRIX_CODES[frame.coding.matrix], *tags[1:])
+    flat = np.concatenate([plane.reshape(-1).view(np.uint8) for plane in frame.planes])
+    return Picture(
+        flat.reshape(-1, frame.width),
+        source.moment,
+        source.arrived,
+        source.rate,
+        tags=tags,
+        cut=source.cut,
+        damaged=source.damaged,
+    )
+
+
+def _parameters(model: mssnet.Deblurrer) -> int:
+    return sum(parameter.numel() for parameter in model.net.parameters())

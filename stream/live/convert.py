@@ -1,0 +1,78 @@
+"""Where PyAV's pictures end in a live feed: any decoded frame to planar 4:2:0 in 8 bits."""
+
+import av
+import numpy as np
+from av.video.reformatter import VideoReformatter
+
+from stream.live.picture import Plane
+
+Tags = tuple[int, int, int, int]
+"""As `Picture.tags`."""
+
+_SWSCALE = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
+"""Matrix codes of ITU-T H.273 to those of swscale."""
+_BT709, _BT601 = 1, 6
+_LIMITED, _FULL = 1, 2
+
+
+def tags_of(frame: av.VideoFrame) -> Tags:
+    """A decoded frame's color tags; those of an RGB frame are the ones it is converted to."""
+    if _is_rgb(frame.format):
+        return _guess(frame), int(frame.color_primaries), int(frame.color_trc), _LIMITED
+    full = frame.format.name.startswith("yuvj")
+    return (
+        int(frame.colorspace),
+        int(frame.color_primaries),
+        int(frame.color_trc),
+        _FULL if full else int(frame.color_range),
+    )
+
+
+class Unpacker:
+    """Decoded frames of one connection to the planes of a `Picture`."""
+
+    def __init__(self) -> None:
+        # It keeps up to 15 MB for each form of frames that it has seen.
+        self._reformatter = VideoReformatter()
+
+    def unpack(self, frame: av.VideoFrame) -> Plane:
+        """(H * 3 / 2, W) as `Picture.data`; an odd row or column at the end is left out."""
+        width, height = max(2, frame.width & ~1), max(2, frame.height & ~1)
+        tiny = frame.width < 2 or frame.height < 2
+        if tiny or frame.format.name not in ("yuv420p", "yuvj420p"):
+            frame = self._planar(frame, max(2, frame.width), max(2, frame.height))
+        data = np.empty((height * 3 // 2, width), np.uint8)
+        flat, start = data.reshape(-1), 0
+        for plane, part in zip(frame.planes, (1, 2, 2), strict=True):
+            rows = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, -1)
+            shape = height // part, width // part
+            end = start + shape[0] * shape[1]
+            flat[start:end].reshape(shape)[:] = rows[: shape[0], : shape[1]]
+            start = end
+        return data
+
+    def _planar(self, frame: av.VideoFrame, width: int, height: int) -> av.VideoFrame:
+        matrix, _, _, range_ = tags_of(frame)
+        code = _SWSCALE.get(matrix) or _SWSCALE[_guess(frame)]
+        full = range_ == _FULL
+        # Told nothing, swscale would make yuvj formats limited whatever they are tagged.
+        return self._reformatter.reformat(
+            frame,
+            width,
+            height,
+            "yuv420p",
+            src_colorspace=code,
+            dst_colorspace=code,
+            src_color_range=_FULL if full or _is_rgb(frame.format) else _LIMITED,
+            dst_color_range=_FULL if full else _LIMITED,
+            threads=1,
+        )
+
+
+def _guess(frame: av.VideoFrame) -> int:
+    """Players' rule for what does not say its matrix."""
+    return _BT709 if frame.width >= 1280 or frame.height > 576 else _BT601
+
+
+def _is_rgb(format: av.VideoFormat) -> bool:
+    return bool(format.is_rgb or format.has_palette)

@@ -1,0 +1,196 @@
+"""What a live feed shows over HTTP: `/healthz` for those who watch over it, `/metrics` for
+Prometheus."""
+
+import hmac
+import ipaddress
+import re
+import socket
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+from stream.errors import SinkError, UsageError
+from stream.live.figures import Snapshot
+
+DEFAULT_PORT = 9554
+_SHORTEST = 8
+"""Characters of a token."""
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Watched(Protocol):
+    """A feed that has figures."""
+
+    name: str
+
+    def snapshot(self) -> Snapshot:
+        """How it does now."""
+        ...
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where figures are shown, and to whom."""
+
+    token: str = field(repr=False)
+    host: str = "127.0.0.1"
+    port: int = DEFAULT_PORT
+    """0: any that is free."""
+
+    @classmethod
+    def parse(cls, text: str, token: str | None, otherwise: str) -> "Address":
+        """Read `PORT` or `HOST:PORT`. Raises `UsageError`.
+
+        `token` is the user's, `otherwise` a random one, which will do on loopback.
+        """
+        match = re.fullmatch(r"(?:(?P<host>[^:\[\]]+|\[[0-9a-fA-F:.]+\]):)?(?P<port>\d{1,5})", text)
+        if match is None or int(match["port"]) > 65535:
+            raise UsageError(f"--http takes a port or HOST:PORT, got {text}")
+        host = (match["host"] or cls.host).strip("[]")
+        if token is not None and len(token) < _SHORTEST:
+            raise UsageError(f"DEBLUR_TOKEN must have at least {_SHORTEST} characters")
+        if token is None and not is_loopback(host):
+            raise UsageError(
+                f"--http {text} can be reached from elsewhere; set the environment variable "
+                "DEBLUR_TOKEN to what readers of /metrics must know"
+            )
+        return cls(token or otherwise, host, int(match["port"]))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether what listens at a host can be reached from this machine alone."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class Http:
+    """Serves the figures of feeds."""
+
+    def __init__(self, feeds: Sequence[Watched], address: Address) -> None:
+        self._feeds = feeds
+        self._address = address
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(_Collector(feeds))
+        app = web.Application(middlewares=[self._guard], client_max_size=4096)
+        app.router.add_get("/healthz", self._health)
+        app.router.add_get("/metrics", self._metrics)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
+        self.port = 0
+
+    async def start(self) -> None:
+        """Listen; the standard port gives way to any free one. Raises `SinkError`."""
+        await self._runner.setup()
+        host, port = self._address.host, self._address.port
+        try:
+            await web.TCPSite(self._runner, host, port).start()
+        except OSError as error:
+            if port != DEFAULT_PORT:
+                reason = error.strerror or str(error)
+                raise SinkError(f"cannot listen at --http {host}:{port}: {reason}") from None
+            await web.TCPSite(self._runner, host, 0).start()
+        self.port = self._runner.addresses[0][1]
+
+    async def stop(self) -> None:
+        """Listen no more."""
+        await self._runner.cleanup()
+
+    @web.middleware
+    async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        # A page on the web could have its own name resolve to this machine, and read along.
+        if not self._is_ours(request.headers.get("Host", "")):
+            raise web.HTTPForbidden(text="unknown host\n")
+        response = await handler(request)
+        response.headers["Cache-Control"] = "no-store"
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        return response
+
+    def _is_ours(self, host: str) -> bool:
+        name = re.sub(r":\d+$", "", host).strip("[]").lower()
+        if name in ("localhost", self._address.host.lower()):
+            return True
+        with suppress(ValueError):
+            address = ipaddress.ip_address(name)
+            return address.is_loopback or not is_loopback(self._address.host)
+        return not is_loopback(self._address.host) and name == socket.gethostname().lower()
+
+    async def _health(self, request: web.Request) -> web.Response:
+        states = {feed.name: feed.snapshot().state for feed in self._feeds}
+        healthy = all(state == "live" for state in states.values())
+        return web.json_response({"feeds": states}, status=200 if healthy else 503)
+
+    async def _metrics(self, request: web.Request) -> web.Response:
+        scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() != "bearer":
+            given = request.query.get("token", "")
+        if not hmac.compare_digest(given.strip().encode(), self._address.token.encode()):
+            raise web.HTTPUnauthorized(
+                text="a token is needed\n", headers={"WWW-Authenticate": "Bearer"}
+            )
+        text = generate_latest(self._registry)
+        return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+class _Collector:
+    """Figures as Prometheus wants them; nothing is kept between two questions."""
+
+    def __init__(self, feeds: Sequence[Watched]) -> None:
+        self._feeds = feeds
+
+    def collect(self) -> Iterable[Metric]:
+        up = GaugeMetricFamily("deblur_up", "1 while the feed is live.", labels=["feed"])
+        seconds = GaugeMetricFamily("deblur_uptime_seconds", "Since the start.", labels=["feed"])
+        labels = ["feed", "process", "role"]
+        counters = {
+            key: CounterMetricFamily(f"deblur_{key}", text, labels=labels)
+            for key, text in _COUNTERS.items()
+        }
+        gauges = {
+            key: GaugeMetricFamily(f"deblur_{key}", text, labels=labels)
+            for key, text in _GAUGES.items()
+        }
+        latency = GaugeMetricFamily(
+            "deblur_latency_seconds",
+            "From the arrival of a frame until it left the process, in the last 10 seconds.",
+            labels=[*labels, "quantile"],
+        )
+        for feed in self._feeds:
+            snapshot = feed.snapshot()
+            up.add_metric([feed.name], float(snapshot.state == "live"))
+            seconds.add_metric([feed.name], snapshot.uptime_s)
+            for each in snapshot.processes:
+                named = [feed.name, each.name, each.role]
+                for key, counter in counters.items():
+                    counter.add_metric(named, getattr(each, key))
+                for key, gauge in gauges.items():
+                    gauge.add_metric(named, getattr(each, key))
+                for share, ms in (("0.5", each.latency_p50_ms), ("0.95", each.latency_p95_ms)):
+                    if ms is not None:
+                        latency.add_metric([*named, share], ms / 1000)
+        yield from (up, seconds, *counters.values(), *gauges.values(), latency)
+
+
+_COUNTERS = {
+    "frames": "Frames that left the process.",
+    "dropped": "Frames that the process did not take up, because newer ones had come.",
+    "damaged": "Packets that did not decode, and frames that were concealed.",
+    "repeats": "Pictures shown again while none came, slates among them.",
+    "connects": "Connections made.",
+    "restarts": "How often the process was started again.",
+}
+_GAUGES = {
+    "fps": "Frames per second, in the last 10 seconds.",
+    "busy": "The share of the time that the process worked.",
+    "readers": "Who is connected.",
+    "memory_bytes": "Memory that is resident.",
+}

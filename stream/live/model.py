@@ -1,0 +1,171 @@
+"""The process that restores: takes the newest picture of the camera, again and again."""
+
+import time
+from collections import deque
+from dataclasses import replace
+from functools import partial
+from statistics import median
+
+import torch
+
+from stream.errors import DeblurError, UsageError
+from stream.live.chain import Chain, Load
+from stream.live.child import Beat, Control
+from stream.live.ladder import Ladder
+from stream.live.picture import Mailbox, Picture
+from stream.live.settings import Beyond, LiveSettings, Restoring
+from stream.models import load_model
+
+_WAIT_S = 0.1
+_GAP_NS = 500_000_000
+"""Pictures farther apart than this have nothing to do with each other."""
+_SILENT_S = 2.0
+"""After so long without a picture there is nothing live."""
+_SHOWN = 50
+"""Pictures of which the median time is told."""
+_READER = 0
+"""This process's number among the readers of the camera's mailbox."""
+
+
+def restore(control: Control, settings: LiveSettings, camera: Mailbox, restored: Mailbox) -> None:
+    """The work of the process: restore the newest picture of `camera` into `restored`."""
+    if (threads := torch.get_num_threads()) > 2:
+        # One is left to what reads and writes.
+        torch.set_num_threads(threads - 1)
+    load = partial(load_model, device=settings.device, precision=settings.precision)
+    Restoration(control, settings, camera, restored, load).run()
+
+
+class Restoration:
+    """Restores the newest picture until it is told to stop."""
+
+    def __init__(
+        self,
+        control: Control,
+        settings: LiveSettings,
+        camera: Mailbox,
+        restored: Mailbox,
+        load: Load,
+    ) -> None:
+        """`load` loads models by name; raises a `DeblurError`, as for a first model unfit."""
+        self._control = control
+        self._bound_ms = settings.max_latency_ms
+        self._camera = camera
+        self._restored = restored
+        self._load = load
+        self._counts = Beat(state="loading")
+        self._costs_ms: deque[float] = deque(maxlen=_SHOWN)
+        self._beyond_ms = 0.0
+        self._last: Picture | None = None
+        """The picture taken up last."""
+        self._last_s = 0.0
+        control.beat(lambda latencies: replace(self._counts, latencies_ms=latencies), now=True)
+        self._chain = self._new_chain(settings.restoring)
+        self._ladder = Ladder(len(self._chain.rungs), self._bound_ms)
+
+    def run(self) -> None:
+        """Work until told to stop. Raises `UsageError` where no picture can be as asked for."""
+        while not self._control.stopping:
+            self.turn()
+        self._tell(now=True)
+
+    def turn(self) -> None:
+        """Take up what changed and the newest picture; wait a moment where there is none."""
+        for change in self._control.changes():
+            if isinstance(change, Beyond):
+                self._beyond_ms = change.ms
+            elif isinstance(change, Restoring):
+                self._change(change)
+        if (picture := self._next()) is not None:
+            self._take(picture)
+        self._tell()
+
+    def _new_chain(self, restoring: Restoring) -> Chain:
+        return Chain(
+            restoring, self._load, self._restored.max_pixels, ladder=self._bound_ms is not None
+        )
+
+    def _change(self, restoring: Restoring) -> None:
+        """Work with other settings from now on, or go on as before where that cannot be."""
+        self._tell(now=True)
+        try:
+            chain = self._new_chain(restoring)
+        except DeblurError as error:
+            self._control.say(f"{error}; going on as before")
+            return
+        if chain.rungs != self._chain.rungs:
+            self._ladder = Ladder(len(chain.rungs), self._bound_ms)
+        chain.use(chain.rungs[self._ladder.step])
+        self._chain = chain
+        self._costs_ms.clear()
+
+    def _next(self) -> Picture | None:
+        """The newest picture, where there is one that is to be taken up."""
+        taken = self._last.number if self._last is not None else 0
+        every = self._chain.rungs[self._ladder.step].every
+        after = taken + every - 1 if taken else 0
+        if self._camera.count <= after:
+            self._camera.wait(_READER, _WAIT_S)
+        return self._camera.newest(after)
+
+    def _take(self, picture: Picture) -> None:
+        if self._counts.state == "loading":
+            # What comes first takes longest; meanwhile there are newer ones.
+            self._tell(now=True)
+            self._push(picture)
+            self._chain.forget()
+            picture = self._camera.newest(picture.number) or picture
+        before, self._last, self._last_s = self._last, picture, time.monotonic()
+        if before is None or picture.moment - before.moment > _GAP_NS or picture.cut:
+            self._chain.forget()
+        begun = time.monotonic()
+        made = self._push(picture)
+        self._restored.put(made)
+        spent_s = time.monotonic() - begun
+        late_ms = (time.monotonic_ns() - picture.arrived) / 1e6 + self._beyond_ms
+        self._control.latency(picture.arrived)
+        self._costs_ms.append(1e3 * spent_s)
+        counts = self._counts
+        self._counts = replace(
+            counts,
+            state="live",
+            frames=counts.frames + 1,
+            dropped=counts.dropped + (picture.number - before.number - 1 if before else 0),
+            busy_s=counts.busy_s + spent_s,
+        )
+        if why := self._ladder.push(time.monotonic(), late_ms, 1e3 * spent_s):
+            rung = self._chain.rungs[self._ladder.step]
+            self._chain.use(rung)
+            self._costs_ms.clear()
+            self._control.say(f"{why}: now {rung}")
+
+    def _push(self, picture: Picture) -> Picture:
+        try:
+            return self._chain.push(picture)
+        except UsageError as error:
+            if not self._restored.count:
+                raise
+            self._control.say(f"{error}; pictures of this size are not enlarged")
+            self._chain.as_they_are.add(picture.size)
+            return self._chain.push(picture)
+
+    def _tell(self, *, now: bool = False) -> None:
+        self._control.beat(self._beat, now=now)
+
+    def _beat(self, latencies: tuple[float, ...]) -> Beat:
+        counts = self._counts
+        state = counts.state
+        if state == "live" and time.monotonic() - self._last_s > _SILENT_S:
+            state = "waiting"
+        return replace(counts, state=state, latencies_ms=latencies, facts=self._facts())
+
+    def _facts(self) -> dict[str, str]:
+        chain, step = self._chain, self._ladder.step
+        facts = {
+            "model": chain.restoring.model,
+            "device": f"{chain.device}, {str(chain.dtype).removeprefix('torch.')}",
+            "step": f"{step + 1} of {len(chain.rungs)}: {chain.rungs[step]}",
+        }
+        if self._costs_ms:
+            facts["ms per frame"] = f"{median(self._costs_ms):.0f}"
+        return facts

@@ -1,0 +1,58 @@
+"""How long to wait before a camera is tried again."""
+
+import random
+import socket
+
+_FIRST_S, _MOST_S = 0.25, 5.0
+_MOST_HERE_S = 1.0
+"""For what is no network: trying costs next to nothing."""
+_GOOD_S = 10.0
+"""A connection that worked for so long is forgotten as a failure."""
+_LOGIN_S = 30.0, 60.0
+"""Between tries of a login that was refused: cameras lock accounts."""
+_LOGINS = 3
+"""Tries before that; the password may just have been changed in the camera."""
+_PROBE_S = 0.5, 1.0
+
+
+class Patience:
+    """Counts what failed, and says how long to wait."""
+
+    def __init__(self, address: tuple[str, int] | None) -> None:
+        """`address`: host and port, where the camera is in the network."""
+        self.address = address
+        self._tries = self._logins = 0
+
+    def worked(self, seconds: float) -> None:
+        """A connection gave pictures for so long."""
+        self._logins = 0
+        if seconds >= _GOOD_S:
+            self._tries = 0
+
+    def failed(self, *, login: bool) -> float:
+        """Seconds to wait now; `login`: whether user and password were refused."""
+        self._logins = self._logins + 1 if login else 0
+        if self._logins > _LOGINS:
+            return random.uniform(*_LOGIN_S)
+        most = _MOST_S if self.address else _MOST_HERE_S
+        delay = min(most, _FIRST_S * 2.0 ** min(self._tries, 8))
+        self._tries += 1
+        return min(most, delay * random.uniform(0.8, 1.2))
+
+    def returned(self) -> None:
+        """The camera could not be reached at all, and now it can."""
+        self._tries = 0
+
+    def until_probe(self) -> float:
+        """Seconds until the camera is looked for again while it cannot be reached."""
+        return random.uniform(*_PROBE_S)
+
+    def reachable(self) -> bool:
+        """Whether anybody answers at the camera's address; takes up to a second."""
+        if self.address is None:
+            return True
+        try:
+            socket.create_connection(self.address, timeout=1).close()
+        except OSError:
+            return False
+        return True

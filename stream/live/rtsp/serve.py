@@ -1,0 +1,112 @@
+"""The output `serve:`: an RTSP server that players connect to."""
+
+import asyncio
+import ipaddress
+import re
+from dataclasses import dataclass, field, replace
+from urllib.parse import unquote
+
+from stream.errors import UsageError
+from stream.live.child import Control
+from stream.live.picture import Picture, Size
+from stream.live.rtsp import sound as rtp_sound
+from stream.live.rtsp.login import Login
+from stream.live.rtsp.output import Served
+from stream.live.rtsp.server import Server
+from stream.live.rtsp.stage import Stage
+from stream.live.sound import SoundFormat
+from stream.live.writer import Feed, Output, Writer
+from stream.secrets import split_login
+
+PREFIX = "serve:"
+_LOOPBACK = "127.0.0.1"
+_PLACE = re.compile(r"(?:(?P<host>\[[^\]]*\]|[^:\[\]/]+):)?(?P<port>[0-9]{1,5})(?:/(?P<path>.*))?")
+_PATH = re.compile(r"[^\s?#\x00-\x1f]+")
+
+
+@dataclass(frozen=True)
+class Serve:
+    """Where to serve, and who may read."""
+
+    port: int
+    host: str = _LOOPBACK
+    path: str = "live"
+    """Without slashes at its ends."""
+    login: Login | None = None
+    stage: Stage | None = field(default=None, repr=False, compare=False)
+    """What the readers see; there is one while `run` works."""
+
+    @classmethod
+    def parse(cls, text: str) -> "Serve":
+        """`serve:[user:password@][host:]port[/path]`, with %-escapes in user, password and path.
+
+        Raises `UsageError`, also where others could read without a password.
+        """
+        address, user, password = split_login(text.removeprefix(PREFIX))
+        found = _PLACE.fullmatch(address)
+        if found is None or not 0 < int(found["port"]) < 65536:
+            raise UsageError(
+                f"{PREFIX}{address} is no place to serve at; "
+                "write serve:PORT, serve:PORT/PATH or serve:USER:PASSWORD@HOST:PORT/PATH"
+            )
+        host = (found["host"] or _LOOPBACK).strip("[]")
+        path = unquote(found["path"] or "").strip("/") or cls.path
+        if not _PATH.fullmatch(path):
+            raise UsageError(f"{PREFIX}{address}: a path has no spaces and no ? or #")
+        if user is not None and not (user and password):
+            raise UsageError(f"{PREFIX}{address}: a login is a user and a password, USER:PASSWORD@")
+        if user is None and not _is_loopback(host):
+            raise UsageError(
+                f"{PREFIX}{address} would let everyone read who reaches {host}; "
+                f"add a login, {PREFIX}USER:PASSWORD@{address}, or serve at {_LOOPBACK}"
+            )
+        login = Login.of(user, password) if user and password else None
+        return cls(int(found["port"]), host, path, login)
+
+    @property
+    def name(self) -> str:
+        """As it can be shown."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{PREFIX}{host}:{self.port}/{self.path}"
+
+    @property
+    def resizes(self) -> bool:
+        """Readers stay connected, so that the size cannot change."""
+        return False
+
+    @property
+    def repeats(self) -> bool:
+        """Readers always get something."""
+        return True
+
+    def run(self, control: Control, feed: Feed, size: Size | None) -> None:
+        """Serve until told to stop. Raises `SinkError` where the port cannot be had."""
+        asyncio.run(self._run(control, feed, size))
+
+    async def _run(self, control: Control, feed: Feed, size: Size | None) -> None:
+        stage = Stage(self.path, self.login)
+        server = Server(stage)
+        await server.listen(self.host, self.port)
+        try:
+            target = replace(self, stage=stage)
+            await asyncio.to_thread(Writer(control, feed, target, size).run)
+        finally:
+            await server.close()
+
+    def open(self, first: Picture, sound: SoundFormat | None, control: Control) -> Output:
+        """Begin to encode; called by the writer that `run` started."""
+        assert self.stage is not None
+        media = rtp_sound.media(sound) if sound is not None else None
+        packets = None
+        if sound is not None and media is not None:
+            packets = rtp_sound.SoundPackets(sound, media, first.moment)
+        elif sound is not None:
+            control.say(f"without sound: {sound.codec} cannot be served as it is")
+        return Served(self.stage, first, packets, control.say)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

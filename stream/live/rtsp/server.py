@@ -1,0 +1,64 @@
+"""Listens for readers, and keeps their number in bounds."""
+
+import asyncio
+import os
+import socket
+
+from stream.errors import SinkError
+from stream.live.rtsp.client import Client
+from stream.live.rtsp.messages import MAX_HEAD
+from stream.live.rtsp.stage import Stage
+
+MOST_CLIENTS = 64
+_TURNED_AWAY = 64
+"""Connections beyond those that are told that there is no room; others are cut off."""
+_SEND_BYTES = 256 << 10
+"""What the system holds of a connection: more would only make slow readers later."""
+_FAREWELL_S = 0.5
+
+
+class Server:
+    """Serves what is on a stage."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self._clients: dict[asyncio.Task[None], Client] = {}
+        self._server: asyncio.Server | None = None
+
+    async def listen(self, host: str, port: int) -> None:
+        """Take connections. Raises `SinkError` where the port cannot be had."""
+        try:
+            self._server = await asyncio.start_server(self._connected, host, port, limit=MAX_HEAD)
+        except OSError as error:
+            # What asyncio says of it repeats the address.
+            number = None if isinstance(error, socket.gaierror) else error.errno
+            why = os.strerror(number) if number is not None else str(error)
+            raise SinkError(f"cannot serve at {host}, port {port}: {why}") from None
+
+    async def close(self) -> None:
+        """Send all readers away and stop listening."""
+        if self._server is not None:
+            self._server.close()
+        self._stage.end()
+        for client in self._clients.values():
+            client.close()
+        if self._clients:
+            await asyncio.wait(self._clients, timeout=_FAREWELL_S)
+        for client in self._clients.values():
+            client.abort()
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        count = len(self._clients)
+        if count >= MOST_CLIENTS + _TURNED_AWAY:
+            writer.transport.abort()
+            return
+        plug = writer.get_extra_info("socket")
+        plug.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BYTES)
+        client = Client(self._stage, reader, writer, welcome=count < MOST_CLIENTS)
+        task = asyncio.current_task()
+        assert task is not None
+        self._clients[task] = client
+        try:
+            await client.run()
+        finally:
+            del self._clients[task]

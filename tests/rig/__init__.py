@@ -1,0 +1,1 @@
+"""Cameras, relays, faults and players with which live feeds are tried on one machine."""

@@ -1,0 +1,474 @@
+"""The process that restores a live feed: what it makes of pictures, and which it takes."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from multiprocessing import get_context
+from multiprocessing.connection import Connection, Pipe
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from torch import Tensor
+
+import mssnet
+import stream
+from stream.errors import UsageError
+from stream.live.chain import Chain, frame_of
+from stream.live.child import Beat, Control, Fatal, Line, Stop, enter
+from stream.live.halved import Halved
+from stream.live.model import Restoration
+from stream.live.picture import Mailbox, Picture
+from stream.live.restoring import start
+from stream.live.settings import Beyond, LiveSettings, Restoring
+from stream.models import load_model
+from stream.scale import Scale
+from stream.secrets import Secrets
+from tests.pictures import Planes, frames, write
+from tests.test_temporal import scene
+
+CONTEXT = get_context("spawn")
+STEP_NS = 40_000_000
+SIZE = 160, 96
+LONG_S = 60.0
+"""How long anything may take on a machine that does other things as well."""
+
+
+def views(count: int, size: tuple[int, int] = SIZE, seed: int = 1) -> list[Planes]:
+    """A camera that pans over a scene, with some noise, as planes of 4:2:0."""
+    width, height = size
+    whole = scene(seed, height + 8, width + 4 * count)
+    draw = np.random.default_rng(seed)
+    made: list[Planes] = []
+    for index in range(count):
+        seen = whole[4 : 4 + height, 3 * index : 3 * index + width]
+        noise = draw.normal(0, 3, seen.shape[:2])
+        luma = np.clip(seen.mean(2) + noise, 16, 235).astype(np.uint8)
+        made.append([luma, *(seen[::2, ::2, channel].copy() for channel in (0, 2))])
+    return made
+
+
+def picture(planes: Planes, index: int = 0, **more: Any) -> Picture:
+    data = np.concatenate([plane.reshape(-1) for plane in planes]).reshape(-1, planes[0].shape[1])
+    moment = time.monotonic_ns() if index == 0 else index * STEP_NS
+    return Picture(data, moment, more.pop("arrived", time.monotonic_ns()), **more)
+
+
+class Rig:
+    """A restoration that is taken turn by turn, with what it tells."""
+
+    def __init__(
+        self,
+        restore: mssnet.Deblurrer,
+        restoring: Restoring | None = None,
+        max_pixels: int = 1_000_000,
+        **settings: Any,
+    ) -> None:
+        self.camera = Mailbox(CONTEXT, max_pixels, 1)
+        self.restored = Mailbox(CONTEXT, max_pixels, 1)
+        self.ours, theirs = Pipe()
+        self.beats: list[Beat] = []
+        self.lines: list[str] = []
+
+        def load(name: str) -> mssnet.Deblurrer:
+            return restore if name == "lite" else load_model(name, device="cpu")
+
+        chosen = LiveSettings(restoring or Restoring(), **settings)
+        self.work = Restoration(Control(theirs), chosen, self.camera, self.restored, load)
+
+    def close(self) -> None:
+        self.camera.close(remove=True)
+        self.restored.close(remove=True)
+
+    def push(self, given: Picture) -> Picture:
+        """What becomes of a picture."""
+        self.camera.put(given)
+        before = self.restored.count
+        self.work.turn()
+        made = self.restored.newest(before)
+        assert made is not None
+        return made
+
+    def listen(self) -> None:
+        self.work._tell(now=True)
+        while self.ours.poll():
+            message = self.ours.recv()
+            if isinstance(message, Beat):
+                self.beats.append(message)
+            elif isinstance(message, Line):
+                self.lines.append(message.text)
+
+
+Make = Callable[..., Rig]
+
+
+@pytest.fixture
+def rig(restore: mssnet.Deblurrer) -> Iterator[Make]:
+    made: list[Rig] = []
+
+    def make(*args: Any, **named: Any) -> Rig:
+        restore.exit = None
+        made.append(Rig(named.pop("restore", restore), *args, **named))
+        return made[-1]
+
+    yield make
+    restore.exit = None
+    for each in made:
+        each.close()
+
+
+def apart(one: Picture, other: Picture) -> int:
+    return int(np.abs(one.data.astype(int) - other.data).max())
+
+
+@pytest.mark.parametrize(
+    ("live", "settings"),
+    [
+        (Restoring(), {}),
+        (Restoring(strength=0.6, smooth=0.0), {"strength": 0.6, "smooth": 0.0}),
+        (Restoring(upscale=Scale(factor=3)), {"upscale": Scale(factor=3)}),
+    ],
+)
+def test_pictures_become_what_a_file_of_them_would(
+    live: Restoring,
+    settings: dict[str, Any],
+    rig: Make,
+    restore: mssnet.Deblurrer,
+    tmp_path: Path,
+) -> None:
+    given, tags = views(6), (6, 6, 6, 1)
+    write(tmp_path / "in.mkv", "yuv420p", given, tags=tags)
+    chosen = stream.Settings(device="cpu", encoder=stream.EncoderSettings(codec="ffv1"), **settings)
+    stream.Job(tmp_path / "in.mkv", tmp_path / "out.mkv", chosen).run(restore=restore)
+    feed = rig(live)
+    for index, (planes, expected) in enumerate(
+        zip(given, frames(tmp_path / "out.mkv"), strict=True), 1
+    ):
+        source = picture(planes, index, tags=tags, rate=12.5)
+        made = feed.push(source)
+        for ours, theirs in zip(made.planes, expected.planes, strict=True):
+            assert np.array_equal(ours, theirs)
+        assert (made.moment, made.arrived, made.rate) == (source.moment, source.arrived, 12.5)
+        assert (made.tags, made.cut, made.damaged) == (tags, False, False)
+
+
+def test_what_changes_nothing_gives_the_picture_itself(rig: Make) -> None:
+    feed = rig(Restoring(strength=0.0))
+    source = picture(views(1)[0], 5, cut=True, damaged=True)
+    made = feed.push(source)
+    assert apart(made, source) == 0
+    assert (made.cut, made.damaged) == (True, True)
+
+
+def test_an_enlarged_picture_says_how_it_is_coded(rig: Make) -> None:
+    """Nothing said, players would take a small picture for BT.601 and a large one for BT.709."""
+    feed = rig(Restoring(upscale=Scale(factor=4), upscaler="bicubic", smooth=0.0))
+    made = feed.push(picture(views(1, (320, 160))[0], 1))
+    assert made.size == (1280, 640)
+    assert made.tags == (6, 2, 2, 0)
+    assert frame_of(made).coding.matrix == "bt601"
+
+
+@pytest.mark.parametrize("how", ["cut", "pause", "size"])
+def test_nothing_is_carried_over_a_gap(how: str, rig: Make) -> None:
+    given = [picture(planes, index) for index, planes in enumerate(views(7), 1)]
+    before, after = given[:4], given[4:]
+    if how == "cut":
+        after[0] = replace(after[0], cut=True)
+    elif how == "pause":
+        after = [replace(each, moment=each.moment + 600_000_000) for each in after]
+    else:
+        before = [picture(p, index) for index, p in enumerate(views(4, (128, 96)), 1)]
+    feed, fresh, on = rig(), rig(), rig()
+    for each in before:
+        feed.push(each)
+        on.push(each)
+    for index, each in enumerate(after):
+        made = feed.push(each)
+        assert apart(made, fresh.push(each)) == 0
+        carried = on.push(given[4 + index])
+        if how != "size":
+            assert apart(made, carried) > 0, "otherwise the pictures before are carried on"
+
+
+def test_the_newest_picture_wins_and_the_others_are_counted(rig: Make) -> None:
+    feed = rig()
+    given = [picture(planes, index) for index, planes in enumerate(views(12), 1)]
+    feed.push(given[0])
+    for count in (3, 1, 7):
+        for each in given[1 : 1 + count]:
+            feed.camera.put(each)
+        feed.work.turn()
+    feed.work.turn()
+    feed.listen()
+    last = feed.beats[-1]
+    assert (last.frames, last.dropped) == (4, 2 + 0 + 6)
+    assert feed.restored.count == 4
+    assert last.state == "live"
+    assert last.busy_s > 0
+    assert feed.beats[0].state == "loading"
+    assert sum(len(beat.latencies_ms) for beat in feed.beats) == 4
+    assert last.facts["model"] == "lite"
+    assert last.facts["device"].startswith("cpu, ")
+    assert last.facts["step"] == "1 of 1: lite"
+    assert float(last.facts["ms per frame"]) > 0
+
+
+def test_settings_change_while_it_works(rig: Make) -> None:
+    feed = rig()
+    source = picture(views(1)[0], 1)
+    assert apart(feed.push(source), source) > 0
+    feed.ours.send(Restoring(strength=0.0))
+    assert apart(feed.push(source), source) == 0
+    feed.ours.send(Restoring(model="no-such-model"))
+    assert apart(feed.push(source), source) == 0, "the old settings are kept"
+    feed.listen()
+    assert any("no-such-model" in line and "going on as before" in line for line in feed.lines)
+    feed.ours.send(Restoring(early=True, smooth=0.0))
+    early = feed.push(source)
+    feed.ours.send(Restoring(smooth=0.0))
+    assert apart(feed.push(source), early) > 0
+
+
+def test_what_cannot_be_enlarged_is_said(rig: Make) -> None:
+    small = picture(views(1)[0], 1)
+    for scale, words in (
+        (Scale(factor=3), "larger than live pictures can be"),
+        (Scale(size=(321, 193)), "even sides; use --upscale 320x192"),
+        (Scale(shorter=2160), "it can be 1 to 4 times"),
+    ):
+        feed = rig(Restoring(upscale=scale, upscaler="bicubic"), max_pixels=130_000)
+        with pytest.raises(UsageError, match=words):
+            feed.push(small)
+
+
+def test_a_size_that_comes_later_cannot_end_the_feed(rig: Make) -> None:
+    feed = rig(Restoring(upscale=Scale(factor=2), upscaler="bicubic"), max_pixels=130_000)
+    small, large = picture(views(1)[0], 1), picture(views(1, (320, 200))[0], 2)
+    assert feed.push(small).size == (320, 192)
+    assert feed.push(large).size == (320, 200)
+    assert feed.push(small).size == (320, 192)
+    feed.push(large)
+    feed.listen()
+    assert len(feed.lines) == 1
+    assert "pictures of this size are not enlarged" in feed.lines[0]
+
+
+class Nothing:
+    """A stage that changes nothing."""
+
+    def push(self, frame: stream.Frame) -> Iterator[stream.Frame]:
+        yield frame
+
+    def flush(self) -> Iterator[stream.Frame]:
+        yield from ()
+
+
+class Brighter(Nothing):
+    def push(self, frame: stream.Frame) -> Iterator[stream.Frame]:
+        luma, *chroma = frame.planes
+        yield replace(frame, planes=(luma + np.uint8(7), *chroma))
+
+
+@pytest.mark.parametrize("size", [(64, 48), (70, 50), (2, 2)])
+def test_half_the_size_costs_no_detail(size: tuple[int, int]) -> None:
+    draw = np.random.default_rng(3)
+    width, height = size
+    data = draw.integers(16, 230, (height * 3 // 2, width), np.uint8)
+    source = frame_of(Picture(data, 1, 1))
+    (made,) = Halved([Nothing()]).push(source)
+    for ours, theirs in zip(made.planes, source.planes, strict=True):
+        assert np.array_equal(ours, theirs)
+    (made,) = Halved([Nothing(), Brighter()]).push(source)
+    assert np.array_equal(made.planes[0], source.planes[0] + 7)
+    assert np.array_equal(made.planes[1], source.planes[1])
+
+
+def test_every_step_gives_pictures_of_the_same_size(restore: mssnet.Deblurrer) -> None:
+    chain = Chain(Restoring(upscale=Scale(factor=3)), lambda name: restore, 1_000_000)
+    given = [picture(planes, index) for index, planes in enumerate(views(4), 1)]
+    made: list[list[Picture]] = []
+    assert [str(rung) for rung in chain.rungs] == [
+        "lite",
+        "lite, left after exit 1",
+        "lite, left after exit 1, plainly enlarged",
+        "lite, left after exit 1, plainly enlarged, at half size",
+        "lite, left after exit 1, plainly enlarged, at half size, every second frame",
+    ]
+    for rung in chain.rungs:
+        chain.use(rung)
+        chain.forget()
+        made.append([chain.push(each) for each in given])
+        assert {each.size for each in made[-1]} == {(480, 288)}
+    restore.exit = None
+    errors = [np.square(one[-1].data.astype(float) - made[0][-1].data).mean() for one in made]
+    assert 0 == errors[0] < errors[1] < errors[3] < 100
+    assert errors[3] == errors[4], "the same is done to fewer pictures"
+
+
+def test_leaving_early_goes_on_with_what_is_remembered(restore: mssnet.Deblurrer) -> None:
+    given = [picture(planes, index) for index, planes in enumerate(views(4), 1)]
+    chain = Chain(Restoring(), lambda name: restore, 1_000_000)
+    for each in given[:3]:
+        chain.push(each)
+    chain.use(chain.rungs[1])
+    on = chain.push(given[3])
+    chain.forget()
+    assert apart(on, chain.push(given[3])) > 0
+    restore.exit = None
+
+
+def test_what_comes_after_counts_and_every_second_frame_is_the_last_step(rig: Make) -> None:
+    feed = rig(max_latency_ms=10_000.0)
+    feed.ours.send(Beyond(30_000.0))
+    for index, planes in enumerate(views(20), 1):
+        feed.push(picture(planes, index))
+        feed.listen()
+        if len(feed.lines) == 3:
+            break
+    assert "10000 are allowed: now lite, left after exit 1" in feed.lines[0]
+    assert feed.lines[-1].endswith("at half size, every second frame")
+    assert feed.beats[-1].facts["step"].startswith("4 of 4: ")
+    count = feed.restored.count
+    extra = [picture(planes, index) for index, planes in enumerate(views(5), 30)]
+    for number, each in enumerate(extra):
+        feed.camera.put(each)
+        feed.work.turn()
+        assert feed.restored.count == count + (number + 1) // 2
+
+
+class Slowed(mssnet.Deblurrer):
+    """As much slower as is asked for, less at smaller sizes and where it is left early."""
+
+    slowness: Any
+
+    def __call__(self, image: Tensor) -> Tensor:
+        share = image.shape[3] / SIZE[0] * image.shape[2] / SIZE[1]
+        share *= 1.0 if self.exit == self.exits[-1] else 0.3
+        time.sleep(0.03 * share * self.slowness.value)
+        return super().__call__(image)
+
+
+def restore_slowly(
+    control: Control, settings: LiveSettings, camera: Mailbox, restored: Mailbox, slowness: Any
+) -> None:
+    def load(name: str) -> mssnet.Deblurrer:
+        slowed = Slowed(load_model(name, device="cpu").net)
+        slowed.slowness = slowness
+        return slowed
+
+    Restoration(control, settings, camera, restored, load).run()
+
+
+class Process:
+    """The model's process, fed by this one as by a camera of 25 frames a second."""
+
+    def __init__(
+        self, work: Callable[..., None], settings: LiveSettings, arguments: Sequence[object] = ()
+    ) -> None:
+        self.camera = Mailbox(CONTEXT, 100_000, 1)
+        self.restored = Mailbox(CONTEXT, 100_000, 1)
+        ours, theirs = CONTEXT.Pipe()
+        self.ours: Connection = ours
+        given = (settings, self.camera, self.restored, *arguments)
+        self.process: SpawnProcess = CONTEXT.Process(
+            target=enter, args=(work, theirs, Secrets(), given)
+        )
+        self.process.start()
+        theirs.close()
+        self.messages: list[object] = []
+        self.late_ms: list[float] = []
+        self._views = [picture(planes) for planes in views(10)]
+        self._seen = 0
+
+    @property
+    def beat(self) -> Beat:
+        found = [each for each in self.messages if isinstance(each, Beat)]
+        return found[-1] if found else Beat()
+
+    @property
+    def lines(self) -> list[str]:
+        return [each.text for each in self.messages if isinstance(each, Line)]
+
+    def feed(self, until: Callable[[], bool]) -> None:
+        """Put pictures until something is so, and look at what comes back."""
+        end, number = time.monotonic() + LONG_S, 0
+        while not until():
+            assert time.monotonic() < end, (self.lines, self.beat)
+            now, number = time.monotonic_ns(), number + 1
+            self.camera.put(replace(self._views[number % 10], moment=now, arrived=now))
+            while time.monotonic_ns() < now + STEP_NS:
+                if self.restored.wait(0, 0.01) and (made := self.restored.newest(self._seen)):
+                    self._seen = made.number
+                    self.late_ms.append((time.monotonic_ns() - made.arrived) / 1e6)
+            self.listen()
+
+    def listen(self) -> None:
+        try:
+            while self.ours.poll():
+                self.messages.append(self.ours.recv())
+        except EOFError:
+            pass
+
+    def end(self) -> int | None:
+        self.process.join(LONG_S)
+        self.listen()
+        code = self.process.exitcode
+        self.process.kill()
+        self.process.join()
+        self.process.close()
+        self.camera.close(remove=True)
+        self.restored.close(remove=True)
+        return code
+
+
+def test_the_process_loads_restores_and_ends() -> None:
+    found = Process(start, LiveSettings(device="cpu"))
+    found.feed(lambda: len(found.late_ms) >= 3 and found.beat.state == "live")
+    states = [each.state for each in found.messages if isinstance(each, Beat)]
+    assert states[:3] == ["loading"] * 3
+    assert found.beat.frames >= 1
+    found.ours.send(Stop())
+    assert found.end() == 0
+    assert found.lines == []
+
+
+def test_a_model_that_is_not_there_is_told_and_ends_the_feed() -> None:
+    found = Process(start, LiveSettings(Restoring(model="no-such-model"), device="cpu"))
+    assert found.end() == 78
+    (fatal,) = [each for each in found.messages if isinstance(each, Fatal)]
+    assert fatal.exit_code == 78
+    assert "unknown model no-such-model" in fatal.text
+
+
+def test_ten_times_too_slow_is_bounded_and_recovers() -> None:
+    slowness = CONTEXT.Value("d", 1.0)
+    found = Process(restore_slowly, LiveSettings(device="cpu", max_latency_ms=250.0), [slowness])
+    found.feed(lambda: found.beat.state == "live" and found.beat.frames > 20)
+    top = [line for line in found.lines if "now lite" in line]
+    slowness.value = 10.0
+    found.feed(lambda: len(found.lines) > len(top))
+    assert any(line.endswith("now lite, left after exit 1") for line in found.lines[len(top) :])
+    dropped = found.beat.dropped
+    begun = len(found.late_ms)
+    found.feed(lambda: len(found.late_ms) > begun + 15)
+    assert found.beat.dropped > dropped
+    assert np.median(found.late_ms[begun + 3 :]) < 250
+    slowness.value = 1.0
+    found.feed(lambda: found.beat.facts["step"].startswith("1 of 4"))
+    assert "the step above would be about" in found.lines[-1]
+    found.ours.send(Stop())
+    assert found.end() == 0
+    assert len(found.lines) <= len(top) + 8
+
+
+def test_only_the_models_process_loads_torch() -> None:
+    code = (
+        "import sys, stream.live.restoring, stream.live.ladder;"
+        "assert not {'torch', 'av'} & sys.modules.keys()"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[1])
