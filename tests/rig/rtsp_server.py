@@ -11,6 +11,7 @@ standard input does, and so with the process that started it.
 import argparse
 import os
 import random
+import shutil
 import socket
 import sys
 from pathlib import Path
@@ -28,27 +29,32 @@ ELEMENTS = (
     *("avdec_h264", "avenc_aac", "rtpmp4gpay", "rtppcmupay", "rtpgstpay", "udpsrc"),
 )
 """What the pipelines below are made of; each stands for the package that it comes in."""
+COMMANDS = ("ffmpeg", "gst-launch-1.0", "ss")
+"""What the tests need beside the server."""
 THREADS = 16
 """With the one thread of the default, whoever asks for /out keeps /in from being read."""
 WHOLE = 60_000
 """Bytes in a datagram of the relay's inner hop; loopback carries them whole."""
+# The parameter sets come from the parsers: the payloaders put them before every slice of a key
+# frame, where they tear it apart.
 ENCODERS = {
     "h264": (
         "x264enc tune=zerolatency speed-preset=ultrafast bitrate={kbits} key-int-max={fps} ! "
         "video/x-h264,profile=constrained-baseline ! "
-        "rtph264pay name=pay0 pt=96 config-interval=-1 {offset}"
+        "h264parse config-interval=-1 ! rtph264pay name=pay0 pt=96 {offset}"
     ),
     "h265": (
         "x265enc tune=zerolatency speed-preset=ultrafast bitrate={kbits} key-int-max={fps} ! "
-        "rtph265pay name=pay0 pt=96 config-interval=-1 {offset}"
+        "h265parse config-interval=-1 ! rtph265pay name=pay0 pt=96 {offset}"
     ),
 }
 SOUNDS = {
     "aac": "avenc_aac ! aacparse ! rtpmp4gpay name=pay1 pt=97",
     "pcmu": "audioresample ! audio/x-raw,rate=8000,channels=1 ! mulawenc ! rtppcmupay name=pay1",
 }
+PICTURES = "video/x-h264,stream-format=byte-stream,alignment=au"
 RELAYED = (
-    ("rtph264depay", "h264parse", "rtph264pay config-interval=-1"),
+    ("rtph264depay", f"h264parse config-interval=-1 ! {PICTURES}", "rtph264pay"),
     ("rtpmp4gdepay", "aacparse", "rtpmp4gpay"),
 )
 """How each stream is taken in, looked through and given out."""
@@ -60,7 +66,8 @@ def main() -> None:
     Gst.init(None)
     if options.check:
         missing = [name for name in ELEMENTS if Gst.ElementFactory.find(name) is None]
-        sys.exit(f"GStreamer lacks {', '.join(missing)}" if missing else 0)
+        missing += [name for name in COMMANDS if shutil.which(name) is None]
+        sys.exit(f"missing: {', '.join(missing)}" if missing else 0)
     server = GstRtspServer.RTSPServer()
     server.set_address(options.bind)
     server.set_service(str(options.port))

@@ -14,6 +14,8 @@ COLUMNS, ROWS = 16, 4
 WIDTH, HEIGHT = COLUMNS * BLOCK, ROWS * BLOCK
 """Pixels of the stamp, in the upper left corner."""
 DARK, LIGHT = 40, 210
+LAMP = 32
+"""Rows of a lamp below the stamp, as wide as that."""
 _FIELDS = struct.Struct(">IH")
 _CHECK = struct.Struct(">H")
 _CONTRAST = 60
@@ -75,6 +77,21 @@ def read(
     if _CHECK.unpack(data[_FIELDS.size :])[0] != binascii.crc_hqx(fields, 0xFFFF):
         return None
     return Stamp(*_FIELDS.unpack(fields))
+
+
+def light(luma: NDArray[np.uint8], lit: bool) -> None:
+    """Draw a lamp below the stamp."""
+    luma[HEIGHT : HEIGHT + LAMP, :WIDTH] = LIGHT if lit else DARK
+
+
+def lit(
+    luma: NDArray[np.uint8], scale: float = 1.0, corner: tuple[float, float] = (0.0, 0.0)
+) -> bool:
+    """Whether the lamp below the stamp is lit; arguments as in `read`."""
+    left = round(corner[0] + scale * WIDTH / 4)
+    top = round(corner[1] + scale * (HEIGHT + LAMP / 4))
+    part = luma[top : top + round(scale * LAMP / 2), left : left + round(scale * WIDTH / 2)]
+    return bool(part.mean() > (DARK + LIGHT) / 2)
 
 
 def fitted(size: tuple[int, int], canvas: tuple[int, int]) -> tuple[float, tuple[float, float]]:
