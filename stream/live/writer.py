@@ -30,6 +30,8 @@ what comes after it in the other stream."""
 _BACK_OFF_S = 0.25, 5.0
 _REFUSED_S = 30.0, 60.0
 """Between tries where the login is refused: servers lock out who tries often."""
+_OFTEN = 16
+"""The same failure is told once, and then when it was there so many times, and twice as many."""
 _GOOD_S = 10.0
 """An output that worked for so long is tried again at once."""
 
@@ -138,6 +140,7 @@ class Writer:
         self._held: deque[Sound] = deque(maxlen=512)
         self._retry_s = self._opened_s = 0.0
         self._tries = 0
+        self._told = ""
         self._counts = Beat(state="waiting")
         self._busy_s = 0.0
 
@@ -276,8 +279,10 @@ class Writer:
         delay = min(most, least * 2 ** min(self._tries, 10)) * random.uniform(0.8, 1.2)
         if isinstance(error, LoginRefusedError):
             delay = random.uniform(*_REFUSED_S)
-        if self._tries == 0 or self._tries & (self._tries - 1) == 0:
-            self._control.say(f"{reason(error)}; trying again")
+        told, self._told = self._told, reason(error)
+        often = self._tries >= _OFTEN and self._tries & (self._tries - 1) == 0
+        if self._tries == 0 or told != self._told or often:
+            self._control.say(f"{self._told}; trying again")
         self._tries += 1
         self._retry_s = time.monotonic() + delay
         self._close()
