@@ -49,7 +49,7 @@ class Restoration:
         restored: Mailbox,
         load: Load,
     ) -> None:
-        """`load` loads models by name; raises a `DeblurError`, as for a first model unfit."""
+        """`load` loads models by their names. Raises a `DeblurError` where that fails."""
         self._control = control
         self._bound_ms = settings.max_latency_ms
         self._camera = camera
@@ -89,6 +89,8 @@ class Restoration:
 
     def _change(self, restoring: Restoring) -> None:
         """Work with other settings from now on, or go on as before where that cannot be."""
+        before = self._counts
+        self._counts = replace(before, state="loading")
         self._tell(now=True)
         try:
             chain = self._new_chain(restoring)
@@ -96,6 +98,7 @@ class Restoration:
                 _check(chain, self._last)
         except DeblurError as error:
             self._control.say(f"{error}; going on as before")
+            self._counts = before
             return
         if chain.rungs != self._chain.rungs:
             self._ladder = Ladder(len(chain.rungs), self._bound_ms)
