@@ -27,6 +27,8 @@ _SILENT_S = 2.0
 """... and at last a slate says that there is no signal."""
 _RATES = 5.0, 30.0
 """Frames per second that are kept up by repeating."""
+_OLD_NS = 10_000_000_000
+"""Older pictures were left by a source that is gone, before this process started."""
 _LATE_NS = 1_000_000_000
 """Sound waits for its picture, but no longer than this."""
 _LEAD_NS = 100_000_000
@@ -187,8 +189,11 @@ class Writer:
                 return self._fitted(found, raw=True)
         return self._again()
 
-    def _fitted(self, picture: Picture, *, raw: bool = False) -> Picture:
-        """The picture on the canvas; a `raw` one of the camera as large as it will be restored."""
+    def _fitted(self, picture: Picture, *, raw: bool = False) -> Picture | None:
+        """The picture on the canvas; a `raw` one of the camera as large as it will be restored.
+
+        An old one is only kept for the slate.
+        """
         size = picture.size
         if raw and self._feed.upscale is not None:
             size = self._feed.upscale.of(size, even=True)
@@ -196,8 +201,11 @@ class Writer:
         if not self._target.resizes:
             self._canvas = canvas
         self._last = canvas.fit(picture)
-        self._last_s = time.monotonic()
-        self._lag = time.monotonic_ns() - picture.moment
+        age = time.monotonic_ns() - picture.moment
+        if age > _OLD_NS:
+            self._last_s = time.monotonic() - _SILENT_S
+            return None
+        self._last_s, self._lag = time.monotonic(), age
         return self._last
 
     def _again(self) -> Picture | None:
