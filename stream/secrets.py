@@ -10,7 +10,7 @@ HIDDEN = "***"
 
 _LOGINS = (
     re.compile(r"(?<=://)[^\s/?#]*@"),
-    # A password with a slash in it does not work as it is, and is to be hidden all the same.
+    # A password typed as it is, with a slash in it, does not work, and is hidden all the same.
     re.compile(r"(?<=://)[^\s'\"<>,]*@"),
 )
 _IN_QUERY = re.compile(

@@ -160,8 +160,7 @@ def test_without_a_signal_the_last_picture_is_repeated_and_then_a_slate_shown(la
     with written(lane, target) as told:
         lane.restored.put(gray(200))
         begun = time.monotonic()
-        until(lambda: len(target.pushed) >= 3)
-        assert time.monotonic() - begun > 0.5
+        until(lambda: target.levels[:3] == [200] * 3)
         until(lambda: target.levels[-1] < 100)
         assert time.monotonic() - begun > 1.9
         until(lambda: max(target.levels[-5:]) < 100)
@@ -171,8 +170,7 @@ def test_without_a_signal_the_last_picture_is_repeated_and_then_a_slate_shown(la
     assert all((picture.planes[0] > 220).sum() > 20 for picture in slates), "the words are missing"
     assert told.beat.frames == 2
     assert told.beat.repeats == len(target.pushed) - 2
-    assert "no signal" in {beat.state for beat in told.beats}
-    assert told.beat.state == "live"
+    assert {"live", "no signal"} <= {beat.state for beat in told.beats}
     assert sum(len(beat.latencies_ms) for beat in told.beats) == 2
 
 
