@@ -135,8 +135,8 @@ class Writer:
         self._opened: Size | None = None
         self._last: Picture | None = None
         """The last picture of the source, fitted."""
-        self._last_s = self._pushed_s = time.monotonic()
-        """When that came, and when anything was pushed."""
+        self._last_s = self._given_s = time.monotonic()
+        """When that came, and when the output was last given anything, or would have been."""
         self._lag = 0
         """Nanoseconds from a picture's moment until it comes here."""
         self._shown = 0
@@ -156,8 +156,10 @@ class Writer:
         while not self._control.stopping:
             picture = self._next()
             begun = time.monotonic()
-            if picture is not None and self._ready(picture):
-                self._push(picture)
+            if picture is not None:
+                self._given_s = begun
+                if self._ready(picture):
+                    self._push(picture)
             self._busy_s += time.monotonic() - begun
             self._tell()
         self._close()
@@ -168,8 +170,9 @@ class Writer:
         now = time.monotonic()
         # While the network gives nothing, the camera's own pictures are looked for.
         alone = self._restored is None or now - self._last_s > _HOLD_S or self._camera > 0
-        left_s = self._pushed_s + self._repeat_s(now) - now
-        wait_s = 0.01 if alone else min(_REPEAT_S, max(0.001, left_s))
+        wait_s = 0.01 if alone else _REPEAT_S
+        if self._target.repeats:
+            wait_s = min(wait_s, max(0.001, self._given_s + self._repeat_s(now) - now))
         self._feed.restored.wait(self._feed.reader, wait_s)
         seen = self._last.moment if self._last is not None else -1
         number = self._restored.number if self._restored is not None else 0
@@ -212,7 +215,7 @@ class Writer:
         """The last picture once more, or a slate, where nothing has come for a while."""
         now = time.monotonic()
         silent_s = now - self._last_s
-        if not self._target.repeats or now - self._pushed_s < self._repeat_s(now):
+        if not self._target.repeats or now - self._given_s < self._repeat_s(now):
             return None
         moment = time.monotonic_ns() - self._lag
         if silent_s < _SILENT_S and self._last is not None:
@@ -265,7 +268,7 @@ class Writer:
         assert self._output is not None
         fresh = picture is self._last
         picture = replace(picture, moment=max(picture.moment, self._shown + 1))
-        self._shown, self._pushed_s = picture.moment, time.monotonic()
+        self._shown = picture.moment
         try:
             self._output.push(picture)
             for sound in self._due(picture.moment + _LEAD_NS):
