@@ -52,7 +52,7 @@ class Config:
         """Where the network can be left with an image of the full size; the cheapest first.
 
         The first scale's image has half the height and width. Of `lite`'s time the exit after the
-        second scale takes a quarter; see weights/README.md for what it is worth.
+        second scale takes a third; weights/README.md says what it is worth.
         """
         return tuple(
             Exit(scale, stage) for scale in (2, 3) for stage in range(1, self.stages[scale - 1] + 1)

@@ -1,15 +1,25 @@
 """Passwords in addresses: kept out of everything that is shown or written."""
 
+import html
+import json
 import re
 from collections.abc import Iterable
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote
 
 HIDDEN = "***"
 
-_IN_ADDRESS = re.compile(r"(?<=://)[^\s/?#]*@")
-_IN_QUERY = re.compile(
-    r"(?i)\b(token|password|passwd|pwd|secret|key|auth|signature|sig)=[^&\s'\"]+"
+_LOGINS = (
+    re.compile(r"(?<=://)[^\s/?#]*@"),
+    # A password typed as it is, with a slash in it, does not work, and is hidden all the same.
+    re.compile(r"(?<=://)[^\s'\"<>,]*@"),
 )
+_IN_QUERY = re.compile(
+    r"(?i)\b([\w.-]*(?:token|pass|password|passwd|pwd|secret|key|auth|signature|sig))=[^&\s'\"]+"
+)
+_STREAM_KEY = re.compile(r"(?i)(\brtmp\w*://[^\s/?#]+/[^\s/?#]+/)[^\s'\"]*[^\s'\":;,.]")
+"""Who knows what an address of RTMP has behind its application may publish there."""
+_LONG_KEY = 8
+"""Characters of such keys from which on they are hidden without their address as well."""
 _SHORTEST = 3
 """Characters; hiding shorter ones would blot out half of every line."""
 
@@ -31,7 +41,9 @@ class Secrets:
         """`text` with every secret in any of its forms replaced, known ones and any address's."""
         for word in self._words:
             text = text.replace(word, HIDDEN)
-        text = _IN_ADDRESS.sub(f"{HIDDEN}@", text)
+        for login in _LOGINS:
+            text = login.sub(f"{HIDDEN}@", text)
+        text = _STREAM_KEY.sub(rf"\1{HIDDEN}", text)
         return _IN_QUERY.sub(rf"\1={HIDDEN}", text)
 
 
@@ -58,18 +70,22 @@ def split_login(address: str) -> tuple[str, str | None, str | None]:
 
 
 def _secrets_of(address: str) -> set[str]:
-    if "://" not in address:
-        address = address.removeprefix("serve:")
-    _, _, password = split_login(address)
-    found = {password} if password else set()
-    query = urlsplit(address).query if "?" in address else ""
-    for match in _IN_QUERY.finditer(query):
-        found.add(unquote(match[0].partition("=")[2]))
-    return found
+    """The passwords, tokens and keys of an address, as they are written there and decoded."""
+    found = set()
+    _, mark, rest = address.partition("://")
+    rest = rest if mark else address.removeprefix("serve:")
+    for login in (re.split(r"[/?#]", rest)[0].rpartition("@")[0], rest.rpartition("@")[0]):
+        found.add(login.partition(":")[2])
+    _, _, query = address.partition("?")
+    found |= {match[0].partition("=")[2] for match in _IN_QUERY.finditer(query)}
+    if match := _STREAM_KEY.search(address):
+        key = re.split(r"[?#]", address[match.end(1) :])[0]
+        found |= {key} if len(key) >= _LONG_KEY else set()
+    return {word for form in found for word in (form, unquote(form)) if word}
 
 
 def _forms(word: str) -> set[str]:
-    """A word as it may be written in an address, in JSON, or by Python."""
+    """A word as it may be written in an address, in JSON, in HTML, or by Python."""
     return {
         word,
         quote(word, safe=""),
@@ -77,4 +93,7 @@ def _forms(word: str) -> set[str]:
         quote(word, safe="!$&'()*+,;="),
         repr(word)[1:-1],
         word.encode("unicode_escape").decode(),
+        json.dumps(word)[1:-1],
+        json.dumps(word, ensure_ascii=False)[1:-1],
+        html.escape(word),
     }

@@ -260,6 +260,7 @@ def test_a_width_that_is_no_multiple_of_three_is_refused(tmp_path: Path) -> None
         ["--pairs", "{tmp}/good", "--device", "nonsense"],
         ["--pairs", "{tmp}/good", "--model", "{tmp}/missing.safetensors"],
         ["--pairs", "{tmp}/good", "--model", "x3-lite"],
+        ["--pairs", "{tmp}/good", "--exit", "3"],
         ["--pairs", "{tmp}/good", "--smooth", "1.1"],
         ["--pairs", "{tmp}/good", "--smooth", "nan"],
         ["--pairs", "{tmp}/good", "--upscaler", "lite"],

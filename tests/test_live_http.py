@@ -34,8 +34,7 @@ class Feed:
 @pytest.fixture
 def port() -> int:
     with closing(socket.create_server(("127.0.0.1", 0))) as taken:
-        number = taken.getsockname()[1]
-    return number
+        return int(taken.getsockname()[1])
 
 
 def ask(

@@ -89,6 +89,13 @@ def test_ten_times_too_slow_is_bounded_and_recovers() -> None:
     assert found.steps_in_a_minute() <= 6
 
 
+def test_pictures_of_seconds_are_not_waited_for() -> None:
+    found = machine(lambda _: 80.0).run(25)
+    assert found.moved[0][0] < 9, "after the second picture, of 4 seconds each"
+    assert found.moved[1][0] < 13
+    assert found.ladder.step == 3
+
+
 def test_slow_from_the_start_recovers_as_well() -> None:
     """What a step cost on the slow machine must not be held against it forever."""
     found = machine(lambda s: 10.0 if s < 8 else 1.0).run(200)
@@ -152,10 +159,10 @@ def test_each_step_is_told_with_figures() -> None:
 
 def test_the_ladder_of_a_small_model() -> None:
     assert rungs("lite", 2) == [
-        Rung("lite", 1),
-        Rung("lite", 0, early=True),
-        Rung("lite", 0, early=True, half=True),
-        Rung("lite", 0, early=True, half=True, every=2),
+        Rung("lite", 1, 2),
+        Rung("lite", 0, 2),
+        Rung("lite", 0, 2, half=True),
+        Rung("lite", 0, 2, half=True, every=2),
     ]
 
 
@@ -166,16 +173,16 @@ def test_the_ladder_of_a_large_model_that_enlarges() -> None:
     assert [rung.plain for rung in ladder] == [False] * 7 + [True] * 3
     assert [rung.half for rung in ladder] == [False] * 8 + [True] * 2
     assert [rung.every for rung in ladder] == [1] * 9 + [2]
-    assert str(ladder[1]) == "base, left after exit 4"
+    assert str(ladder[1]) == "base, left early (exit 4 of 5)"
     assert str(ladder[-1]) == (
-        "lite, left after exit 1, plainly enlarged, at half size, every second frame"
+        "lite, left early (exit 1 of 2), plainly enlarged, at half size, every second frame"
     )
 
 
 def test_steps_that_cannot_help_are_left_out() -> None:
-    assert rungs("lite", 2, early=True)[0] == Rung("lite", 0, early=True)
+    assert rungs("lite", 2, early=True)[0] == Rung("lite", 0, 2)
     assert len(rungs("lite", 2, early=True)) == 3
     nothing = rungs("base", 5, ("lite", 2), restores=False, changes=False)
-    assert nothing == [Rung("base", 4), Rung("base", 4, every=2)]
+    assert nothing == [Rung("base", 4, 5), Rung("base", 4, 5, every=2)]
     steadied = rungs("base", 5, ("lite", 2), restores=False)
     assert [rung.half for rung in steadied] == [False, True, True]

@@ -30,7 +30,7 @@ def test_commands_work_one_after_the_other(tmp_path: Path) -> None:
     (tmp_path / "holiday").mkdir()
     make_clip(tmp_path / "holiday" / "beach.mp4", size=(96, 64), frames=4)
     (tmp_path / "files.txt").write_text("holiday/beach.mp4\n")
-    bare = {"import", "mssnet-realblur", "runs/mine/weights.safetensors"}
+    bare = {"import", "mssnet-realblur", "runs/mine/weights.safetensors", "live"}
     commands = [words for words in COMMANDS if not bare & set(words)]
     assert len(commands) >= 5
     for words in commands:
@@ -40,6 +40,28 @@ def test_commands_work_one_after_the_other(tmp_path: Path) -> None:
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert done.returncode == 0, (words, done.stderr)
     assert (tmp_path / "shaky.deblurred.mp4").exists() or (tmp_path / "clean.mkv").exists()
+
+
+def test_live_feeds_work_until_they_are_stopped(tmp_path: Path) -> None:
+    """Those that need no camera."""
+    make_clip(tmp_path / "shaky.mp4", size=(96, 64), frames=300)
+    pages = README + (ROOT / "docs" / "live.md").read_text()
+    fences = re.findall(r"```sh\n(.*?)```", pages, re.DOTALL)
+    lines = {line.split("#")[0].strip() for text in fences for line in text.splitlines()}
+    commands = [line.split() for line in lines if line.startswith("deblur live ")]
+    cameras = ("webcam:", "rtsp:", "env:")
+    there = [words for words in commands if not words[2].startswith(cameras)]
+    assert len(there) >= 2
+    for words in there:
+        command = [str(Path(sys.executable).with_name("deblur")), *words[1:]]
+        with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as feed:
+            try:
+                feed.wait(8)
+            except subprocess.TimeoutExpired:
+                feed.terminate()
+            said = feed.communicate()[1]
+        assert feed.returncode == 0, (words, said)
+        assert "connected" in said, (words, said)
 
 
 @pytest.mark.parametrize("code", PYTHON)

@@ -1,10 +1,12 @@
 """What a live picture passes through: the parts of `deblur run`, as the ladder wants them."""
 
+import time
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Final
 
 import numpy as np
+import torch
 
 import mssnet
 from filters import Enlarger, Upscaler
@@ -27,6 +29,8 @@ Load = Callable[[str], mssnet.Deblurrer]
 LIGHTEST: Final = "lite"
 """The model that takes the place of larger ones."""
 _PLAIN = "bicubic"
+_SAMPLE = 128
+"""Pixels each way of what tells how long whole pictures take."""
 _TIME_BASE = Fraction(1, 1_000_000_000)
 _MATRIX_CODES = {"bt709": 1, "bt601": 6}
 """Of the matrices that are guessed where none is said."""
@@ -64,6 +68,7 @@ class Chain:
         self._rung = self.rungs[0]
         self._stages: list[Stage[Frame]] = []
         self._size: Size | None = None
+        self.use(self._rung)
 
     def _rungs(self, model: mssnet.Deblurrer) -> list[Rung]:
         restoring, lighter = self.restoring, None
@@ -85,12 +90,25 @@ class Chain:
     def use(self, rung: Rung) -> None:
         """Go on at this step; what is remembered of earlier pictures is kept where it can be."""
         before, self._rung = self._rung, rung
+        model = self._models[rung.model]
+        model.exit = model.exits[rung.exit]
         if (before.model, before.plain, before.half) != (rung.model, rung.plain, rung.half):
             self.forget()
 
     def forget(self) -> None:
         """Begin anew: nothing of earlier pictures is carried on."""
         self._stages = []
+
+    def seconds(self, size: Size) -> float:
+        """About how long the network takes for a picture, told by a piece of one."""
+        if self.restoring.strength == 0:
+            return 0.0
+        model = self._models[self._rung.model]
+        piece = torch.zeros(1, 3, _SAMPLE, _SAMPLE)
+        model(piece)  # the first one is slower
+        begun = time.monotonic()
+        model(piece)
+        return (time.monotonic() - begun) * size[0] * size[1] / _SAMPLE**2
 
     def push(self, picture: Picture) -> Picture:
         """Restore a picture; those before it are forgotten where they had another size.
@@ -99,8 +117,6 @@ class Chain:
         """
         if not self._stages or picture.size != self._size:
             self._stages, self._size = self._build(picture.size), picture.size
-        model = self._models[self._rung.model]
-        model.exit = model.exits[self._rung.exit]
         frame = frame_of(picture)
         for stage in self._stages:
             (frame,) = stage.push(frame)

@@ -2,6 +2,7 @@
 
 import ctypes
 import logging
+import multiprocessing
 import os
 import signal
 import sys
@@ -11,6 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import Any
+
+from setproctitle import setproctitle
 
 from stream.errors import DeblurError
 from stream.secrets import Secrets
@@ -153,6 +156,7 @@ def enter(
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     _end_with_parent()
+    setproctitle(multiprocessing.current_process().name)
     control = Control(line)
     logging.getLogger().addHandler(_Forward(control, secrets))
     try:

@@ -40,6 +40,9 @@ class Hls:
             raise SinkError(f"the folder {parent} does not exist; create it first")
         if self.folder.exists() and not self.folder.is_dir():
             raise SinkError(f"{self.folder} is no folder; hls: writes several files into one")
+        if "%" in str(self.folder.absolute()):
+            # In names of segments FFmpeg takes it for the beginning of a number.
+            raise SinkError(f"{self.folder}: the path of a folder for hls: cannot have a % in it")
 
     @property
     def name(self) -> str:
@@ -47,7 +50,7 @@ class Hls:
 
     def open(self, first: Picture, sound: SoundFormat | None, control: Control) -> LiveOutput:
         """Go on with the folder's playlist, or begin one. Raises `OSError`."""
-        left_out(control, self.name, "hls", sound)
+        left_out(control, "hls", sound)
         folder = self.folder.absolute()
         folder.mkdir(exist_ok=True)
         listed = _listed(folder)
@@ -55,8 +58,6 @@ class Hls:
             # What a process that was killed has left behind.
             if _OURS.fullmatch(file.name.removesuffix(".tmp")) and file.name not in listed:
                 file.unlink()
-        # In names of segments FFmpeg takes % for the beginning of a number.
-        inside = str(folder).replace("%", "%%")
         options = {
             "hls_time": str(_SEGMENT_S),
             "hls_list_size": str(_LISTED),
@@ -66,7 +67,7 @@ class Hls:
                     *("independent_segments", "program_date_time", "temp_file"),
                 )
             ),
-            "hls_segment_filename": f"file:{inside}/live-%d.ts",
+            "hls_segment_filename": f"file:{folder}/live-%d.ts",
             "max_interleave_delta": "100000",
         }
         container = av.open(f"file:{folder / _LIST}", "w", format="hls", container_options=options)

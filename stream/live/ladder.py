@@ -14,9 +14,11 @@ _WINDOW_S = 2.0
 _SETTLED_S = 1.0
 """... and after a step not before so long, ..."""
 _UNSETTLED = 2
-"""... nor with the first pictures, for which networks and memory are being made ready."""
-_AT_ONCE, _CLEARLY = 3, 1.5
-"""So many pictures in a row that are so many times as late as allowed are not waited for."""
+"""... nor by the first pictures, for which networks and memory are being made ready."""
+_CLEARLY = 1.5
+"""Pictures in a row that are so many times as late as allowed lead down sooner: ..."""
+_AT_ONCE, _AT_ONCE_S = 3, 2.0
+"""... where they are so many, or took so long."""
 _CALM = 0.7
 """What the step above would come to, as a share of what is allowed, for it to be tried ..."""
 _CALM_S = 5.0
@@ -40,9 +42,9 @@ class Rung:
     model: str
     """Name of a checkpoint, or the path of a file."""
     exit: int
-    """Where the network is left, counted from its cheapest exit."""
-    early: bool = False
-    """Whether that is before its end."""
+    """Where the network is left; 0 is its cheapest exit, the last one its end."""
+    exits: int
+    """How many there are."""
     plain: bool = False
     """Whether pictures are enlarged by interpolation alone."""
     half: bool = False
@@ -51,7 +53,10 @@ class Rung:
     """2: only every second picture is restored."""
 
     def __str__(self) -> str:
-        words = [f"{self.model}, left after exit {self.exit + 1}" if self.early else self.model]
+        words = [self.model]
+        words += [f"left early (exit {self.exit + 1} of {self.exits})"] * (
+            self.exit < self.exits - 1
+        )
         words += ["plainly enlarged"] * self.plain
         words += ["at half size"] * self.half
         words += ["every second frame"] * (self.every > 1)
@@ -78,7 +83,7 @@ def rungs(
     ladder = []
     for name, count in [(model, exits), *([lighter] if lighter is not None else [])]:
         first = 0 if early else count - 1
-        ladder += [Rung(name, exit, early=exit < count - 1) for exit in range(first, -1, -1)]
+        ladder += [Rung(name, exit, count) for exit in range(first, -1, -1)]
     if not restores:
         ladder = ladder[:1]
     if enlarges:
@@ -110,7 +115,8 @@ class Ladder:
         self._arrived_s = -math.inf
         """When this step was come to."""
         self._pictures = 0
-        self._row = 0
+        self._row, self._row_ms = 0, 0.0
+        """How many pictures in a row were clearly too late, and what was spent on them."""
         self._calm_s = [_CALM_S] * steps
         """For how long it must be calm before this step is tried."""
         self._rose = False
@@ -124,7 +130,7 @@ class Ladder:
         if self._arrived_s == -math.inf:
             self._arrived_s = now_s
         self._pictures += 1
-        if self._pictures <= _UNSETTLED:
+        if self._pictures <= _UNSETTLED and now_s - self._arrived_s < _AT_ONCE_S:
             return None
         self._note(now_s, late_ms, cost_ms)
         p95 = percentile([late for _, late in self._late], 0.95)
@@ -141,7 +147,9 @@ class Ladder:
         self._late.append((now_s, late_ms))
         while self._late[0][0] < now_s - _WINDOW_S:
             self._late.popleft()
-        self._row = self._row + 1 if late_ms > _CLEARLY * self._bound else 0
+        clearly = late_ms > _CLEARLY * self._bound
+        self._row = self._row + 1 if clearly else 0
+        self._row_ms = self._row_ms + cost_ms if clearly else 0.0
         self._recent.append(cost_ms)
         if len(self._costs) < _COSTS:
             self._costs.append(cost_ms)
@@ -157,7 +165,7 @@ class Ladder:
             self._calm_s[self.step] = max(self._calm_s[self.step] / 2, _CALM_S)
 
     def _too_late(self, now_s: float, p95: float) -> bool:
-        if self._row >= _AT_ONCE:
+        if self._row >= _AT_ONCE or self._row_ms >= 1e3 * _AT_ONCE_S:
             return True
         settled = now_s - self._arrived_s >= _SETTLED_S
         over = sum(late > self._bound for _, late in self._late)
@@ -190,6 +198,7 @@ class Ladder:
         self._costs.clear()
         self._recent.clear()
         self._pictures = self._row = 0
+        self._row_ms = 0.0
 
 
 def percentile(values: Sequence[float], share: float) -> float:

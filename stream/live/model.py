@@ -23,6 +23,8 @@ _SILENT_S = 2.0
 """After so long without a picture there is nothing live."""
 _SHOWN = 50
 """Pictures of which the median time is told."""
+_SLOWEST_S = 5.0
+"""A process that says nothing for longer than a few seconds is taken for dead."""
 _READER = 0
 """This process's number among the readers of the camera's mailbox."""
 
@@ -47,7 +49,7 @@ class Restoration:
         restored: Mailbox,
         load: Load,
     ) -> None:
-        """`load` loads models by name; raises a `DeblurError`, as for a first model unfit."""
+        """`load` loads models by their names. Raises a `DeblurError` where that fails."""
         self._control = control
         self._bound_ms = settings.max_latency_ms
         self._camera = camera
@@ -87,11 +89,16 @@ class Restoration:
 
     def _change(self, restoring: Restoring) -> None:
         """Work with other settings from now on, or go on as before where that cannot be."""
+        before = self._counts
+        self._counts = replace(before, state="loading")
         self._tell(now=True)
         try:
             chain = self._new_chain(restoring)
+            if self._last is not None:
+                _check(chain, self._last)
         except DeblurError as error:
             self._control.say(f"{error}; going on as before")
+            self._counts = before
             return
         if chain.rungs != self._chain.rungs:
             self._ladder = Ladder(len(chain.rungs), self._bound_ms)
@@ -111,6 +118,8 @@ class Restoration:
     def _take(self, picture: Picture) -> None:
         if self._counts.state == "loading":
             # What comes first takes longest; meanwhile there are newer ones.
+            if not self._restored.count:
+                _check(self._chain, picture)
             self._tell(now=True)
             self._push(picture)
             self._chain.forget()
@@ -169,3 +178,13 @@ class Restoration:
         if self._costs_ms:
             facts["ms per frame"] = f"{median(self._costs_ms):.0f}"
         return facts
+
+
+def _check(chain: Chain, picture: Picture) -> None:
+    """Raise `UsageError` where pictures of this size take so long that nothing is live."""
+    seconds = chain.seconds(picture.size)
+    if seconds > _SLOWEST_S:
+        raise UsageError(
+            f"a picture of {picture.width}x{picture.height} takes about {seconds:.0f} s with "
+            f"{chain.restoring.model} here, which is too long; use a lighter --model"
+        )

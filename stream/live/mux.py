@@ -4,6 +4,7 @@ import io
 import struct
 from dataclasses import replace
 from fractions import Fraction
+from functools import cache
 
 import av
 import av.container
@@ -146,10 +147,11 @@ def takes(container: str, sound: SoundFormat) -> bool:
     return sound.codec in _TAKEN[container]
 
 
-def left_out(control: Control, name: str, container: str, sound: SoundFormat | None) -> None:
+@cache  # so that it is said once, however often the output is opened again
+def left_out(control: Control, container: str, sound: SoundFormat | None) -> None:
     """Tell the user where an output does not take the sound."""
     if sound is not None and not takes(container, sound):
-        control.say(f"{name}: its format takes no {sound.codec} sound, which is left out")
+        control.say(f"{sound.codec} sound is left out, as {container} does not take it")
 
 
 def _described(format: SoundFormat) -> bytes:

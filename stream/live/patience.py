@@ -4,6 +4,9 @@ import random
 import socket
 
 _FIRST_S, _MOST_S = 0.25, 5.0
+_GROWTH = 1.5
+"""From one wait to the next: a camera that answers while it still starts, for up to eight seconds,
+is tried within two seconds of being ready."""
 _MOST_HERE_S = 1.0
 """For what is no network: trying costs next to nothing."""
 _GOOD_S = 10.0
@@ -35,7 +38,7 @@ class Patience:
         if self._logins > _LOGINS:
             return random.uniform(*_LOGIN_S)
         most = _MOST_S if self.address else _MOST_HERE_S
-        delay = min(most, _FIRST_S * 2.0 ** min(self._tries, 8))
+        delay = min(most, _FIRST_S * _GROWTH ** min(self._tries, 16))
         self._tries += 1
         return min(most, delay * random.uniform(0.8, 1.2))
 

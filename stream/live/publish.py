@@ -1,5 +1,6 @@
 """Live video sent to a server that passes it on: RTSP (ANNOUNCE and RECORD) and RTMP."""
 
+import errno
 import os
 import re
 import ssl
@@ -60,7 +61,7 @@ class Publish:
             raise LoginRefusedError("the server refuses the user or password") from error
         except av.error.FFmpegError as error:
             raise OSError(self._reason(error)) from error
-        left_out(control, self.name, format, sound)
+        left_out(control, format, sound)
         return output
 
     def run(self, control: Control, feed: Feed, size: Size | None) -> None:
@@ -105,8 +106,9 @@ class Publish:
         return {"tls_verify": "1"} | ({"ca_file": os.path.abspath(trusted)} if trusted else {})
 
     def _reason(self, error: av.error.FFmpegError) -> str:
-        if type(error) is av.error.OSError and self._tls():
-            return "no connection, or a certificate that is not trusted"
+        if error.errno == errno.EIO:  # FFmpeg's word for most that keeps it from connecting
+            secure = ", or its certificate is not trusted" if self._tls() else ""
+            return f"the server is not found{secure}"
         return _SAID.get(type(error)) or error.strerror or type(error).__name__
 
 

@@ -122,7 +122,7 @@ class _Reader:
                 raise LostError("it is a text or playlist file, not a video")
             self._sink.moments.renew()
             quiet = not camera.live and self._pulse.frames > 0
-            Session(camera, container, link, self._pulse, self._sink).run(quiet=quiet)
+            Session(camera, container, link, self._pulse, self._sink, quiet=quiet).run()
 
     def _failed(self, error: Exception, worked_s: float | None) -> None:
         """Say why there is no picture any more, and wait until it is time to try again."""
@@ -132,6 +132,8 @@ class _Reader:
         login = isinstance(error, _LOGIN)
         delay = self._patience.failed(login=login)
         why = _words(error)
+        if self._camera.kind.endswith("s") and type(error) is av.error.OSError and worked_s is None:
+            why += "; if its certificate is not signed, allow that with --insecure-tls"
         if why not in self._told:
             self._told.add(why)
             now = "no connection to the camera" if worked_s is None else "the camera is lost"

@@ -70,7 +70,7 @@ class Record:
 
     def open(self, first: Picture, sound: SoundFormat | None, control: Control) -> "Recording":
         """Begin a file. Raises `OSError`."""
-        left_out(control, self.name, CONTAINERS[self.path.suffix.lower()][0], sound)
+        left_out(control, CONTAINERS[self.path.suffix.lower()][0], sound)
         return Recording(self, first, sound)
 
     def run(self, control: Control, feed: Feed, size: Size | None) -> None:

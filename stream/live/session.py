@@ -3,7 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from statistics import median
 from typing import Any
@@ -68,13 +68,16 @@ class Session:
         link: Link,
         pulse: Pulse,
         sink: Sink,
+        *,
+        quiet: bool,
     ) -> None:
-        """Raises `LostError` where there is no video in it."""
+        """`quiet`: without telling that it begins. Raises `LostError` where there is no video."""
         self._camera = camera
         self._container = container
         self._link = link
         self._pulse = pulse
         self._sink = sink
+        self._quiet = quiet
         self._video = self._choose()
         self._sound, self._format = self._listen()
         names = set(container.format.name.split(","))
@@ -83,7 +86,7 @@ class Session:
         web = camera.kind in ("http", "https") and (bool(container.duration) or "hls" in names)
         self._paced = camera.paced or web
         self._unpacker = Unpacker()
-        self._claimed = _claimed(self._video)
+        self._claimed = _claimed(self._video) if self._timed else None
         self._steps: deque[int] = deque(maxlen=_STEPS)
         self._opened_s = self._alive_s = time.monotonic()
         self._anchor: int | None = None
@@ -93,26 +96,25 @@ class Session:
         self._failed = 0
         self._said_s = 0.0
 
-    def run(self, *, quiet: bool) -> None:
-        """Work until the stream ends; `quiet`: without a line at its beginning.
-
-        Raises `LostError`, `StoppedError`, and whatever FFmpeg has.
-        """
+    def run(self) -> None:
+        """Work until the stream ends; raises `LostError`, `StoppedError`, and what FFmpeg has."""
         if self._sink.sounds.format() != self._format:
             self._sink.sounds.announce(self._format)
         streams = [self._video, *([self._sound] if self._sound is not None else [])]
         packets = self._container.demux(streams)
-        self._quiet = quiet
         while True:
             packet, arrived = self._take(packets)
             if packet is None:
+                if self._paced and self._anchor is not None:
+                    # The last picture is shown as long as the others.
+                    self._pulse.wait_until(self._anchor + self._pts + round(_S / self._rate))
                 return
             if packet.stream_index == self._video.index:
                 self._decode(packet, arrived)
             elif packet.size:
                 self._hear(packet, arrived)
 
-    def _take(self, packets: Iterator["av.Packet[Any]"]) -> tuple["av.Packet | None", int]:
+    def _take(self, packets: Iterator["av.Packet[Any]"]) -> tuple["av.Packet[Any] | None", int]:
         """The next packet and when it came; None at the end."""
         left = self._alive_s + self._camera.stall_s - time.monotonic()
         try:
@@ -142,9 +144,7 @@ class Session:
             self._alive_s = time.monotonic()
 
     def _show(self, frame: av.VideoFrame, arrived: int) -> None:
-        size = frame.width, frame.height
-        if size[0] * size[1] > self._sink.max_pixels:
-            raise LostError(f"{_too_large(size)}; allow it with --max-pixels {size[0] * size[1]}")
+        _check(frame.width, frame.height, self._sink.max_pixels)
         step = round(_S / self._rate)
         pts = _ns(frame.pts, frame.time_base) if self._timed else None
         if self._paced:
@@ -155,15 +155,18 @@ class Session:
         moment, jumped = self._sink.moments.place(_VIDEO, pts, arrived, step)
         begun = time.monotonic()
         gap = moment - self._moment
+        data = self._unpacker.unpack(frame)
         picture = Picture(
-            self._unpacker.unpack(frame),
+            data,
             moment,
             arrived,
             self._rate,
             tags_of(frame),
-            cut=jumped or gap > _GAP_NS or size != self._size,
+            cut=jumped or gap > _GAP_NS,
             damaged=frame.is_corrupt,
         )
+        if picture.size != self._size:
+            picture = replace(picture, cut=True)
         self._sink.box.put(picture)
         self._pulse.control.latency(arrived)
         self._pulse.busy_s += time.monotonic() - begun
@@ -172,27 +175,28 @@ class Session:
             self._steps.append(gap)
         self._moment = moment
         self._alive_s = self._pulse.seen_s = time.monotonic()
-        if size != self._size:
-            self._introduce(frame)
+        self._pulse.facts["fps"] = f"{self._rate:.4g}"
+        if picture.size != self._size:
+            self._introduce(picture.size, frame.rotation)
 
-    def _introduce(self, frame: av.VideoFrame) -> None:
+    def _introduce(self, picture: Size, rotation: int) -> None:
         """Tell of the first picture, or of the first one of another size."""
-        size = f"{frame.width}x{frame.height}"
+        size = f"{picture[0]}x{picture[1]}"
         codec = _codec(self._video)
         rate = f" {self._claimed:.4g} fps" if self._claimed else ""
         if self._size is not None:
             self._pulse.control.say(f"the camera's picture is now {size}")
         elif not self._quiet:
-            turn = f" (turned by {frame.rotation} degrees, which is ignored)"
+            turn = f" (turned by {rotation} degrees, which is ignored)" if rotation else ""
             sound = f", sound {self._format.codec}" if self._format else ""
-            shown = f"{codec} {size}{rate}{turn if frame.rotation else ''}{sound}"
+            shown = f"{codec} {size}{rate}{turn}{sound}"
             self._pulse.control.say(f"connected: {shown}")
         if self._size is None:
-            self._pulse.count(connects=1)
+            self._pulse.count(connects=int(not self._quiet))
             self._pulse.state = "live"
-        self._size = frame.width, frame.height
-        self._pulse.facts |= {"size": size, "codec": codec, "fps": f"{self._rate:.4g}"}
-        self._pulse.facts["transport"] = self._camera.transport
+        self._size = picture
+        transport = self._camera.transport
+        self._pulse.facts |= {"size": size, "codec": codec, "transport": transport}
         self._pulse.tell(now=True)
 
     def _hear(self, packet: "av.Packet[Any]", arrived: int) -> None:
@@ -250,11 +254,7 @@ class Session:
             raise LostError("it sends no video")
         if video.codec_context is None:
             raise LostError("there is no decoder for its video")
-        if video.width * video.height > self._sink.max_pixels:
-            raise LostError(
-                f"{_too_large((video.width, video.height))}; "
-                f"allow it with --max-pixels {video.width * video.height}"
-            )
+        _check(video.width, video.height, self._sink.max_pixels)
         # Frames can be larger than the description says.
         video.codec_context.options = {"max_pixels": str(self._sink.max_pixels)}
         # Threads that work on frames side by side would hold each back by as many frames.
@@ -282,8 +282,9 @@ def _codec(stream: av.VideoStream | av.AudioStream) -> str:
     return "rawvideo" if name == "wrapped_avframe" else name
 
 
-def _too_large(size: Size) -> str:
-    return f"its picture of {size[0]}x{size[1]} is too large"
+def _check(width: int, height: int, most: int) -> None:
+    if width * height > most:
+        raise LostError(f"its picture of {width}x{height} has more than {most} pixels")
 
 
 def _claimed(video: av.VideoStream) -> float | None:

@@ -11,6 +11,8 @@ _BLACK = 16, 128, 128
 _DIM = 0.35
 """How bright the last picture stays behind the words."""
 _WORDS = "no signal"
+_READABLE = 14
+"""Pixels of the height of letters."""
 
 
 class Canvas:
@@ -57,11 +59,11 @@ class Canvas:
 
 
 def _write(luma: Plane, words: str) -> None:
-    """Words in the middle of a picture, as large as a twelfth of its height."""
+    """Words in the middle of a picture, as large as a twelfth of its height, or as can be read."""
     height, width = luma.shape
     font, size = cv2.FONT_HERSHEY_SIMPLEX, 1.0
     (across, up), _ = cv2.getTextSize(words, font, size, 2)
-    size = min(height / 12 / up, width * 0.8 / across)
+    size = min(max(height / 12, _READABLE) / up, width * 0.8 / across)
     thick = max(1, round(size * 2))
     (across, up), _ = cv2.getTextSize(words, font, size, thick)
     place = (width - across) // 2, (height + up) // 2

@@ -108,11 +108,12 @@ class Worker:
             pass
         return said
 
-    def hangs(self) -> bool:
+    @property
+    def hung(self) -> bool:
         """Whether it has been silent for too long."""
         loading = self.role == "model" and self.meter.beat.state in ("starting", "loading")
         limit = _LOADING_S if loading else self.silent_s
-        return self.alive and time.monotonic() - self.heard_s > limit
+        return time.monotonic() - self.heard_s > limit
 
     def bury(self) -> None:
         """Clear up after its death, and plan the next life."""
@@ -285,10 +286,11 @@ class Supervisor:
             if ended or self._stopping.is_set():
                 return
             self._unwatch(worker)
+            hung = worker.hung
             worker.bury()
-            self._say(worker.name, f"{_ending(code)}; started again")
-        elif worker.hangs():
-            self._say(worker.name, "does not answer; killed")
+            why = "did not answer" if hung else _ending(code)
+            self._say(worker.name, f"{why}; started again")
+        elif worker.hung:
             worker.kill()
 
     def _unwatch(self, worker: Worker) -> None:

@@ -1,6 +1,5 @@
 """What the outputs of a live feed are called on the command line."""
 
-import importlib
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -11,6 +10,7 @@ from stream.live.hls import Hls
 from stream.live.null import Null
 from stream.live.publish import Publish
 from stream.live.record import CONTAINERS, Record
+from stream.live.rtsp.serve import Serve
 from stream.live.virtual import VirtualCamera
 from stream.live.writer import Target
 from stream.secrets import hidden, split_login
@@ -56,8 +56,7 @@ def parse(text: str, settings: OutputSettings | None = None) -> Target:
             address = _checked(f"{scheme.lower()}:{rest}")
             return Publish(address, settings.transport, settings.insecure_tls, settings.quality)
         case "serve":
-            served: Target = importlib.import_module("stream.live.rtsp").Serve.parse(text)
-            return served
+            return Serve.parse(text)
         case "hls" if rest:
             return Hls(Path(rest), settings.quality)
         case "record" if rest:

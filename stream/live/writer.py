@@ -16,12 +16,19 @@ from stream.scale import Scale
 
 _RESTORED_NS = 1_000_000_000
 """Without a restored picture for so long the camera's own is shown: the network is starting."""
+_LATE = 1.25
+"""Frame times of the source after which the last picture is repeated: most players show a picture
+only when the next one comes, which would otherwise be as long as restoring takes."""
 _HOLD_S = 0.5
-"""Without any new picture for so long the last one is repeated, ..."""
+"""Without any new picture for so long that is done less often, ..."""
 _REPEAT_S = 0.1
-"""... this often, ..."""
+"""... namely after so long, ..."""
 _SILENT_S = 2.0
-"""... and after so long a slate says that there is no signal."""
+"""... and at last a slate says that there is no signal."""
+_RATES = 5.0, 30.0
+"""Frames per second that are kept up by repeating."""
+_OLD_NS = 10_000_000_000
+"""Older pictures were left by a source that is gone, before this process started."""
 _LATE_NS = 1_000_000_000
 """Sound waits for its picture, but no longer than this."""
 _LEAD_NS = 100_000_000
@@ -30,6 +37,8 @@ what comes after it in the other stream."""
 _BACK_OFF_S = 0.25, 5.0
 _REFUSED_S = 30.0, 60.0
 """Between tries where the login is refused: servers lock out who tries often."""
+_OFTEN = 16
+"""The same failure is told once, and then when it was there so many times, and twice as many."""
 _GOOD_S = 10.0
 """An output that worked for so long is tried again at once."""
 
@@ -126,8 +135,8 @@ class Writer:
         self._opened: Size | None = None
         self._last: Picture | None = None
         """The last picture of the source, fitted."""
-        self._last_s = self._pushed_s = time.monotonic()
-        """When that came, and when anything was pushed."""
+        self._last_s = self._given_s = time.monotonic()
+        """When that came, and when the output was last given anything, or would have been."""
         self._lag = 0
         """Nanoseconds from a picture's moment until it comes here."""
         self._shown = 0
@@ -138,6 +147,7 @@ class Writer:
         self._held: deque[Sound] = deque(maxlen=512)
         self._retry_s = self._opened_s = 0.0
         self._tries = 0
+        self._told = ""
         self._counts = Beat(state="waiting")
         self._busy_s = 0.0
 
@@ -146,8 +156,10 @@ class Writer:
         while not self._control.stopping:
             picture = self._next()
             begun = time.monotonic()
-            if picture is not None and self._ready(picture):
-                self._push(picture)
+            if picture is not None:
+                self._given_s = begun
+                if self._ready(picture):
+                    self._push(picture)
             self._busy_s += time.monotonic() - begun
             self._tell()
         self._close()
@@ -158,7 +170,10 @@ class Writer:
         now = time.monotonic()
         # While the network gives nothing, the camera's own pictures are looked for.
         alone = self._restored is None or now - self._last_s > _HOLD_S or self._camera > 0
-        self._feed.restored.wait(self._feed.reader, 0.01 if alone else _REPEAT_S)
+        wait_s = 0.01 if alone else _REPEAT_S
+        if self._target.repeats:
+            wait_s = min(wait_s, max(0.001, self._given_s + self._repeat_s(now) - now))
+        self._feed.restored.wait(self._feed.reader, wait_s)
         seen = self._last.moment if self._last is not None else -1
         number = self._restored.number if self._restored is not None else 0
         found = self._feed.restored.newest(number)
@@ -177,8 +192,11 @@ class Writer:
                 return self._fitted(found, raw=True)
         return self._again()
 
-    def _fitted(self, picture: Picture, *, raw: bool = False) -> Picture:
-        """The picture on the canvas; a `raw` one of the camera as large as it will be restored."""
+    def _fitted(self, picture: Picture, *, raw: bool = False) -> Picture | None:
+        """The picture on the canvas; a `raw` one of the camera as large as it will be restored.
+
+        An old one is only kept for the slate.
+        """
         size = picture.size
         if raw and self._feed.upscale is not None:
             size = self._feed.upscale.of(size, even=True)
@@ -186,15 +204,18 @@ class Writer:
         if not self._target.resizes:
             self._canvas = canvas
         self._last = canvas.fit(picture)
-        self._last_s = time.monotonic()
-        self._lag = time.monotonic_ns() - picture.moment
+        age = time.monotonic_ns() - picture.moment
+        if age > _OLD_NS:
+            self._last_s = time.monotonic() - _SILENT_S
+            return None
+        self._last_s, self._lag = time.monotonic(), age
         return self._last
 
     def _again(self) -> Picture | None:
         """The last picture once more, or a slate, where nothing has come for a while."""
         now = time.monotonic()
         silent_s = now - self._last_s
-        if not self._target.repeats or silent_s < _HOLD_S or now - self._pushed_s < _REPEAT_S:
+        if not self._target.repeats or now - self._given_s < self._repeat_s(now):
             return None
         moment = time.monotonic_ns() - self._lag
         if silent_s < _SILENT_S and self._last is not None:
@@ -202,6 +223,12 @@ class Writer:
         size = self._last.size if self._last is not None else None
         canvas = self._canvas or (Canvas(size) if size is not None else None)
         return canvas.slate(self._last, moment) if canvas is not None else None
+
+    def _repeat_s(self, now: float) -> float:
+        """After how many seconds without another picture the last one is shown again."""
+        if self._last is None or now - self._last_s >= _HOLD_S:
+            return _REPEAT_S
+        return _LATE / min(max(self._last.rate, _RATES[0]), _RATES[1])
 
     def _ready(self, picture: Picture) -> bool:
         """Whether the output is open, which is tried where it is not."""
@@ -241,7 +268,7 @@ class Writer:
         assert self._output is not None
         fresh = picture is self._last
         picture = replace(picture, moment=max(picture.moment, self._shown + 1))
-        self._shown, self._pushed_s = picture.moment, time.monotonic()
+        self._shown = picture.moment
         try:
             self._output.push(picture)
             for sound in self._due(picture.moment + _LEAD_NS):
@@ -276,8 +303,10 @@ class Writer:
         delay = min(most, least * 2 ** min(self._tries, 10)) * random.uniform(0.8, 1.2)
         if isinstance(error, LoginRefusedError):
             delay = random.uniform(*_REFUSED_S)
-        if self._tries == 0 or self._tries & (self._tries - 1) == 0:
-            self._control.say(f"{self._target.name}: {reason(error)}; trying again")
+        told, self._told = self._told, reason(error)
+        often = self._tries >= _OFTEN and self._tries & (self._tries - 1) == 0
+        if self._tries == 0 or told != self._told or often:
+            self._control.say(f"{self._told}; trying again")
         self._tries += 1
         self._retry_s = time.monotonic() + delay
         self._close()

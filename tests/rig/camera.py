@@ -161,7 +161,8 @@ def _landscape(size: tuple[int, int]) -> Iterator[Picture]:
     for part in (1, 2, 2):
         w, h = wide // part, high // part
         texture = np.full((h, w), 128, np.float32)
-        for cells, level in ((4, 40), (16, 20), (64, 10), (256, 8)):
+        for cells, level in ((4, 40.0), (16, 20.0), (64, 10.0), (256, 8.0)):
+            level /= part**2  # pale: strong colors would be clipped, and the stamp with them
             noise = random.uniform(-level, level, (cells * 9 // 16, cells)).astype(np.float32)
             texture += cv2.resize(noise, (w, h), interpolation=cv2.INTER_CUBIC)
         planes.append(np.clip(texture, 16, 235).astype(np.uint8))

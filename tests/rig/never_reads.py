@@ -11,33 +11,25 @@ from urllib.parse import unquote, urljoin, urlsplit
 class NeverReads:
     """Plays the video of an address over TCP, with digest authentication, and reads no packet.
 
-    Raises a ConnectionError where the server does not let it play.
+    Entering it raises a ConnectionError where the server does not let it play.
     """
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
-        assert parts.hostname is not None
+        self._host, self._port = parts.hostname or "", parts.port or 554
         self._login = unquote(parts.username or ""), unquote(parts.password or "")
-        bare = f"{parts.scheme}://{parts.hostname}:{parts.port or 554}{parts.path}"
+        self._address = f"{parts.scheme}://{self._host}:{self._port}{parts.path}"
         self._challenge: dict[str, str] = {}
         self._session = ""
         self._number = 0
         self._link = socket.socket()
-        # Little room to hide what is not read.
-        self._link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        self._link.settimeout(10)
-        self._link.connect((parts.hostname, parts.port or 554))
-        head, body = self._ask("DESCRIBE", bare, Accept="application/sdp")
-        base = _field(head, "Content-Base") or bare + "/"
-        control = re.search(r"m=video.*?a=control:(\S+)", body, re.DOTALL)
-        if control is None:
-            raise ConnectionError("the server describes no video")
-        how = "RTP/AVP/TCP;unicast;interleaved=0-1"
-        head, _ = self._ask("SETUP", urljoin(base, control[1]), Transport=how)
-        self._session = _field(head, "Session").partition(";")[0]
-        self._ask("PLAY", base, Range="npt=0.000-")
 
     def __enter__(self) -> Self:
+        try:
+            self._play()
+        except BaseException:
+            self._link.close()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -55,6 +47,21 @@ class NeverReads:
         except TimeoutError:
             pass
         return False
+
+    def _play(self) -> None:
+        # Little room to hide what is not read.
+        self._link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        self._link.settimeout(10)
+        self._link.connect((self._host, self._port))
+        head, body = self._ask("DESCRIBE", self._address, Accept="application/sdp")
+        base = _field(head, "Content-Base") or self._address + "/"
+        control = re.search(r"m=video.*?a=control:(\S+)", body, re.DOTALL)
+        if control is None:
+            raise ConnectionError("the server describes no video")
+        how = "RTP/AVP/TCP;unicast;interleaved=0-1"
+        head, _ = self._ask("SETUP", urljoin(base, control[1]), Transport=how)
+        self._session = _field(head, "Session").partition(";")[0]
+        self._ask("PLAY", base, Range="npt=0.000-")
 
     def _ask(self, method: str, address: str, **fields: str) -> tuple[str, str]:
         for _ in range(2):

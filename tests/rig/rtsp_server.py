@@ -11,6 +11,7 @@ standard input does, and so with the process that started it.
 import argparse
 import os
 import random
+import shutil
 import socket
 import sys
 from pathlib import Path
@@ -28,6 +29,8 @@ ELEMENTS = (
     *("avdec_h264", "avenc_aac", "rtpmp4gpay", "rtppcmupay", "rtpgstpay", "udpsrc"),
 )
 """What the pipelines below are made of; each stands for the package that it comes in."""
+COMMANDS = ("ffmpeg", "gst-launch-1.0", "ss")
+"""What the tests need beside the server."""
 THREADS = 16
 """With the one thread of the default, whoever asks for /out keeps /in from being read."""
 WHOLE = 60_000
@@ -63,7 +66,8 @@ def main() -> None:
     Gst.init(None)
     if options.check:
         missing = [name for name in ELEMENTS if Gst.ElementFactory.find(name) is None]
-        sys.exit(f"GStreamer lacks {', '.join(missing)}" if missing else 0)
+        missing += [name for name in COMMANDS if shutil.which(name) is None]
+        sys.exit(f"missing: {', '.join(missing)}" if missing else 0)
     server = GstRtspServer.RTSPServer()
     server.set_address(options.bind)
     server.set_service(str(options.port))

@@ -16,11 +16,8 @@ from tests.rig.ports import free_port
 PYTHON = "/usr/bin/python3"
 """GStreamer's bindings come with the system."""
 SCRIPT = Path(__file__).with_name("rtsp_server.py")
-PACKAGES = (
-    "ffmpeg python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-rtsp gstreamer1.0-libav "
-    "gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good "
-    "gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly"
-)
+PACKAGES = SCRIPT.with_name("packages.txt")
+"""Of Debian; what the server and the players of this folder need."""
 START_S = 30.0
 """How long a server may take to be up, on a machine that does much else."""
 
@@ -38,7 +35,7 @@ def why_not() -> str | None:
         if tried.returncode == 0:
             return None
         said = (tried.stderr.strip().splitlines() or ["it does not start"])[-1]
-    return f"no RTSP server here ({said}); apt-get install {PACKAGES}"
+    return f"no RTSP server here ({said}); apt-get install {' '.join(PACKAGES.read_text().split())}"
 
 
 @dataclass(frozen=True)

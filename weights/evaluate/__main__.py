@@ -78,6 +78,10 @@ def main(
             "set of its own. May be given several times."
         ),
     ] = None,
+    exit: Annotated[
+        int | None,
+        typer.Option(min=1, help="Where the model is left, counted from its cheapest exit."),
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     precision: Annotated[
         Precision, typer.Option(help="What the networks compute in.")
@@ -110,10 +114,14 @@ def main(
         picture_sets = [one for path in images or [] for one in find_pictures(path)]
         files = {name: weights.path(name) for name in (model, upscaler) if name}
         restore = mssnet.load(files[model], device=where, dtype=dtype) if model else None
+        if exit:
+            _leave(restore, exit)
         enlarge = load_upscaler(files[upscaler], device=where, dtype=dtype) if upscaler else None
 
         smoothed = f", smoothing {amount:g}" if pairs else ""
-        made = f"{', '.join(files)}{smoothed}, {precision} on {where}, torch {torch.__version__}"
+        left = f", left at exit {exit}" if exit else ""
+        made = f"{', '.join(files)}{left}{smoothed}, {precision} on {where}"
+        made += f", torch {torch.__version__}"
         total = sum(one.pairs for one in sets) + sum(one.pictures for one in picture_sets)
         rows: Sequence[Row] | Sequence[PictureRow] = []
         table: RenderableType = ""
@@ -134,6 +142,7 @@ def main(
             facts: dict[str, Any] = {
                 "model": model,
                 "upscaler": upscaler,
+                "exit": exit,
                 "sha256": {name: sha256(file) for name, file in files.items()},
                 "smooth": amount if pairs else None,
                 "precision": str(precision),
@@ -167,6 +176,15 @@ def _check_networks(model: str | None, upscaler: str | None, pairs: bool, images
             "nothing to measure on: give --pairs for a --model, with or without an --upscaler, "
             "or --images for an --upscaler alone"
         )
+
+
+def _leave(restore: mssnet.Deblurrer | None, exit: int) -> None:
+    """Leave the model at one of its exits; raises `ValueError` where it has none such."""
+    if restore is None:
+        raise ValueError("--exit is for a --model")
+    if exit > len(restore.exits):
+        raise ValueError(f"--exit of this model goes up to {len(restore.exits)}, got {exit}")
+    restore.exit = restore.exits[exit - 1]
 
 
 @contextmanager

@@ -101,7 +101,7 @@ class Serve:
         if sound is not None and media is not None:
             packets = rtp_sound.SoundPackets(sound, media, first.moment)
         elif sound is not None:
-            control.say(f"{self.name} is without sound: {sound.codec} cannot be served as it is")
+            control.say(f"without sound: {sound.codec} cannot be served as it is")
         return Served(self.stage, first, packets, control.say)
 
 

@@ -1,0 +1,433 @@
+"""The reader: always up, whatever the camera does."""
+
+import functools
+import http.server
+import os
+import ssl
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from stream.errors import SourceError
+from stream.live.convert import Unpacker, tags_of
+from stream.live.patience import Patience
+from stream.live.sound import SoundFormat
+from tests.clips import make_clip, picture
+from tests.rig.chaos import Chaos
+from tests.rig.fakes import Fake
+from tests.rig.ports import free_port
+from tests.rig.reading import Reading
+from tests.rig.server import RtspServer, Serving
+
+SECRET = "pa&ss:w%rd@1"
+CODED = "pa%26ss%3Aw%25rd%401"
+
+
+def test_the_test_pattern_comes_at_its_pace_with_sound() -> None:
+    with Reading("testsrc:?size=320x240&fps=20") as reading:
+        first = reading.picture()
+        assert first.cut
+        assert (first.size, first.rate) == ((320, 240), 20.0)
+        seen = [reading.picture() for _ in range(20)]
+        assert not any(each.cut for each in seen)
+        assert reading.sounds.format() == SoundFormat("pcm_s16le", 48000, 1)
+        assert all(0 <= time.monotonic_ns() - each.moment < 30e9 for each in seen)
+        for before, after in pairwise(seen):
+            step = (after.moment - before.moment) / (after.number - before.number)
+            assert step == pytest.approx(50e6, rel=1e-3)
+        # The sound is at most a few packets off the picture.
+        newest, _ = reading.sounds.since(reading.sounds.count - 1)
+        assert abs(newest[0].moment - reading.picture().moment) < 5e8
+        reading.until(lambda: reading.beat.state == "live")
+        assert reading.beat.facts["size"] == "320x240"
+        assert reading.stop() < 5
+    assert reading.lines == ["connected: rawvideo 320x240 20 fps, sound pcm_s16le"]
+
+
+def test_a_file_plays_as_fast_as_it_should_and_ends(tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "clip.mp4", frames=25, audio=["eng"])
+    begun = time.monotonic()
+    with Reading(str(clip), realtime=True) as reading:
+        reading.until(lambda: not reading.alive)
+        assert time.monotonic() - begun > 0.9
+        reading.until(lambda: reading.beat.state == "ended")
+        assert (reading.beat.frames, reading.beat.connects) == (25, 1)
+        sound = reading.sounds.format()
+        assert sound is not None
+        assert (sound.codec, sound.sample_rate, sound.channels) == ("aac", 48000, 2)
+    assert reading.error is None
+    assert reading.lines == ["connected: h264 64x48 25 fps, sound aac"]
+
+
+def test_a_file_in_a_loop_goes_on(tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "clip.mp4", frames=8)
+    with Reading(str(clip), realtime=True, loop=True) as reading:
+        seen = [reading.cut() for _ in range(3)]
+        assert all(a.moment < b.moment for a, b in pairwise(seen))
+        # A loop takes as long as the file, and little more.
+        assert seen[1].moment - seen[0].moment >= 0.32e9
+        assert reading.beat.connects <= 1
+    assert len(reading.lines) == 1
+
+
+def test_a_file_that_is_no_video_is_told_at_once(tmp_path: Path) -> None:
+    for name, content in (("text.mp4", "no video at all"), ("list.m3u8", "#EXTM3U\n")):
+        file = tmp_path / name
+        file.write_text(content)
+        with Reading(str(file), realtime=True, loop=True) as reading:
+            reading.until(lambda: not reading.alive)
+        assert isinstance(reading.error, SourceError)
+        assert name in str(reading.error)
+
+
+@pytest.mark.parametrize(
+    ("codec", "pix_fmt", "size"),
+    [
+        ("libx264", "yuv420p", (65, 49)),
+        ("libx264", "yuv422p10le", (64, 48)),
+        ("mjpeg", "yuvj422p", (64, 48)),
+        ("libx264rgb", "rgb24", (64, 48)),
+        ("ffv1", "gray", (63, 47)),
+    ],
+)
+def test_any_form_of_picture_becomes_the_same_one(
+    tmp_path: Path, codec: str, pix_fmt: str, size: tuple[int, int]
+) -> None:
+    """Compared with what FFmpeg makes of it as RGB."""
+    even = size if pix_fmt != "yuv420p" else (size[0] - 1, size[1] - 1)
+    clip = make_clip(
+        tmp_path / "clip.mkv",
+        frames=1,
+        size=even,
+        codec=codec,
+        pix_fmt=pix_fmt,
+        tags=(2, 2, 2, 0),
+        options={"crf": "5"} if "264" in codec else {},
+    )
+    with av.open(str(clip)) as container:
+        frame = next(container.decode(video=0))
+        wanted = frame.to_ndarray(format="gray")
+        data, tags = Unpacker().unpack(frame), tags_of(frame)
+    height, width = data.shape[0] * 2 // 3, data.shape[1]
+    assert (width % 2, height % 2) == (0, 0)
+    assert (width, height) == (even[0] // 2 * 2, even[1] // 2 * 2)
+    made = av.VideoFrame.from_ndarray(data, format="yuv420p")
+    made.color_range, made.colorspace = tags[3], tags[0]
+    again = made.to_ndarray(format="gray")
+    difference = again.astype(int) - wanted[:height, :width]
+    assert np.abs(difference).mean() < 1.5
+
+
+def test_an_odd_row_and_column_are_left_out() -> None:
+    frame = av.VideoFrame.from_ndarray(picture(0, 33, 17), format="rgb24")
+    frame = frame.reformat(format="yuv420p", threads=1)
+    data = Unpacker().unpack(frame)
+    assert data.shape == (24, 32)
+    luma = np.frombuffer(memoryview(frame.planes[0]), np.uint8).reshape(17, -1)
+    assert np.array_equal(data[:16], luma[:16, :32])
+    tiny = av.VideoFrame.from_ndarray(np.full((1, 1, 3), 90, np.uint8), format="rgb24")
+    assert Unpacker().unpack(tiny).shape == (3, 2)
+
+
+def test_a_change_of_size_and_a_jump_of_time_are_cuts(tmp_path: Path) -> None:
+    """Two clips of MPEG-TS in one file: another size, and a clock that starts again."""
+    parts = []
+    for index, size in enumerate([(64, 48), (96, 64)]):
+        part = tmp_path / f"{index}.ts"
+        pts = [position + 90_000 * (1 - index) for position in range(10)]
+        make_clip(part, frames=10, size=size, pts=pts, options={"bf": "0"})
+        parts.append(part.read_bytes())
+    clip = tmp_path / "both.ts"
+    clip.write_bytes(b"".join(parts))
+    with Reading(str(clip), realtime=True) as reading:
+        assert reading.cut().size == (64, 48)
+        assert reading.cut().size == (96, 64)
+        reading.until(lambda: not reading.alive)
+    assert reading.says("the camera's picture is now 96x64")
+
+
+def test_a_picture_that_is_too_large_is_refused(tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "clip.mp4", frames=2, size=(320, 240))
+    with Reading(str(clip), realtime=True, max_pixels=320 * 239) as reading:
+        reading.until(lambda: not reading.alive)
+    assert "320x240 has more than 76480 pixels" in str(reading.error)
+
+
+class Handler(http.server.SimpleHTTPRequestHandler):
+    """Serves a folder, MJPEG at /camera, and logins and doors that are shut."""
+
+    hits: list[str]
+
+    def do_GET(self) -> None:
+        self.hits.append(self.path)
+        if self.path.startswith("/camera"):
+            self._camera()
+        elif self.path[1:4] in ("401", "403", "404"):
+            self.send_error(int(self.path[1:4]))
+        else:
+            super().do_GET()
+
+    def _camera(self) -> None:
+        kind = "multipart/x-mixed-replace; boundary=cut"
+        self.send_response(200)
+        self.send_header("Content-Type", kind)
+        self.end_headers()
+        for index in range(100_000):
+            encoded, data = cv2.imencode(".jpg", picture(index, 322, 240))
+            assert encoded
+            head = f"--cut\r\nContent-Type: image/jpeg\r\nContent-Length: {data.size}\r\n\r\n"
+            self.wfile.write(head.encode() + data.tobytes() + b"\r\n")
+            time.sleep(0.1)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def web(folder: Path, tls: ssl.SSLContext | None = None) -> Iterator[tuple[str, list[str]]]:
+    """A server on loopback, and the paths that it was asked for."""
+    hits: list[str] = []
+    kind = type("Own", (Handler,), {"hits": hits})
+    port = free_port()
+    handler = functools.partial(kind, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", port), handler) as server:
+        server.handle_error = lambda *_: None  # type: ignore[method-assign]
+        server.daemon_threads = True
+        if tls is not None:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"127.0.0.1:{port}", hits
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_mjpeg_over_http(tmp_path: Path) -> None:
+    with web(tmp_path) as (host, _), Reading(f"http://{host}/camera") as reading:
+        first = reading.picture()
+        assert (first.size, first.tags[3], first.cut) == ((322, 240), 2, True)
+        # What it says of its rate is FFmpeg's guess; the pictures tell.
+        reading.until(lambda: reading.picture().rate < 15)
+        assert reading.picture().rate == pytest.approx(10, rel=0.2)
+
+
+def test_refused_logins_are_told_apart_and_not_hammered(tmp_path: Path) -> None:
+    with web(tmp_path) as (host, hits):
+        for code, words in (("401", "login was refused"), ("403", "forbidden"), ("404", "nothing")):
+            with Reading(f"http://admin:{CODED}@{host}/{code}") as reading:
+                reading.until(lambda: reading.lines)
+                assert reading.says(words)
+                assert reading.says(code)
+                if code == "401":
+                    # Three tries within two seconds, and then a long pause.
+                    reading.until(lambda: hits.count("/401") >= 4)
+                    count = hits.count("/401")
+                    time.sleep(3)
+                    assert hits.count("/401") == count
+                    assert reading.beat.state == "no signal"
+                assert reading.stop() < 2
+            assert len(reading.lines) == 1
+            told = repr(reading.lines) + repr(reading.beats)
+            assert SECRET not in told
+            assert CODED not in told
+
+
+def test_a_playlist_from_the_web_opens_no_local_file(tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "private.ts", frames=25, options={"bf": "0"})
+    folder = tmp_path / "public"
+    folder.mkdir()
+    (folder / "seen.ts").write_bytes(clip.read_bytes())
+    head = "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXT-X-VERSION:3\n#EXTINF:1.0,\n"
+    (folder / "good.m3u8").write_text(f"{head}seen.ts\n#EXT-X-ENDLIST\n")
+    (folder / "evil.m3u8").write_text(f"{head}file://{clip}\n#EXT-X-ENDLIST\n")
+    with web(folder) as (host, _):
+        begun = time.monotonic()
+        with Reading(f"http://{host}/good.m3u8") as reading:
+            first = reading.picture()
+            # Played at its pace, although it can be had faster.
+            reading.until(lambda: reading.says("is lost: the connection ended"))
+            assert time.monotonic() - begun > 0.9
+            assert first.size == (64, 48)
+        with Reading(f"http://{host}/evil.m3u8") as reading:
+            reading.until(lambda: reading.says("no connection"))
+            assert reading.beat.frames == 0
+
+
+def test_what_is_not_there_is_told_once_and_asked_for_cheaply() -> None:
+    port = free_port()
+    with Reading(f"rtsp://admin:{CODED}@127.0.0.1:{port}/cam") as reading:
+        reading.until(lambda: reading.beat.state == "no signal")
+        time.sleep(2)
+        beats = len(reading.beats)
+        assert beats > 6
+        assert reading.stop() < 2
+    assert reading.lines == ["no connection to the camera: connection refused; trying again"]
+
+
+def test_a_missing_webcam_is_told() -> None:
+    if os.path.exists("/dev/video9"):
+        pytest.skip("there is one")
+    with Reading("webcam:9") as reading:
+        reading.until(lambda: reading.says("no such device; is it plugged in?"))
+        reading.until(lambda: reading.beat.state == "no signal")
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("silent", "it does not answer"),
+        ("garbage", "what it sends is not video"),
+        ("closing", "connection"),
+        ("forbidding", "the login was refused (401)"),
+    ],
+)
+def test_servers_that_are_none(kind: str, words: str, capfd: pytest.CaptureFixture[str]) -> None:
+    with Fake(kind) as fake:
+        url = fake.url.replace("rtsp://", f"rtsp://admin:{CODED}@")
+        begun = time.monotonic()
+        with Reading(url) as reading:
+            reading.until(lambda: reading.says(words))
+            if kind == "silent":
+                assert time.monotonic() - begun < 6 + 4
+                # It goes on telling how it is, although FFmpeg holds it up.
+                assert len(reading.beats) > 10
+            if kind == "forbidding":
+                reading.until(lambda: fake.counts["logins"] >= 4)
+                time.sleep(2)
+                assert fake.counts["logins"] == 4
+        told = repr(reading.lines) + repr(reading.beats) + "".join(capfd.readouterr())
+        assert SECRET not in told
+        assert CODED not in told
+
+
+def test_how_long_it_waits() -> None:
+    patience = Patience(("127.0.0.1", 1))
+    waits = [patience.failed(login=False) for _ in range(12)]
+    assert 0.2 <= waits[0] <= 0.3
+    assert 3.9 < waits[-1] <= 5
+    patience.worked(5)
+    assert patience.failed(login=False) > 3.9
+    patience.worked(11)
+    assert patience.failed(login=False) <= 0.3
+    logins = [patience.failed(login=True) for _ in range(6)]
+    assert max(logins[:3]) < 5
+    assert all(30 <= wait <= 60 for wait in logins[3:])
+    assert not patience.reachable()
+    here = Patience(None)
+    assert max(here.failed(login=False) for _ in range(9)) <= 1
+    assert here.reachable()
+
+
+def test_a_camera_that_is_killed_comes_back_at_another_size(needs_rtsp: None) -> None:
+    with (
+        RtspServer(Serving(size=(320, 240), audio="aac")) as server,
+        Reading(server.url("cam")) as reading,
+    ):
+        assert reading.picture().size == (320, 240)
+        sound = reading.sounds.format()
+        assert sound is not None
+        assert sound.codec == "aac"
+        assert sound.extradata
+        for size in ((160, 120), (320, 240)):
+            before = reading.picture().moment
+            server.kill()
+            reading.until(lambda: reading.beat.state == "no signal")
+            server.start(size=size)
+            up = time.monotonic()
+            back = reading.cut()
+            # 1 to 2 s where the machine has nothing else to do; a key frame comes each second.
+            assert time.monotonic() - up < 6
+            assert back.size == size
+            assert back.moment > before
+        reading.until(lambda: reading.beat.connects == 3)
+    lost = [line for line in reading.lines if "is lost: the connection ended" in line]
+    assert len(lost) == 2
+    assert sum(line.startswith("connected: h264") for line in reading.lines) == 3
+
+
+def test_a_silent_camera_is_noticed_and_left(rtsp_server: RtspServer) -> None:
+    with (
+        Chaos(rtsp_server.port) as chaos,
+        Reading(chaos.url(rtsp_server.url("cam")), stall_s=2) as reading,
+    ):
+        reading.picture()
+        chaos.stall()
+        begun = time.monotonic()
+        reading.until(lambda: reading.says("no picture for 2 s"))
+        assert time.monotonic() - begun < 3 + 3
+        reading.until(lambda: reading.beat.state == "connecting")
+        chaos.resume()
+        reading.cut()
+        assert reading.beat.connects >= 1
+
+
+def test_loss_and_damage_do_not_end_it(rtsp_server: RtspServer) -> None:
+    with Chaos(rtsp_server.port) as chaos, Reading(chaos.url(rtsp_server.url("cam"))) as reading:
+        reading.picture()
+        chaos.set(drop=0.05, corrupt=0.05)
+        before = reading.beat.frames
+        reading.until(lambda: reading.beat.frames > before + 75)
+        chaos.set(drop=0, corrupt=0)
+        assert chaos.counts["corrupted"] > 0
+        chaos.cut()
+        reading.cut()
+        assert reading.beat.state in ("live", "no signal", "connecting")
+
+
+def test_timestamps_that_wrap_are_no_cut(needs_rtsp: None) -> None:
+    # RTP counts in 32 bits; this camera's begins a second before they are full.
+    with (
+        RtspServer(Serving(size=(320, 240), first=2**32 - 90_000)) as server,
+        Reading(server.url("cam"), transport="udp") as reading,
+    ):
+        seen = [reading.picture() for _ in range(60)]
+        assert not any(each.cut for each in seen[1:])
+        assert seen[-1].moment - seen[0].moment > 2e9
+        assert reading.beat.facts["transport"] == "udp"
+
+
+def test_a_refused_login_of_a_camera_and_one_that_is_right(needs_rtsp: None) -> None:
+    with RtspServer(Serving(size=(320, 240), user="us@er", password=SECRET)) as server:
+        with Reading(server.url("cam")) as reading:
+            reading.picture()
+        with Reading(server.url("cam", login=False)) as other:
+            other.until(lambda: other.says("the login was refused (401)"))
+        for told in (reading, other):
+            assert SECRET not in repr(told.lines) + repr(told.beats)
+
+
+def test_a_certificate_that_nobody_signed_is_refused(tmp_path: Path) -> None:
+    key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
+    words = f"req -x509 -newkey rsa:2048 -nodes -keyout {key} -out {certificate} -subj /CN=cam"
+    try:
+        subprocess.run(["openssl", *words.split()], check=True, capture_output=True)
+    except FileNotFoundError:
+        pytest.skip("openssl is not installed")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    with web(tmp_path, context) as (host, _):
+        with Reading(f"https://{host}/camera") as reading:
+            reading.until(lambda: reading.says("--insecure-tls"))
+        with Reading(f"https://{host}/camera", insecure_tls=True) as reading:
+            assert reading.picture().size == (322, 240)
+
+
+def test_nothing_grows_with_connections(rtsp_server: RtspServer) -> None:
+    with Chaos(rtsp_server.port) as chaos, Reading(chaos.url(rtsp_server.url("cam"))) as reading:
+        counted = []
+        for _ in range(4):
+            reading.cut()
+            counted.append((len(os.listdir("/proc/self/fd")), threading.active_count()))
+            chaos.cut()
+        assert counted[-1] <= counted[1]
