@@ -1,5 +1,6 @@
 """Serving RTSP to players that are not ours, and to readers that do not behave."""
 
+import asyncio
 import socket
 import subprocess
 import time
@@ -7,6 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from functools import partial
+from itertools import pairwise
 from multiprocessing import Pipe
 from typing import cast
 
@@ -16,7 +18,10 @@ import pytest
 from stream.errors import SinkError, UsageError
 from stream.live.child import Control
 from stream.live.rtsp.login import Login
+from stream.live.rtsp.paths import Backlog, InterleavedPath
 from stream.live.rtsp.serve import Serve
+from stream.live.rtsp.session import Session
+from stream.live.rtsp.track import Batch, Media, Show, Track, fields, packet
 from stream.live.writer import Feed
 from tests.rig.clients import PLAYERS
 from tests.rig.feeding import Feeding
@@ -177,8 +182,71 @@ def test_those_who_misbehave_harm_nobody() -> None:
         # What the writer left out itself is no fault of the readers.
         assert got[0].missing <= feeding.counts["dropped"]
         assert stuck.hung_up(5)
-        assert feeding.counts["lines"] == 1
         until(feeding, 0)
+        # That it is slow, that it is disconnected, and how much was left out.
+        assert feeding.counts["lines"] == 3
+
+
+def test_a_slow_reader_goes_on_with_a_key_frame() -> None:
+    media = Media("video", 96, "H264/90000", 90_000)
+    asked: list[bool] = []
+    show = Show("live", [Track(media, 0, 0, 1)], lambda: asked.append(True))
+    size = 1000
+
+    def batch(number: int) -> Batch:
+        made = [packet(bytes(size), 96, number, number, 1, marker=True)] * 100
+        return Batch(0, number, number % 10 == 0, tuple(made))
+
+    async def go() -> tuple[list[int], Session]:
+        ends: asyncio.Queue[asyncio.StreamWriter] = asyncio.Queue()
+        listener = await asyncio.start_server(lambda _, writer: ends.put(writer), "127.0.0.1", 0)
+        slow = socket.socket()
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        slow.connect(listener.sockets[0].getsockname())
+        reader, back = await asyncio.open_connection(sock=slow, limit=4096)
+        writer = await ends.get()
+        backlog = Backlog(writer.transport)
+        session = Session(show, backlog, lambda: None)
+        session.paths[0] = InterleavedPath(backlog, 0)
+        session.play(lambda _: None)
+        end = time.monotonic() + 20
+        number = 0
+        while session.skipped < 20:
+            assert time.monotonic() < end
+            session.send(batch(number := number + 1))
+            await asyncio.sleep(0.02)
+        got: list[int] = []
+        taking = asyncio.create_task(take(reader, got))
+        while not backlog.caught_up or backlog.age_s:
+            await asyncio.sleep(0.01)
+        for more in range(number + 1, number + 30):
+            session.send(batch(more))
+            await asyncio.sleep(0.001)
+        while not got or got[-1] != number + 29:
+            assert time.monotonic() < end
+            await asyncio.sleep(0.01)
+        taking.cancel()
+        for each in (writer, back):
+            each.close()
+        listener.close()
+        return got, session
+
+    async def take(reader: asyncio.StreamReader, got: list[int]) -> None:
+        while True:
+            header = await reader.readexactly(4)
+            data = await reader.readexactly(int.from_bytes(header[2:]))
+            if header[1] == 0:
+                got.append(fields(data)[0])
+
+    got, session = asyncio.run(go())
+    numbers = sorted(set(got))
+    assert all(got.count(number) == 100 for number in numbers), "pictures are whole"
+    assert got == sorted(got)
+    assert numbers[0] == 10
+    (gap,) = [after for before, after in pairwise(numbers) if after != before + 1]
+    assert gap % 10 == 0
+    assert session.skipped == gap - 10 - numbers.index(gap)
+    assert asked
 
 
 @pytest.mark.usefixtures("needs_rtsp")

@@ -45,6 +45,7 @@ class Client:
         self._proven = stage.login is None
         self._refusals = 0
         self._answering = False
+        self._slow = False
         self._heard_s = time.monotonic()
         writer.transport.set_write_buffer_limits(MOST_BYTES)
 
@@ -67,6 +68,8 @@ class Client:
     def close(self) -> None:
         """End the session, and the connection when what is queued has been sent."""
         if self._session is not None:
+            if self._session.skipped:
+                self._note(f"went; {self._session.skipped} pictures were left out for it")
             self._session.close()
             self._stage.sessions.discard(self._session)
             self._session = None
@@ -76,6 +79,9 @@ class Client:
         """End the connection at once."""
         self._writer.transport.abort()
 
+    def _note(self, what: str) -> None:
+        self._stage.notes.append(f"a reader at {self._peer[0]} {what}")
+
     async def _watch(self) -> None:
         while not self._expired():
             await asyncio.sleep(0.5)
@@ -83,9 +89,12 @@ class Client:
 
     def _expired(self) -> bool:
         if self._backlog.age_s > IDLE_S:
-            self._stage.notes.append(f"a reader at {self._peer[0]} takes nothing; disconnected")
+            self._note("takes nothing; it is disconnected")
             return True
         if self._session is not None:
+            if self._session.skipped and not self._slow:
+                self._slow = True
+                self._note("is too slow; pictures are left out for it")
             return self._session.silent_s > TIMEOUT_S
         # Only who has proven who it is may let an answer take its time.
         waiting = self._answering and self._proven

@@ -12,8 +12,8 @@ from stream.live.rtsp.stage import Stage
 MOST_CLIENTS = 64
 _TURNED_AWAY = 64
 """Connections beyond those that are told that there is no room; others are cut off."""
-_SEND_BYTES = 256 << 10
-"""What the system holds of a connection: more would only make slow readers later."""
+_UNSENT_BYTES = 64 << 10
+"""What the system takes of a connection before it sends: more would make slow readers later."""
 _FAREWELL_S = 0.5
 
 
@@ -53,7 +53,8 @@ class Server:
             writer.transport.abort()
             return
         plug = writer.get_extra_info("socket")
-        plug.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BYTES)
+        if hasattr(socket, "TCP_NOTSENT_LOWAT"):  # not on Windows
+            plug.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
         client = Client(self._stage, reader, writer, welcome=count < MOST_CLIENTS)
         task = asyncio.current_task()
         assert task is not None
