@@ -218,10 +218,10 @@ def status_line(snapshot: "Snapshot") -> str:
         )
     if snapshot.reconnects:
         parts.append(f"{snapshot.reconnects} reconnects")
+    parts.append(f"bottleneck {snapshot.bottleneck}")
     step = snapshot.model.facts.get("step", "1 of")
     if not step.startswith("1 of"):
         parts.append(f"step {step}")
-    parts.append(f"bottleneck {snapshot.bottleneck}")
     return " | ".join(parts)
 
 

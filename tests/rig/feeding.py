@@ -5,6 +5,7 @@ python -m tests.rig.feeding --port 8554 --target serve:{port}/live
 
 import argparse
 import asyncio
+import subprocess
 import time
 from collections import Counter
 from contextlib import suppress
@@ -35,7 +36,7 @@ _CHUNK = 160
 """Samples in a packet of codecs that have no frames."""
 
 
-class Feeding:
+class Feeding(Aside):
     """A process that serves, and one that feeds it.
 
     with Feeding("serve:{port}/live") as feeding:
@@ -46,26 +47,25 @@ class Feeding:
         """`options`: `size`, such as 640x360; `sound`, a codec; `noise`, 1 for pictures that
         need many bits; `late`, seconds until the first picture."""
         words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
-        self._aside = Aside("tests.rig.feeding", "--target", target, *words)
-        self.port = self._aside.port
+        super().__init__("tests.rig.feeding", "--target", target, *words)
 
-    def __enter__(self) -> "Feeding":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        # Unlike other servers of the rig this one has a child, which it ends itself.
-        with suppress(RuntimeError):
-            self._aside.ask(stop=1)
-        self._aside.__exit__()
+    def __exit__(self, *arguments: object) -> None:
+        # Unlike other servers of the rig this one has a child and memory to give back.
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(15)
+        self._process.stdin = None
+        super().__exit__(*arguments)
 
     @property
     def counts(self) -> dict[str, int]:
         """So far: `frames`, `dropped`, `connects`, `readers` and `lines` said; and the `pid`."""
-        return self._aside.ask()
+        return self.ask()
 
     def stop(self) -> int:
         """Stop it as a supervisor does; returns the exit code."""
-        return self._aside.ask(stop=1)["code"]
+        return self.ask(stop=1)["code"]
 
 
 class Camera:
@@ -143,7 +143,7 @@ def _voice(codec: str) -> av.AudioCodecContext:
     assert isinstance(voice, av.AudioCodecContext)
     voice.sample_rate, voice.layout = RATES.get(codec, _RATE), "mono"
     assert voice.codec.audio_formats is not None
-    voice.format = voice.codec.audio_formats[0]
+    voice.format = next(each for each in voice.codec.audio_formats if each.name in ("fltp", "s16"))
     voice.flags |= Flags.global_header
     voice.open()
     return voice

@@ -1,6 +1,6 @@
 """A live feed for an hour: a camera that comes and goes, players that stay, and what it cost.
 
-    python -m tests.trials.soak --minutes 60 --kills 10 --report docs/soak.md
+    python -m tests.trials.soak --minutes 60 --kills 10 --json soak.json --report docs/soak.md
 
 A camera that draws a clock into its pictures publishes to an RTSP server; `deblur live` reads from
 there, serves, publishes to a second server, and records. Players read the clock. The camera and its
@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -77,7 +78,7 @@ class Soak:
         self.kills: list[Kill] = []
         self.begun_s = 0.0
 
-    def run(self) -> dict[str, object]:
+    def run(self) -> dict[str, Any]:
         """Run it to its end; returns the figures."""
         options = self.options
         seconds = options.minutes * 60
@@ -142,7 +143,7 @@ class Soak:
 
     def _figures(
         self, found: dict[str, Measured], transport: Measured, ended: tuple[int, float]
-    ) -> dict[str, object]:
+    ) -> dict[str, Any]:
         for kill in self.kills:
             for name, measured in found.items():
                 kill.picture_s[name] = first_after(measured, kill.back_ms)
@@ -164,6 +165,10 @@ class Soak:
         return {
             "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores",
             "versions": {each: version(each) for each in ("torch", "av")},
+            "commit": subprocess.check_output(
+                ["git", "rev-parse", "--short", "HEAD"], text=True
+            ).strip(),
+            "date": time.strftime("%Y-%m-%d"),
             "minutes": self.options.minutes,
             "size": self.options.size,
             "fps": self.options.fps,
@@ -274,6 +279,95 @@ def by_minute(measured: Measured) -> Iterator[dict[str, float]]:
         yield {"minute": minute, "p50_ms": p50, "p95_ms": p95, "frames": len(values)}
 
 
+def report(figures: dict[str, Any]) -> str:
+    """The figures as a page of Markdown."""
+    lines = [
+        "# A live feed for an hour",
+        "",
+        f"`python -m tests.trials.soak --minutes {figures['minutes']:g}`, commit "
+        f"{figures['commit']}, {figures['date']}: {figures['machine']}, torch "
+        f"{figures['versions']['torch']}, PyAV {figures['versions']['av']}.",
+        "",
+        f"A camera of {figures['size']} pixels and {figures['fps']} frames per second, a clock "
+        "drawn into its pictures, publishes to GStreamer's RTSP server; `deblur live` restores it "
+        "with `lite`, serves it, publishes it to a second server, and records. Two players stay "
+        "connected all the time. The camera and its servers, the players and the feed share the "
+        "machine. Camera and server are killed together from time to time, for five seconds.",
+        "",
+        "## Latency",
+        "",
+        "From the moment a picture is drawn until a player has decoded it, in ms. The way from the "
+        f"camera to a player without the feed takes {figures['transport']['p50_ms']:.0f} (p50) and "
+        f"{figures['transport']['p95_ms']:.0f} (p95).",
+        "",
+        "| minutes | served p50 | served p95 | relayed p50 | relayed p95 | pictures per second |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    served, relayed = (figures["players"][name]["by_minute"] for name in ("served", "relayed"))
+    for first in range(0, int(figures["minutes"]), 5):
+        cells = [f"{first} to {first + 5}"]
+        for rows in (served, relayed):
+            chosen = [row for row in rows if first <= row["minute"] < first + 5]
+            if not chosen:
+                cells += ["", ""]
+                continue
+            cells.append(f"{np.median([row['p50_ms'] for row in chosen]):.0f}")
+            cells.append(f"{np.median([row['p95_ms'] for row in chosen]):.0f}")
+        frames = [row["frames"] for row in served if first <= row["minute"] < first + 5]
+        cells.append(f"{np.median(frames) / 60:.1f}" if frames else "")
+        lines.append(f"| {' | '.join(cells)} |")
+    lines += ["", "Medians of the minutes' own percentiles.", "", "## Players", ""]
+    lines += [
+        "| player | frames | repeated | steps back in time | longest wait | ended early |",
+        "|---|---:|---:|---:|---:|---|",
+    ]
+    for name, each in figures["players"].items():
+        lines.append(
+            f"| {name} | {each['frames']} | {each['repeats']} | {each['backwards']} | "
+            f"{each['longest_wait_s']:.2f} s | {each['ended_early'] or 'no'} |"
+        )
+    lines += [
+        "",
+        "Frames that the machine had no time for were dropped; pictures are repeated in their "
+        "place, and while the camera is gone.",
+        "",
+        "## The camera is gone",
+        "",
+        "| after | it comes back with | first picture, served | relayed |",
+        "|---:|---|---:|---:|",
+    ]
+    for kill in figures["kills"]:
+        width, height = kill["size"]
+        back = " | ".join(f"{kill['picture_s'][name]:.2f} s" for name in ("served", "relayed"))
+        lines.append(f"| {kill['at_s'] / 60:.0f} min | {width}x{height} | {back} |")
+    lines += ["", "From the camera's first picture.", "", "## What it takes", ""]
+    lines += ["| process | after a minute | at the end |", "|---|---:|---:|"]
+    for name, (first_rss, last_rss) in figures["processes"].items():
+        cells = [f"{rss / 1e6:.0f} MB" if rss else "" for rss in (first_rss, last_rss)]
+        lines.append(f"| {shown(name)} | {cells[0]} | {cells[1]} |")
+    memory, threads = figures["memory"], figures["threads"]
+    change = memory["at_the_end"] / memory["after_a_minute"] - 1
+    lines += [
+        f"| all | {memory['after_a_minute'] / 1e6:.0f} MB | {memory['at_the_end'] / 1e6:.0f} MB |",
+        "",
+        f"Memory changed by {change:+.1%} (means of half a minute; what processes share is counted "
+        f"in each), threads from {threads['after_a_minute']:.0f} to {threads['at_the_end']:.0f}, "
+        f"open files from {figures['files']['after_a_minute']} to {figures['files']['at_the_end']}."
+        f" Told to stop, it ended within {figures['ended_within_s']:.1f} s with exit code "
+        f"{figures['exit_code']}.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def shown(name: str) -> str:
+    """What a process is, from how a sample names it."""
+    words = name.split(maxsplit=1)[1].removeprefix("deblur ").split()
+    kinds = {"live": "supervisor", "serve": "serving", "rtsp": "publishing", "resource": words[-1]}
+    kind = words[0].partition(":")[0]
+    return kinds.get(kind, "recording" if "/" in kind else kind)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=60)
@@ -282,11 +376,18 @@ def main() -> None:
     parser.add_argument("--fps", type=int, default=25)
     parser.add_argument("--file", type=Path, help="a video whose pictures the camera films")
     parser.add_argument("--json", type=Path, default=Path("soak.json"))
+    parser.add_argument("--report", type=Path, help="the page to write")
+    parser.add_argument("--again", action="store_true", help="write the page of --json once more")
     parser.add_argument("words", nargs="*", help="further words of `deblur live`")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        figures = Soak(options, Path(folder)).run()
-    options.json.write_text(json.dumps(figures, indent=1))
+    if options.again:
+        figures = json.loads(options.json.read_text())
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            figures = Soak(options, Path(folder)).run()
+        options.json.write_text(json.dumps(figures, indent=1))
+    if options.report:
+        options.report.write_text(report(figures))
     shown = {key: value for key, value in figures.items() if key not in ("samples", "log")}
     sys.stdout.write(json.dumps(shown, indent=1) + "\n")
 

@@ -21,7 +21,7 @@ from stream.secrets import split_login
 PREFIX = "serve:"
 _LOOPBACK = "127.0.0.1"
 _PLACE = re.compile(r"(?:(?P<host>\[[^\]]*\]|[^:\[\]/]+):)?(?P<port>[0-9]{1,5})(?:/(?P<path>.*))?")
-_PATH = re.compile(r"[^\s?#\x00-\x1f]+")
+_PATH = re.compile(r"[^?#\x00-\x1f\x7f]+")
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Serve:
         host = (found["host"] or _LOOPBACK).strip("[]")
         path = unquote(found["path"] or "").strip("/") or cls.path
         if not _PATH.fullmatch(path):
-            raise UsageError(f"{PREFIX}{address}: a path has no spaces and no ? or #")
+            raise UsageError(f"{PREFIX}{address}: a path has no ?, no # and no line breaks")
         if user is not None and not (user and password):
             raise UsageError(f"{PREFIX}{address}: a login is a user and a password, USER:PASSWORD@")
         if user is None and not _is_loopback(host):
