@@ -6,6 +6,7 @@ from collections.abc import Callable
 from fractions import Fraction
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
+from pathlib import Path
 from typing import Self
 
 import av
@@ -48,6 +49,20 @@ def aac(seconds: float) -> tuple[SoundFormat, list[bytes]]:
         frame.sample_rate, frame.pts = 48_000, number * 1024
         packets += [bytes(packet) for packet in encoder.encode(frame)]
     return SoundFormat("aac", 48_000, 1, encoder.extradata or b"", 1024), packets
+
+
+def times(path: Path, kind: str = "video") -> list[float]:
+    """Of the frames that can be decoded, the last one excepted where it is cut off."""
+    found: list[float] = []
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0] if kind == "video" else container.streams.audio[0]
+        try:
+            for packet in container.demux(stream):
+                frames = stream.decode(packet)
+                found += [float(frame.time or 0) for frame in frames]
+        except av.error.InvalidDataError:
+            assert found
+    return found
 
 
 class Lane:

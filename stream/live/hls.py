@@ -58,15 +58,12 @@ class Hls:
             # What a process that was killed has left behind.
             if _OURS.fullmatch(file.name.removesuffix(".tmp")) and file.name not in listed:
                 file.unlink()
+        flags = ["delete_segments", "independent_segments", "omit_endlist", "program_date_time"]
+        flags += ["temp_file"] + ["append_list"] * bool(listed)
         options = {
             "hls_time": str(_SEGMENT_S),
             "hls_list_size": str(_LISTED),
-            "hls_flags": "+".join(
-                (
-                    *("delete_segments", "append_list", "omit_endlist"),
-                    *("independent_segments", "program_date_time", "temp_file"),
-                )
-            ),
+            "hls_flags": "+".join(flags),
             "hls_segment_filename": f"file:{folder}/live-%d.ts",
             "max_interleave_delta": "100000",
         }

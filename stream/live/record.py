@@ -139,7 +139,7 @@ def _new_file(path: Path) -> Path:
     """Create the file that begins now; one that is there is never written over."""
     moment = time.strftime("%Y%m%d-%H%M%S")
     for number in range(1, 1000):
-        again = f"-{number}" if number > 1 else ""
+        again = f"_{number}" if number > 1 else ""  # sorted behind the name without it
         file = path.with_name(f"{path.stem}-{moment}{again}{path.suffix}")
         try:
             file.open("xb").close()
@@ -154,7 +154,7 @@ def _delete_old(target: Record) -> None:
     if not target.keep_s:
         return
     path = target.path
-    ours = re.compile(rf"{re.escape(path.stem)}-\d{{8}}-\d{{6}}(-\d+)?{re.escape(path.suffix)}")
+    ours = re.compile(rf"{re.escape(path.stem)}-\d{{8}}-\d{{6}}(_\d+)?{re.escape(path.suffix)}")
     for entry in os.scandir(path.absolute().parent):
         file = ours.fullmatch(entry.name) and entry.is_file(follow_symlinks=False)
         if file and entry.stat().st_mtime < time.time() - target.keep_s:
