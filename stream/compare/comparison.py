@@ -163,7 +163,8 @@ def compare(
 @contextmanager
 def _whole(path: Path) -> Iterator[Path]:
     """Another name for a file that is being written; it gets its own when it is whole."""
-    part = path.with_name(f"{path.stem}.part{path.suffix}")
+    # Not .part: what a stopped run has left may lie there.
+    part = path.with_name(f"{path.stem}.comparing{path.suffix}")
     try:
         part.touch()
     except OSError as error:
