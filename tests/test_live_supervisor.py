@@ -1,0 +1,105 @@
+"""What a preview page holds on to: figures, pictures, and settings that change."""
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import numpy as np
+import pytest
+
+from stream.errors import DeblurError, ModelError
+from stream.live.camera import Camera
+from stream.live.settings import LiveSettings, Restoring
+from stream.live.supervisor import Supervisor
+from stream.live.targets import parse
+from stream.secrets import Secrets
+
+SOURCE = "testsrc:?size=160x120"
+DEADLINE_S = 60.0
+
+
+def supervise(
+    watch: Callable[[Supervisor, list[str]], Coroutine[Any, Any, None]],
+    restoring: Restoring | None = None,
+) -> list[str]:
+    """A feed to nowhere, watched until `watch` returns; what was said."""
+    said: list[str] = []
+
+    async def run() -> None:
+        settings = LiveSettings(restoring or Restoring())
+        feed = Supervisor(
+            Camera.parse(SOURCE, settings),
+            [parse("null:")],
+            settings,
+            secrets=Secrets(),
+            say=lambda who, text: said.append(f"{who}: {text}"),
+        )
+        running = asyncio.create_task(feed.run())
+        watching = asyncio.create_task(watch(feed, said))
+        done, _ = await asyncio.wait(
+            {running, watching}, timeout=DEADLINE_S, return_when=asyncio.FIRST_COMPLETED
+        )
+        feed.stop()
+        watching.cancel()
+        await running
+        assert done, "nothing happened"
+        await watching
+
+    asyncio.run(run())
+    return said
+
+
+async def until(true: Callable[[], object]) -> None:
+    while not true():
+        await asyncio.sleep(0.05)
+
+
+def test_figures_pictures_and_settings_that_change() -> None:
+    async def watch(feed: Supervisor, said: list[str]) -> None:
+        await until(lambda: feed.snapshot().model.frames > 5)
+        snapshot = feed.snapshot()
+        assert snapshot.state in ("live", "starting")
+        assert snapshot.reader.facts["size"] == "160x120"
+        assert snapshot.model.pid
+        assert snapshot.model.memory_bytes > 100e6
+        await until(lambda: feed.snapshot().writers[0].latency_p95_ms)
+
+        taken, restored = feed.newest()
+        assert taken is not None
+        assert restored is not None
+        assert taken.size == restored.size == (160, 120)
+
+        feed.change(Restoring(strength=0, smooth=0))
+        moment = time.monotonic_ns()
+        await until(lambda: same(feed, moment))
+
+        feed.change(Restoring(model="no-such-model"))
+        await until(lambda: any("no-such-model" in line for line in said))
+        frames = feed.snapshot().model.frames
+        await until(lambda: feed.snapshot().model.frames > frames + 3)
+        assert feed.snapshot().model.restarts == 0, "it goes on as before"
+
+    def same(feed: Supervisor, moment: int) -> bool:
+        """Whether what comes out now is what comes in."""
+        taken, restored = feed.newest()
+        if taken is None or restored is None or restored.moment < moment:
+            return False
+        return taken.moment == restored.moment and np.array_equal(taken.data, restored.data)
+
+    supervise(watch)
+
+
+def test_what_cannot_work_ends_it() -> None:
+    async def wait(feed: Supervisor, said: list[str]) -> None:
+        await asyncio.sleep(DEADLINE_S)
+
+    with pytest.raises(ModelError, match="no-such-model"):
+        supervise(wait, Restoring(model="no-such-model"))
+
+
+def test_errors_keep_their_kind() -> None:
+    from stream.live.supervisor import _kinds
+
+    codes = [kind.exit_code for kind in _kinds(DeblurError)]
+    assert len(codes) == len(set(codes)), "an exit code belongs to one kind of error"
