@@ -1,5 +1,6 @@
 """The process of the camera: connects, decodes at once, and connects again for ever."""
 
+import errno
 import time
 
 import av
@@ -129,6 +130,9 @@ class _Reader:
         if worked_s is not None:
             self._patience.worked(worked_s)
             self._told.clear()
+        if getattr(error, "errno", None) == errno.EIO and self._camera.address is not None:
+            # What FFmpeg says of names that nobody knows.
+            error = LostError("it cannot be reached; is the name right, and the network up?")
         login = isinstance(error, _LOGIN)
         delay = self._patience.failed(login=login)
         why = _words(error)
