@@ -19,7 +19,7 @@ from pathlib import Path
 
 from tests.rig.camera import Camera, Filming
 from tests.rig.clients import PLAYERS
-from tests.rig.command import live, until
+from tests.rig.command import Live, live, until
 from tests.rig.meter import Measured, measure
 from tests.rig.ports import free_port
 from tests.rig.server import RtspServer, Serving
@@ -51,7 +51,7 @@ def main() -> None:
             *(source.url("out"), f"serve:{port}/clean", relay.url("in"), *options.words),
         ) as feed,
     ):
-        until(lambda: feed.figure("frames_total", "model") > 50, "nothing is restored")
+        await_pictures(feed)
         ways = {"served": f"rtsp://127.0.0.1:{port}/clean", "relayed": relay.url("out")}
         say(ROW.format("way", "p50 ms", "p95 ms", "frames"))
         say(ROW.format("---", "---:", "---:", "---:"))
@@ -73,14 +73,40 @@ def main() -> None:
             say(ROW.format(f"inside, after {name}", *(f"{v:.0f}" for v in inside.values()), ""))
         each_ms = 1000 * feed.figure("busy", "model") / feed.figure("fps", "model")
         say(f"\nthe network takes {each_ms:.0f} ms for a picture\n\n")
-        for name, url in ways.items():
-            for transport in ("tcp", "udp"):
-                for player, play in PLAYERS.items():
-                    played = play(url, 5.0, transport)
-                    say(
-                        f"{name} over {transport} by {player}: {played.frames} frames, "
-                        f"longest wait {played.longest_s:.2f} s\n"
-                    )
+        play(ways)
+    serving = Serving(size=size, fps=options.fps, file=options.file)
+    with RtspServer(serving) as source:
+        pattern = f"testsrc:?size={options.size}&fps={options.fps}"
+        for name, address in {
+            "the camera of the server": source.url("cam"),
+            pattern: pattern,
+        }.items():
+            with (
+                tempfile.TemporaryDirectory() as folder,
+                RtspServer(Serving(size=size, fps=options.fps)) as relay,
+                live(Path(folder), address, f"serve:{port}/clean", relay.url("in")) as feed,
+            ):
+                await_pictures(feed)
+                say(f"\n{name}:\n\n")
+                play({"served": f"rtsp://127.0.0.1:{port}/clean", "relayed": relay.url("out")})
+
+
+def await_pictures(feed: Live) -> None:
+    """Wait until the network is warm."""
+    until(lambda: feed.figure("frames_total", "model") > 50, "nothing is restored")
+
+
+def play(ways: dict[str, str]) -> None:
+    """Play with what is not ours."""
+    for name, url in ways.items():
+        for transport in ("tcp", "udp"):
+            for player, plays in PLAYERS.items():
+                played = plays(url, 5.0, transport)
+                sys.stdout.write(
+                    f"{name} over {transport} by {player}: {played.frames} frames, "
+                    f"longest wait {played.longest_s:.2f} s\n"
+                )
+                sys.stdout.flush()
 
 
 def row(name: str, found: Measured) -> None:
