@@ -3,6 +3,7 @@
 import multiprocessing
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
@@ -66,14 +67,14 @@ def times(path: Path, kind: str = "video") -> list[float]:
 
 
 class Lane:
-    """What lies between a source and one output, played by the test."""
+    """What lies between a source and its outputs, played by the test."""
 
-    def __init__(self) -> None:
-        self.restored = Mailbox(SPAWN, 1280 * 720, 1)
+    def __init__(self, outputs: int = 1) -> None:
+        self.restored = Mailbox(SPAWN, 1280 * 720, outputs)
         self.camera = Mailbox(SPAWN, 1280 * 720, 1)
         self.sounds = SoundRing()
         self.feed = Feed(self.restored, self.camera, self.sounds, 0)
-        self.output: OutputProcess | None = None
+        self._outputs: list[OutputProcess] = []
         self._number = 0
         self._sound: list[bytes] = []
         self._sent = 0
@@ -82,15 +83,16 @@ class Lane:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.output is not None:
-            self.output.kill()
+        for output in self._outputs:
+            output.kill()
         for each in (self.restored, self.camera, self.sounds):
             each.close(remove=True)
 
     def start(self, target: Target, size: Size | None = None) -> "OutputProcess":
-        """Start the process of an output."""
-        self.output = OutputProcess(target, self.feed, size)
-        return self.output
+        """Start the process of an output, another one or in the place of one that has ended."""
+        alive = sum(output.process.is_alive() for output in self._outputs)
+        self._outputs.append(OutputProcess(target, replace(self.feed, reader=alive), size))
+        return self._outputs[-1]
 
     def hear(self, format: SoundFormat, packets: list[bytes]) -> None:
         """Let the pictures put from now on be accompanied by these packets, over and over."""
@@ -174,7 +176,7 @@ class OutputProcess:
         assert self.process.exitcode == 0
 
     def kill(self) -> None:
-        """End it at once."""
+        """End it at once, where it has not ended."""
         self.process.kill()
         self.process.join()
         self._line.close()

@@ -50,14 +50,14 @@ def test_publishing_to_a_relay_that_comes_and_goes(
 def frames_of(relay: RtspServer, path: Path, lane: Lane) -> bool:
     """Whether ffmpeg gets pictures and sound from the relay while the feed goes on."""
     command = ["ffmpeg", "-nostdin", "-v", "error", "-rtsp_transport", "tcp"]
-    command += ["-i", relay.url("out"), "-frames:v", "15", "-frames:a", "20"]
+    command += ["-i", relay.url("out"), "-t", "3"]
     command += ["-c", "copy", str(path)]
     with subprocess.Popen(command) as player:
         try:
             assert lane.show(lambda: player.poll() is not None)
         finally:
             player.kill()
-    return len(times(path)) >= 10 and len(times(path, "audio")) == 20
+    return len(times(path)) >= 10 and len(times(path, "audio")) >= 20
 
 
 @pytest.mark.parametrize(
