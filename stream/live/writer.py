@@ -127,8 +127,6 @@ class Writer:
         self._feed = feed
         self._target = target
         self._canvas = Canvas(size) if size is not None else None
-        # A font is loaded when it is first used, which must not wait for the signal to be lost.
-        Canvas((64, 64)).slate(None, 0)
         self._output: Output | None = None
         self._format: SoundFormat | None = None
         """The last one that was announced, ..."""
@@ -155,6 +153,8 @@ class Writer:
 
     def run(self) -> None:
         """Work until told to stop."""
+        # A font is loaded when it is first used, which must not wait for the signal to be lost.
+        Canvas((64, 64)).slate(None, 0)
         while not self._control.stopping:
             picture = self._next()
             begun = time.monotonic()
