@@ -39,7 +39,8 @@ _HTTP_ANALYZE = {"analyzeduration": "1000000"}
 _OPEN_S = 5.0
 """The least time given to a camera to answer, however short a stall may be."""
 _KINDS = (
-    "webcam:0, rtsp://…, http://…, rtmp://…, screen:, testsrc:, env:NAME, or a file with --realtime"
+    "webcam:0, rtsp://HOST/PATH, http://HOST/PATH, rtmp://HOST/PATH, screen:, testsrc:, env:NAME, "
+    "or a file with --realtime"
 )
 _BUNDLES = (
     "/etc/ssl/certs/ca-certificates.crt",

@@ -15,6 +15,9 @@ KEY_NS = 1_000_000_000
 """Between key frames: how long a new reader waits for its first picture, at most."""
 _ASKED_NS = 500_000_000
 """The same for key frames that are asked for, however often that is done."""
+_ONE_SLICE = 1920 * 1088
+"""Pixels of the largest pictures that are encoded by one thread. Several would make several slices,
+which some relays do not pass on whole; larger pictures would take too long without."""
 _BITS_PER_PIXEL = 0.2
 """At most, over a second: about 1.2 Mbit/s at 640x360 and 10 Mbit/s at 1920x1080, 25 frames."""
 
@@ -54,6 +57,7 @@ class VideoEncoder:
                 "maxrate": str(most),
                 "bufsize": str(most // 2),
                 "forced-idr": "1",
+                "threads": "1" if size[0] * size[1] <= _ONE_SLICE else "auto",
                 "x264-params": x264,
             },
         )

@@ -130,14 +130,14 @@ class _Reader:
         if worked_s is not None:
             self._patience.worked(worked_s)
             self._told.clear()
-        if getattr(error, "errno", None) == errno.EIO and self._camera.address is not None:
-            # What FFmpeg says of names that nobody knows.
-            error = LostError("it cannot be reached; is the name right, and the network up?")
         login = isinstance(error, _LOGIN)
         delay = self._patience.failed(login=login)
         why = _words(error)
-        if self._camera.kind.endswith("s") and type(error) is av.error.OSError and worked_s is None:
-            why += "; if its certificate is not signed, allow that with --insecure-tls"
+        if getattr(error, "errno", None) == errno.EIO and self._camera.address and worked_s is None:
+            # What FFmpeg says of names that nobody knows, and of certificates.
+            why = "it cannot be reached; is the name right, and the network up?"
+            if self._camera.kind.endswith("s"):
+                why += " If its certificate is not signed, allow that with --insecure-tls"
         if why not in self._told:
             self._told.add(why)
             now = "no connection to the camera" if worked_s is None else "the camera is lost"

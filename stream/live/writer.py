@@ -153,6 +153,8 @@ class Writer:
 
     def run(self) -> None:
         """Work until told to stop."""
+        # A font is loaded when it is first used, which must not wait for the signal to be lost.
+        Canvas((64, 64)).slate(None, 0)
         while not self._control.stopping:
             picture = self._next()
             begun = time.monotonic()

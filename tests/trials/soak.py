@@ -31,6 +31,7 @@ from tests.rig.camera import Camera, Filming
 from tests.rig.meter import SETTLE_S, Measured, measure
 from tests.rig.ports import free_port
 from tests.rig.server import RtspServer, Serving
+from tests.trials.soaked import report
 
 OTHER_SIZE = (480, 272)
 DOWN_S = 5.0
@@ -65,7 +66,8 @@ class Kill:
     back_ms: int
     """The clock of the stamps when it was there again."""
     picture_s: dict[str, float] = field(default_factory=dict)
-    """From then until its first picture, at each player."""
+    """From then until its first picture, at each player, and at one that connects to the camera
+    itself as soon as it is there again."""
 
 
 class Soak:
@@ -76,6 +78,7 @@ class Soak:
         self.folder = folder
         self.samples: list[Sample] = []
         self.kills: list[Kill] = []
+        self._bare: list[Future[Measured]] = []
         self.begun_s = 0.0
 
     def run(self) -> dict[str, Any]:
@@ -107,7 +110,7 @@ class Soak:
                     for name, url in urls.items()
                 }
                 bare = players.submit(measure, source.url("out"), 40.0, cameras=cameras)
-                self._go_on(process, source, camera, seconds)
+                self._go_on(process, source, camera, seconds, players)
                 found = {name: player.result() for name, player in watched.items()}
                 ended = stop(process)
             transport = bare.result()
@@ -119,6 +122,7 @@ class Soak:
         source: RtspServer,
         camera: Camera,
         seconds: float,
+        players: ProcessPoolExecutor,
     ) -> None:
         """Sample, kill and bring back, until the time is over."""
         count = self.options.kills
@@ -139,13 +143,14 @@ class Soak:
                 source.start()
                 camera.start(size=size)
                 self.kills.append(Kill(now, size, stamp.now_ms()))
+                self._bare.append(players.submit(measure, source.url("out"), 0.1, cameras=[size]))
             time.sleep(0.2)
 
     def _figures(
         self, found: dict[str, Measured], transport: Measured, ended: tuple[int, float]
     ) -> dict[str, Any]:
-        for kill in self.kills:
-            for name, measured in found.items():
+        for kill, alone in zip(self.kills, self._bare, strict=True):
+            for name, measured in {**found, "bare": alone.result()}.items():
                 kill.picture_s[name] = first_after(measured, kill.back_ms)
         settled = [each for each in self.samples if each.at_s >= SETTLED_S]
         first, last = average(settled[:6]), average(settled[-6:])
@@ -277,95 +282,6 @@ def by_minute(measured: Measured) -> Iterator[dict[str, float]]:
     for minute, values in sorted(minutes.items()):
         p50, p95 = np.percentile(values, [50, 95])
         yield {"minute": minute, "p50_ms": p50, "p95_ms": p95, "frames": len(values)}
-
-
-def report(figures: dict[str, Any]) -> str:
-    """The figures as a page of Markdown."""
-    lines = [
-        "# A live feed for an hour",
-        "",
-        f"`python -m tests.trials.soak --minutes {figures['minutes']:g}`, commit "
-        f"{figures['commit']}, {figures['date']}: {figures['machine']}, torch "
-        f"{figures['versions']['torch']}, PyAV {figures['versions']['av']}.",
-        "",
-        f"A camera of {figures['size']} pixels and {figures['fps']} frames per second, a clock "
-        "drawn into its pictures, publishes to GStreamer's RTSP server; `deblur live` restores it "
-        "with `lite`, serves it, publishes it to a second server, and records. Two players stay "
-        "connected all the time. The camera and its servers, the players and the feed share the "
-        "machine. Camera and server are killed together from time to time, for five seconds.",
-        "",
-        "## Latency",
-        "",
-        "From the moment a picture is drawn until a player has decoded it, in ms. The way from the "
-        f"camera to a player without the feed takes {figures['transport']['p50_ms']:.0f} (p50) and "
-        f"{figures['transport']['p95_ms']:.0f} (p95).",
-        "",
-        "| minutes | served p50 | served p95 | relayed p50 | relayed p95 | pictures per second |",
-        "|---|---:|---:|---:|---:|---:|",
-    ]
-    served, relayed = (figures["players"][name]["by_minute"] for name in ("served", "relayed"))
-    for first in range(0, int(figures["minutes"]), 5):
-        cells = [f"{first} to {first + 5}"]
-        for rows in (served, relayed):
-            chosen = [row for row in rows if first <= row["minute"] < first + 5]
-            if not chosen:
-                cells += ["", ""]
-                continue
-            cells.append(f"{np.median([row['p50_ms'] for row in chosen]):.0f}")
-            cells.append(f"{np.median([row['p95_ms'] for row in chosen]):.0f}")
-        frames = [row["frames"] for row in served if first <= row["minute"] < first + 5]
-        cells.append(f"{np.median(frames) / 60:.1f}" if frames else "")
-        lines.append(f"| {' | '.join(cells)} |")
-    lines += ["", "Medians of the minutes' own percentiles.", "", "## Players", ""]
-    lines += [
-        "| player | frames | repeated | steps back in time | longest wait | ended early |",
-        "|---|---:|---:|---:|---:|---|",
-    ]
-    for name, each in figures["players"].items():
-        lines.append(
-            f"| {name} | {each['frames']} | {each['repeats']} | {each['backwards']} | "
-            f"{each['longest_wait_s']:.2f} s | {each['ended_early'] or 'no'} |"
-        )
-    lines += [
-        "",
-        "Frames that the machine had no time for were dropped; pictures are repeated in their "
-        "place, and while the camera is gone.",
-        "",
-        "## The camera is gone",
-        "",
-        "| after | it comes back with | first picture, served | relayed |",
-        "|---:|---|---:|---:|",
-    ]
-    for kill in figures["kills"]:
-        width, height = kill["size"]
-        back = " | ".join(f"{kill['picture_s'][name]:.2f} s" for name in ("served", "relayed"))
-        lines.append(f"| {kill['at_s'] / 60:.0f} min | {width}x{height} | {back} |")
-    lines += ["", "From the camera's first picture.", "", "## What it takes", ""]
-    lines += ["| process | after a minute | at the end |", "|---|---:|---:|"]
-    for name, (first_rss, last_rss) in figures["processes"].items():
-        cells = [f"{rss / 1e6:.0f} MB" if rss else "" for rss in (first_rss, last_rss)]
-        lines.append(f"| {shown(name)} | {cells[0]} | {cells[1]} |")
-    memory, threads = figures["memory"], figures["threads"]
-    change = memory["at_the_end"] / memory["after_a_minute"] - 1
-    lines += [
-        f"| all | {memory['after_a_minute'] / 1e6:.0f} MB | {memory['at_the_end'] / 1e6:.0f} MB |",
-        "",
-        f"Memory changed by {change:+.1%} (means of half a minute; what processes share is counted "
-        f"in each), threads from {threads['after_a_minute']:.0f} to {threads['at_the_end']:.0f}, "
-        f"open files from {figures['files']['after_a_minute']} to {figures['files']['at_the_end']}."
-        f" Told to stop, it ended within {figures['ended_within_s']:.1f} s with exit code "
-        f"{figures['exit_code']}.",
-        "",
-    ]
-    return "\n".join(lines)
-
-
-def shown(name: str) -> str:
-    """What a process is, from how a sample names it."""
-    words = name.split(maxsplit=1)[1].removeprefix("deblur ").split()
-    kinds = {"live": "supervisor", "serve": "serving", "rtsp": "publishing", "resource": words[-1]}
-    kind = words[0].partition(":")[0]
-    return kinds.get(kind, "recording" if "/" in kind else kind)
 
 
 def main() -> None:
