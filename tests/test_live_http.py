@@ -9,7 +9,8 @@ import pytest
 
 from stream.errors import SinkError, UsageError
 from stream.live.figures import ProcessFigures, Snapshot
-from stream.live.http import DEFAULT_PORT, Address, Http, is_loopback
+from stream.live.hosts import is_loopback
+from stream.live.http import DEFAULT_PORT, Address, Http
 
 TOKEN = "a token of ours"
 

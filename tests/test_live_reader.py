@@ -20,7 +20,7 @@ import pytest
 
 from stream.errors import SourceError
 from stream.live.convert import Unpacker, tags_of
-from stream.live.patience import Patience
+from stream.live.patience import Patience, back_off
 from stream.live.sound import SoundFormat
 from tests.clips import make_clip, picture
 from tests.rig.chaos import Chaos
@@ -330,6 +330,7 @@ def test_how_long_it_waits() -> None:
     assert max(logins[:3]) < 5
     assert all(30 <= wait <= 60 for wait in logins[3:])
     assert not patience.reachable()
+    assert 4 <= back_off(1_000_000) <= 5, "after days"
     here = Patience(None)
     assert max(here.failed(login=False) for _ in range(9)) <= 1
     assert here.reachable()

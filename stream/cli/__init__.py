@@ -17,6 +17,7 @@ from rich.text import Text
 
 from stream.cli.compare import compare
 from stream.cli.live import live
+from stream.cli.options import Device, Model, Precision, Smooth
 from stream.cli.terminal import bar, clock, handle_signals, out, plain, reported, say
 
 if TYPE_CHECKING:
@@ -74,9 +75,7 @@ def run(
         Path | None,
         typer.Option("--list", help="Restore the files that this file names, one on a line."),
     ] = None,
-    model: Annotated[
-        str, typer.Option(help="A model's name (see `deblur models`) or a .safetensors file.")
-    ] = "lite",
+    model: Model = "lite",
     strength: Annotated[
         str,
         typer.Option(
@@ -84,14 +83,7 @@ def run(
             "as far as it is blurred."
         ),
     ] = "1",
-    smooth: Annotated[
-        float | None,
-        typer.Option(
-            help="How much frames are steadied by the ones before: 0 not at all, up to 1; 0.8 "
-            "unless --strength is 0.",
-            show_default=False,
-        ),
-    ] = None,
+    smooth: Smooth = None,
     stabilize: Annotated[
         bool, typer.Option("--stabilize", help="Take the camera's shaking out of the picture.")
     ] = False,
@@ -114,10 +106,8 @@ def run(
             "lanczos or bicubic."
         ),
     ] = "auto",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
-    precision: Annotated[
-        str, typer.Option(help="auto, float32, bfloat16 or float16, inside the network.")
-    ] = "auto",
+    device: Device = "auto",
+    precision: Precision = "auto",
     codec: Annotated[
         str | None,
         typer.Option(help="h264, hevc, av1, vp9, vp8, prores or ffv1; the source's by default."),

@@ -14,6 +14,7 @@ import typer
 from rich.live import Live
 from rich.text import Text
 
+from stream.cli.options import Device, Model, Precision, Smooth
 from stream.cli.terminal import clock, err, reported, say
 
 if TYPE_CHECKING:
@@ -44,20 +45,11 @@ def live(
             show_default=False,
         ),
     ] = None,
-    model: Annotated[
-        str, typer.Option(help="A model's name (see `deblur models`) or a .safetensors file.")
-    ] = "lite",
+    model: Model = "lite",
     strength: Annotated[
         float, typer.Option(help="0 leaves the picture as it is, 1 restores it fully.")
     ] = 1.0,
-    smooth: Annotated[
-        float | None,
-        typer.Option(
-            help="How much frames are steadied by the ones before: 0 not at all, up to 1; 0.8 "
-            "unless --strength is 0.",
-            show_default=False,
-        ),
-    ] = None,
+    smooth: Smooth = None,
     upscale: Annotated[
         str | None,
         typer.Option(
@@ -76,10 +68,8 @@ def live(
             show_default=False,
         ),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
-    precision: Annotated[
-        str, typer.Option(help="auto, float32, bfloat16 or float16, inside the network.")
-    ] = "auto",
+    device: Device = "auto",
+    precision: Precision = "auto",
     transport: Annotated[
         str, typer.Option(help="tcp or udp, to RTSP sources and servers.")
     ] = "tcp",

@@ -46,7 +46,8 @@ class Snapshot:
     """How a live feed does."""
 
     state: str
-    """live, no signal, or starting."""
+    """That of the reader where it is not live; else live, starting, or degraded where an output is
+    not up."""
     uptime_s: float
     processes: tuple[ProcessFigures, ...]
 

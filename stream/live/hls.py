@@ -11,9 +11,9 @@ from stream.errors import SinkError
 from stream.live.child import Control
 from stream.live.encode import Quality
 from stream.live.mux import LiveOutput, left_out
-from stream.live.picture import Picture, Size
+from stream.live.picture import Picture
 from stream.live.sound import SoundFormat
-from stream.live.writer import Feed, Writer
+from stream.live.writer import Written
 
 _LIST = "index.m3u8"
 _SEGMENT_S = 2
@@ -23,7 +23,7 @@ _OURS = re.compile(r"live-\d{1,9}\.ts")
 
 
 @dataclass(frozen=True)
-class Hls:
+class Hls(Written):
     """A folder with `index.m3u8` and the segments that it lists; older ones are deleted.
 
     After a restart the playlist goes on, with a discontinuity. (RFC 8216)
@@ -46,6 +46,7 @@ class Hls:
 
     @property
     def name(self) -> str:
+        """As it can be shown."""
         return f"hls:{self.folder}"
 
     def open(self, first: Picture, sound: SoundFormat | None, control: Control) -> LiveOutput:
@@ -69,10 +70,6 @@ class Hls:
         }
         container = av.open(f"file:{folder / _LIST}", "w", format="hls", container_options=options)
         return LiveOutput(container, first, sound, quality=self.quality)
-
-    def run(self, control: Control, feed: Feed, size: Size | None) -> None:
-        """The work of the output's process."""
-        Writer(control, feed, self, size).run()
 
 
 def _listed(folder: Path) -> set[str]:

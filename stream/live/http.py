@@ -17,6 +17,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from stream.errors import SinkError, UsageError
 from stream.live.figures import Snapshot
+from stream.live.hosts import is_loopback
 
 DEFAULT_PORT = 9554
 _SHORTEST = 8
@@ -62,16 +63,6 @@ class Address:
                 "DEBLUR_TOKEN to what readers of /metrics must know"
             )
         return cls(token or otherwise, host, int(match["port"]))
-
-
-def is_loopback(host: str) -> bool:
-    """Whether what listens at a host can be reached from this machine alone."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 class Http:

@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 
 from stream.live.child import Control
-from stream.live.picture import Picture, Size
+from stream.live.picture import Picture
 from stream.live.sound import Sound, SoundFormat
-from stream.live.writer import Feed, Writer
+from stream.live.writer import Written
 
 
 @dataclass(frozen=True)
-class Null:
+class Null(Written):
     """Takes everything and does nothing with it."""
 
     name = "null:"
@@ -29,7 +29,3 @@ class Null:
 
     def close(self) -> None:
         """There is nothing to close."""
-
-    def run(self, control: Control, feed: Feed, size: Size | None) -> None:
-        """The work of the output's process."""
-        Writer(control, feed, self, size).run()

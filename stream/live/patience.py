@@ -1,4 +1,4 @@
-"""How long to wait before a camera is tried again."""
+"""How long to wait before what failed is tried again."""
 
 import random
 import socket
@@ -11,11 +11,19 @@ _MOST_HERE_S = 1.0
 """For what is no network: trying costs next to nothing."""
 _GOOD_S = 10.0
 """A connection that worked for so long is forgotten as a failure."""
-_LOGIN_S = 30.0, 60.0
+LOGIN_S = 30.0, 60.0
 """Between tries of a login that was refused: cameras lock accounts."""
 _LOGINS = 3
 """Tries before that; the password may just have been changed in the camera."""
 _PROBE_S = 0.5, 1.0
+
+
+def back_off(tries: int, *, growth: float = 2.0, most_s: float = _MOST_S) -> float:
+    """Seconds to wait after so many failures before: 0.25 at first, up to `most_s`, by chance a
+    fifth more or less, as those who failed together should not try again together."""
+    # There is no end to what fails for days, but to what a float can hold.
+    delay_s = min(most_s, _FIRST_S * growth ** min(tries, 32))
+    return min(most_s, delay_s * random.uniform(0.8, 1.2))
 
 
 class Patience:
@@ -36,11 +44,10 @@ class Patience:
         """Seconds to wait now; `login`: whether user and password were refused."""
         self._logins = self._logins + 1 if login else 0
         if self._logins > _LOGINS:
-            return random.uniform(*_LOGIN_S)
+            return random.uniform(*LOGIN_S)
         most = _MOST_S if self.address else _MOST_HERE_S
-        delay = min(most, _FIRST_S * _GROWTH ** min(self._tries, 16))
         self._tries += 1
-        return min(most, delay * random.uniform(0.8, 1.2))
+        return back_off(self._tries - 1, growth=_GROWTH, most_s=most)
 
     def returned(self) -> None:
         """The camera could not be reached at all, and now it can."""

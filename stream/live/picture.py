@@ -4,10 +4,11 @@ import struct
 import time
 from dataclasses import dataclass
 from multiprocessing.context import SpawnContext
-from multiprocessing.shared_memory import SharedMemory
 
 import numpy as np
 from numpy.typing import NDArray
+
+from stream.live.memory import Shared
 
 Plane = NDArray[np.uint8]
 Size = tuple[int, int]
@@ -73,7 +74,7 @@ class Picture:
         )
 
 
-class Mailbox:
+class Mailbox(Shared):
     """Holds the newest picture for several readers, each in a process of its own.
 
     One process puts, any others read. Nobody holds a lock, so that none can be left behind by a
@@ -86,7 +87,7 @@ class Mailbox:
         """Pictures have up to `max_pixels` pixels; memory is taken as they really need it."""
         self._room = max_pixels * 3 // 2
         self._stride = _SPACE + self._room
-        self._memory = SharedMemory(create=True, size=_SPACE + _SLOTS * self._stride)
+        super().__init__(_SPACE + _SLOTS * self._stride)
         # A semaphore for each reader: unlike locks and events, it survives being used by a process
         # that is killed.
         self._bells = [context.Semaphore(0) for _ in range(readers)]
@@ -106,7 +107,8 @@ class Mailbox:
         buffer = self._buffer
         # Begun is not done: until both are the same number the slot holds no picture.
         _HEADER.pack_into(buffer, start, number, 0, *header)
-        buffer[start + _SPACE : start + _SPACE + size] = picture.data.tobytes()
+        place = np.frombuffer(buffer, np.uint8, size, start + _SPACE)
+        place.reshape(picture.data.shape)[:] = picture.data
         _HEADER.pack_into(buffer, start, number, number, *header)
         if picture.cut:
             struct.pack_into("=Q", buffer, 8, number)
@@ -164,17 +166,6 @@ class Mailbox:
         while bell.acquire(block=False):
             pass
         return True
-
-    def close(self, *, remove: bool = False) -> None:
-        """Let go of the memory; the process that made it removes it as well."""
-        self._memory.close()
-        if remove:
-            self._memory.unlink()
-
-    @property
-    def _buffer(self) -> memoryview:
-        assert self._memory.buf is not None
-        return self._memory.buf
 
     def _start(self, number: int) -> int:
         return _SPACE + number % _SLOTS * self._stride

@@ -1,21 +1,20 @@
 """Live video sent to a server that passes it on: RTSP (ANNOUNCE and RECORD) and RTMP."""
 
 import errno
-import os
 import re
-import ssl
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
 import av
 import av.error
 
+from stream.live.camera import trust
 from stream.live.child import Control
 from stream.live.encode import Quality
 from stream.live.mux import LiveOutput, left_out
-from stream.live.picture import Picture, Size
+from stream.live.picture import Picture
 from stream.live.sound import SoundFormat
-from stream.live.writer import Feed, LoginRefusedError, Writer
+from stream.live.writer import LoginRefusedError, Written
 from stream.secrets import hidden, split_login
 
 _TIMEOUT_US = 3_000_000
@@ -33,7 +32,7 @@ _SAID = {
 
 
 @dataclass(frozen=True)
-class Publish:
+class Publish(Written):
     """A server that video is published to."""
 
     address: str = field(repr=False)
@@ -63,10 +62,6 @@ class Publish:
             raise OSError(self._reason(error)) from error
         left_out(control, format, sound)
         return output
-
-    def run(self, control: Control, feed: Feed, size: Size | None) -> None:
-        """The work of the output's process."""
-        Writer(control, feed, self, size).run()
 
     def _rtsp(self) -> av.container.OutputContainer:
         options = {
@@ -101,9 +96,7 @@ class Publish:
     def _tls(self) -> dict[str, str]:
         if self.insecure_tls or not self.address.startswith(("rtsps:", "rtmps:")):
             return {}
-        # The certificates that this system trusts; the library brings none of its own.
-        trusted = ssl.get_default_verify_paths().cafile
-        return {"tls_verify": "1"} | ({"ca_file": os.path.abspath(trusted)} if trusted else {})
+        return trust()
 
     def _reason(self, error: av.error.FFmpegError) -> str:
         if error.errno == errno.EIO:  # FFmpeg's word for most that keeps it from connecting

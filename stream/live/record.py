@@ -14,9 +14,9 @@ from stream.errors import SinkError
 from stream.live.child import Control
 from stream.live.encode import Quality
 from stream.live.mux import LiveOutput, left_out
-from stream.live.picture import Picture, Size
+from stream.live.picture import Picture
 from stream.live.sound import Sound, SoundFormat
-from stream.live.writer import Feed, Writer
+from stream.live.writer import Written
 from stream.place import megabytes
 
 _KILLED = {"flush_packets": "1", "max_interleave_delta": "100000"}
@@ -41,7 +41,7 @@ _LOOK_S = 1.0
 
 
 @dataclass(frozen=True)
-class Record:
+class Record(Written):
     """Files `NAME-20260131-235900.mkv` beside each other, named after when they begin."""
 
     path: Path
@@ -66,16 +66,13 @@ class Record:
 
     @property
     def name(self) -> str:
+        """As it can be shown."""
         return str(self.path)
 
     def open(self, first: Picture, sound: SoundFormat | None, control: Control) -> "Recording":
         """Begin a file. Raises `OSError`."""
         left_out(control, CONTAINERS[self.path.suffix.lower()][0], sound)
         return Recording(self, first, sound)
-
-    def run(self, control: Control, feed: Feed, size: Size | None) -> None:
-        """The work of the output's process."""
-        Writer(control, feed, self, size).run()
 
 
 class Recording:

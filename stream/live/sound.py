@@ -3,7 +3,8 @@
 import json
 import struct
 from dataclasses import asdict, dataclass
-from multiprocessing.shared_memory import SharedMemory
+
+from stream.live.memory import Shared
 
 _SLOTS = 256
 _ROOM = 16 << 10
@@ -42,14 +43,14 @@ class Sound:
     """Of the format: the reader of a `SoundRing` gets another format with another version."""
 
 
-class SoundRing:
+class SoundRing(Shared):
     """The last packets of sound for several readers, each in a process of its own.
 
     Works as `Mailbox` does, but readers get all packets unless they are late by 256 of them.
     """
 
     def __init__(self) -> None:
-        self._memory = SharedMemory(create=True, size=_PAGE + _SLOTS * _STRIDE)
+        super().__init__(_PAGE + _SLOTS * _STRIDE)
 
     def announce(self, format: SoundFormat | None) -> None:
         """Say what the packets put from now on are; None: there is no sound."""
@@ -112,17 +113,6 @@ class SoundRing:
             if (begun, done) == again == (each, each):
                 found.append(Sound(data, moment, duration, version))
         return found, last
-
-    def close(self, *, remove: bool = False) -> None:
-        """Let go of the memory; the process that made it removes it as well."""
-        self._memory.close()
-        if remove:
-            self._memory.unlink()
-
-    @property
-    def _buffer(self) -> memoryview:
-        assert self._memory.buf is not None
-        return self._memory.buf
 
     def _start(self, number: int) -> int:
         return _PAGE + number % _SLOTS * _STRIDE

@@ -2,7 +2,6 @@
 
 import asyncio
 import multiprocessing
-import random
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -15,6 +14,7 @@ from stream.errors import DeblurError
 from stream.live.camera import Camera
 from stream.live.child import Beat, Fatal, Line, Stop, enter
 from stream.live.figures import Meter, ProcessFigures, Role, Snapshot
+from stream.live.patience import back_off
 from stream.live.picture import Mailbox, Picture
 from stream.live.reader import read
 from stream.live.restoring import start as restore
@@ -24,7 +24,6 @@ from stream.live.writer import Feed, Target
 from stream.secrets import Secrets
 
 _TICK_S = 0.25
-_BACK_OFF_S = 0.25, 5.0
 _GOOD_S = 30.0
 """A process that lived for so long is started again at once when it dies."""
 _SILENT_S = {"reader": 5.0, "model": 15.0, "writer": 8.0}
@@ -127,9 +126,7 @@ class Worker:
         self.meter.died()
         now = time.monotonic()
         self._deaths = 0 if now - self.started_s > _GOOD_S else self._deaths + 1
-        least, most = _BACK_OFF_S
-        delay = min(most, least * 2.0**self._deaths) * random.uniform(0.8, 1.2)
-        self.due_s = now + (delay if self._deaths else 0.0)
+        self.due_s = now + (back_off(self._deaths) if self._deaths else 0.0)
 
     def kill(self) -> None:
         """End it now."""
@@ -254,7 +251,7 @@ class Supervisor:
         """How the feed does now."""
         processes = tuple(worker.figures() for worker in self.workers)
         writing = [each.state for each in processes if each.role == "writer"]
-        state = processes[0].state if processes[0].state != "live" else "live"
+        state = processes[0].state
         if state == "live" and not all(each == "live" for each in writing):
             state = "starting" if not all(each.proven for each in self._writers) else "degraded"
         return Snapshot(state, time.monotonic() - self._begun_s, processes)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from stream.errors import SinkError, UsageError
 from stream.live.child import Control
-from stream.live.picture import Picture, Size
+from stream.live.picture import Picture
 from stream.live.sound import Sound, SoundFormat
-from stream.live.writer import Feed, Writer
+from stream.live.writer import Written
 
 _LOOPBACK = Path("/sys/devices/virtual/video4linux")
 """Where Linux lists the cameras that are no hardware."""
@@ -20,7 +20,7 @@ _REMEDY = (
 
 
 @dataclass(frozen=True)
-class VirtualCamera:
+class VirtualCamera(Written):
     """A virtual webcam: a device of v4l2loopback, or the camera of OBS on other systems."""
 
     device: str = ""
@@ -43,15 +43,12 @@ class VirtualCamera:
 
     @property
     def name(self) -> str:
+        """As it can be shown."""
         return f"camera:{self.device}"
 
     def open(self, first: Picture, sound: SoundFormat | None, control: Control) -> "Showing":
         """Open the device. Raises `OSError`."""
         return Showing(self.device, first)
-
-    def run(self, control: Control, feed: Feed, size: Size | None) -> None:
-        """The work of the output's process."""
-        Writer(control, feed, self, size).run()
 
 
 class Showing:

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from stream.errors import DeblurError
 from stream.live.child import Beat, Control
+from stream.live.patience import LOGIN_S, back_off
 from stream.live.picture import Mailbox, Picture, Size
 from stream.live.slate import Canvas
 from stream.live.sound import Sound, SoundFormat, SoundRing
@@ -34,9 +35,6 @@ _LATE_NS = 1_000_000_000
 _LEAD_NS = 100_000_000
 """Sound goes out up to so much before its picture: FFmpeg keeps a picture back until it has seen
 what comes after it in the other stream."""
-_BACK_OFF_S = 0.25, 5.0
-_REFUSED_S = 30.0, 60.0
-"""Between tries where the login is refused: servers lock out who tries often."""
 _OFTEN = 16
 """The same failure is told once, and then when it was there so many times, and twice as many."""
 _GOOD_S = 10.0
@@ -116,6 +114,14 @@ class Target(Protocol):
         ...
 
 
+class Written:
+    """A target with nothing beside its writing."""
+
+    def run(self: Target, control: Control, feed: Feed, size: Size | None) -> None:
+        """The work of the output's process."""
+        Writer(control, feed, self, size).run()
+
+
 class Writer:
     """Writes a feed to a target until it is told to stop."""
 
@@ -135,6 +141,8 @@ class Writer:
         self._opened: Size | None = None
         self._last: Picture | None = None
         """The last picture of the source, fitted."""
+        self._slate: Picture | None = None
+        """What is made of it while there is no signal."""
         self._last_s = self._given_s = time.monotonic()
         """When that came, and when the output was last given anything, or would have been."""
         self._lag = 0
@@ -205,7 +213,7 @@ class Writer:
         canvas = self._canvas or Canvas(size)
         if not self._target.resizes:
             self._canvas = canvas
-        self._last = canvas.fit(picture)
+        self._last, self._slate = canvas.fit(picture), None
         age = time.monotonic_ns() - picture.moment
         if age > _OLD_NS:
             self._last_s = time.monotonic() - _SILENT_S
@@ -222,9 +230,11 @@ class Writer:
         moment = time.monotonic_ns() - self._lag
         if silent_s < _SILENT_S and self._last is not None:
             return replace(self._last, moment=moment, cut=False)
-        size = self._last.size if self._last is not None else None
-        canvas = self._canvas or (Canvas(size) if size is not None else None)
-        return canvas.slate(self._last, moment) if canvas is not None else None
+        if self._canvas is None:
+            return None
+        if self._slate is None:
+            self._slate = self._canvas.slate(self._last, moment)
+        return replace(self._slate, moment=moment)
 
     def _repeat_s(self, now: float) -> float:
         """After how many seconds without another picture the last one is shown again."""
@@ -301,10 +311,8 @@ class Writer:
         if self._opened_s and time.monotonic() - self._opened_s > _GOOD_S:
             self._tries = 0
         self._opened_s = 0.0
-        least, most = _BACK_OFF_S
-        delay = min(most, least * 2 ** min(self._tries, 10)) * random.uniform(0.8, 1.2)
-        if isinstance(error, LoginRefusedError):
-            delay = random.uniform(*_REFUSED_S)
+        refused = isinstance(error, LoginRefusedError)
+        delay = random.uniform(*LOGIN_S) if refused else back_off(self._tries)
         told, self._told = self._told, reason(error)
         often = self._tries >= _OFTEN and self._tries & (self._tries - 1) == 0
         if self._tries == 0 or told != self._told or often:

@@ -1,13 +1,13 @@
 """The output `serve:`: an RTSP server that players connect to."""
 
 import asyncio
-import ipaddress
 import re
 from dataclasses import dataclass, field, replace
 from urllib.parse import unquote
 
 from stream.errors import UsageError
 from stream.live.child import Control
+from stream.live.hosts import is_loopback
 from stream.live.picture import Picture, Size
 from stream.live.rtsp import sound as rtp_sound
 from stream.live.rtsp.login import Login
@@ -55,7 +55,7 @@ class Serve:
             raise UsageError(f"{PREFIX}{address}: a path has no ?, no # and no line breaks")
         if user is not None and not (user and password):
             raise UsageError(f"{PREFIX}{address}: a login is a user and a password, USER:PASSWORD@")
-        if user is None and not _is_loopback(host):
+        if user is None and not is_loopback(host):
             raise UsageError(
                 f"{PREFIX}{address} would let everyone read who reaches {host}; "
                 f"add a login, {PREFIX}USER:PASSWORD@{address}, or serve at {_LOOPBACK}"
@@ -103,10 +103,3 @@ class Serve:
         elif sound is not None:
             control.say(f"without sound: {sound.codec} cannot be served as it is")
         return Served(self.stage, first, packets, control.say)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

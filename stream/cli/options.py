@@ -1,0 +1,21 @@
+"""Options that several commands take."""
+
+from typing import Annotated
+
+import typer
+
+Model = Annotated[
+    str, typer.Option(help="A model's name (see `deblur models`) or a .safetensors file.")
+]
+Smooth = Annotated[
+    float | None,
+    typer.Option(
+        help="How much frames are steadied by the ones before: 0 not at all, up to 1; 0.8 "
+        "unless --strength is 0.",
+        show_default=False,
+    ),
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
+Precision = Annotated[
+    str, typer.Option(help="auto, float32, bfloat16 or float16, inside the network.")
+]
