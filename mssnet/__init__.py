@@ -6,6 +6,7 @@ sharp = restore(blurred)  # (N, 3, H, W) RGB in 0..1, any height and width
 
 from mssnet.config import PRESETS, Config, Exit
 from mssnet.deblurrer import Deblurrer, load, tile_within
+from mssnet.engine import Eager, Engine, Program, Result
 from mssnet.model import MSSNet
 from mssnet.state import from_state_dict
 
@@ -13,8 +14,12 @@ __all__ = [
     "PRESETS",
     "Config",
     "Deblurrer",
+    "Eager",
+    "Engine",
     "Exit",
     "MSSNet",
+    "Program",
+    "Result",
     "from_state_dict",
     "load",
     "tile_within",

@@ -10,7 +10,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from mssnet.config import Exit
-from mssnet.model import MSSNet
+from mssnet.engine import Eager, Engine, Program, Result
+from mssnet.model import Leaving, MSSNet
 from mssnet.state import from_state_dict
 
 _log = logging.getLogger(__name__)
@@ -26,6 +27,7 @@ def load(
     device: str | torch.device = "cpu",
     dtype: torch.dtype = torch.float32,
     tile: int | None = None,
+    engine: Engine | None = None,
 ) -> "Deblurrer":
     """Build the network in a safetensors file; its sizes are read off the tensors' shapes.
 
@@ -33,32 +35,49 @@ def load(
         sharp = restore(blurred)  # (N, 3, H, W) in 0..1, any height and width
 
     `dtype` is what the network computes in. `tile` is the largest side in pixels that is restored
-    in one piece (None: no limit, until memory runs out). Raises `ValueError` for a file that is not
-    an MSSNet's weights, `OSError` for one that cannot be read.
+    in one piece (None: no limit, until memory runs out). `engine` is what runs the network; it
+    takes the place of `device` and `dtype`. Raises `ValueError` for a file that is not an MSSNet's
+    weights, `OSError` for one that cannot be read.
     """
     try:
         state = load_file(path)
     except SafetensorError as error:
         raise ValueError(f"{path} is not a whole safetensors file ({error})") from error
-    net = from_state_dict(state).to(device, dtype)
-    return Deblurrer(net, tile=tile)
+    net = from_state_dict(state)
+    return Deblurrer(net, tile=tile, engine=engine or Eager(device, dtype))
 
 
 class Deblurrer:
     """Restores images of any size, in tiles where memory demands it."""
 
-    def __init__(self, net: MSSNet, *, tile: int | None = None) -> None:
+    def __init__(
+        self, net: MSSNet, *, tile: int | None = None, engine: Engine | None = None
+    ) -> None:
+        """`engine` runs the network; None: PyTorch, where and in what the network is."""
         if tile is not None and tile < _SMALLEST_TILE:
             raise ValueError(f"tile must be at least {_SMALLEST_TILE} pixels, got {tile}")
-        self.net = net.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.net = net.eval()
+        self.engine = engine or Eager(net.slope.device, net.slope.dtype)
         self.exit: Exit | None = None
         """Where the network is left, one of `exits`; None: at its end. May be set at any time."""
         self.tile = tile
-        self.device = net.slope.device
-        self.dtype = net.slope.dtype
+        self._programs: dict[Exit, Program] = {}
+        self._program(self.exits[-1])
 
     def __repr__(self) -> str:
-        return f"Deblurrer({self.net.config}, {self.device}, {self.dtype}, tile={self.tile})"
+        return (
+            f"Deblurrer({self.net.config}, {self.engine.name}, {self.device}, {self.dtype}, "
+            f"tile={self.tile})"
+        )
+
+    @property
+    def device(self) -> torch.device:
+        return self.engine.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the network computes in."""
+        return self.engine.dtype
 
     @property
     def exits(self) -> tuple[Exit, ...]:
@@ -66,44 +85,73 @@ class Deblurrer:
         exits: tuple[Exit, ...] = self.net.config.exits
         return exits
 
-    @torch.inference_mode()
     def __call__(self, image: Tensor) -> Tensor:
         """Restore `image`, (N, 3, H, W) RGB in 0..1, H and W from 1 up; same shape and dtype.
 
         The result is clamped to 0..1. When memory runs out the tile is halved and the image
         restored again; `torch.OutOfMemoryError` is raised only below 128 pixels.
         """
+        return self.submit(image)()
+
+    @torch.inference_mode()
+    def submit(self, image: Tensor) -> Result:
+        """Begin with an image and go on; the result, once asked for, is as that of a call.
+
+        It is worth having as many images begun at once as `engine.in_flight` says.
+        """
         if image.ndim != 4 or image.shape[1] != 3 or not image.numel():
             raise ValueError(f"image must have shape (N, 3, H, W), got {tuple(image.shape)}")
         if not image.is_floating_point():
             raise ValueError(f"image must hold floating-point values in 0..1, got {image.dtype}")
         exact = image.to(self.device, torch.promote_types(image.dtype, torch.float32))
-        while True:
-            try:
-                if self.tile is None or max(image.shape[2:]) <= self.tile:
-                    restored = self._whole(exact)
-                else:
-                    restored = self._tiled(exact, self.tile)
-                return restored.clamp_(0, 1).to(image.dtype)
-            except RuntimeError as error:
-                if not _out_of_memory(error):
-                    raise
-                self.tile = smaller_tile(self.tile, image.shape[2], image.shape[3])
-                if self.tile is None:
-                    raise
-            # Outside the handler: the exception holds on to the frames that hold the memory.
-            if self.device.type == "cuda":
-                torch.cuda.empty_cache()
-            _log.warning("out of memory on %s: going on in tiles of %s", self.device, self.tile)
+        begun: Result | None = None
+        try:
+            begun = self._begin(exact)
+        except RuntimeError as error:
+            self._smaller_tile(error, exact)
 
-    def _whole(self, image: Tensor) -> Tensor:
+        @torch.inference_mode()
+        def result() -> Tensor:
+            nonlocal begun
+            while True:
+                try:
+                    restored = (begun or self._begin(exact))()
+                    return restored.clamp_(0, 1).to(image.dtype)
+                except RuntimeError as error:
+                    begun = None
+                    self._smaller_tile(error, exact)
+
+        return result
+
+    def _begin(self, image: Tensor) -> Result:
+        if self.tile is None or max(image.shape[2:]) <= self.tile:
+            return self._whole(image)
+        tile = self.tile
+        return lambda: self._tiled(image, tile)
+
+    def _smaller_tile(self, error: RuntimeError, image: Tensor) -> None:
+        """Go on in smaller tiles after an error that is for want of memory; raise it otherwise."""
+        if not _out_of_memory(error):
+            raise error
+        self.tile = smaller_tile(self.tile, image.shape[2], image.shape[3])
+        if self.tile is None:
+            raise error
+        # The error holds on to the frames that hold the memory.
+        error.__traceback__ = None
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        _log.warning("out of memory on %s: going on in tiles of %s", self.device, self.tile)
+
+    def _program(self, exit: Exit) -> Program:
+        if exit not in self._programs:
+            self._programs[exit] = self.engine.compile(Leaving(self.net, exit))
+        return self._programs[exit]
+
+    def _whole(self, image: Tensor) -> Result:
         height, width = image.shape[2:]
-        multiple = self.net.config.multiple_of
-        padded = pad_to_multiple(image, multiple)
-        padded = padded.contiguous(memory_format=torch.channels_last)
-        restored = self.net(padded, self.exit)
-        assert isinstance(restored, Tensor)
-        return restored[:, :, :height, :width]
+        padded = pad_to_multiple(image, self.net.config.multiple_of)
+        change = self._program(self.exit or self.exits[-1])(padded)
+        return lambda: image + change()[:, :, :height, :width]
 
     def _tiled(self, image: Tensor, tile: int) -> Tensor:
         """Restore overlapping tiles and blend them over the overlaps."""
@@ -111,7 +159,7 @@ class Deblurrer:
         weights = torch.zeros_like(image[:1, :1])
         for top, bottom in spans(image.shape[2], tile, self.net.config.multiple_of):
             for left, right in spans(image.shape[3], tile, self.net.config.multiple_of):
-                piece = self._whole(image[:, :, top:bottom, left:right])
+                piece = self._whole(image[:, :, top:bottom, left:right])()
                 down = _ramp(bottom - top, top > 0, bottom < image.shape[2])
                 across = _ramp(right - left, left > 0, right < image.shape[3])
                 weight = (down[:, None] * across[None, :]).to(piece)

@@ -128,11 +128,10 @@ class Scale(nn.Module):
             features.append(before)
         return features
 
-    def image(self, image: Tensor, features: Features, stage: int) -> Tensor:
-        """Turn the features of one stage (counted from 0) into an image."""
-        change = F.pixel_shuffle(self.tails[stage](features.decoder[0]), self.unshuffle)
-        # In the image's own precision: bfloat16 cannot tell 8-bit values apart, a change it can.
-        return image + change.to(image.dtype)
+    def change(self, features: Features, stage: int) -> Tensor:
+        """Turn the features of one stage (counted from 0) into what is to be added to the image."""
+        change: Tensor = self.tails[stage](features.decoder[0])
+        return F.pixel_shuffle(change, self.unshuffle)
 
 
 class MSSNet(nn.Module):
@@ -160,6 +159,13 @@ class MSSNet(nn.Module):
     def forward(self, image: Tensor, exit: Exit | None = None) -> Tensor | list[Tensor]:
         if self.training and exit is None:
             return self.images(image)
+        return image + self.change(image, exit).to(image.dtype)
+
+    def change(self, image: Tensor, exit: Exit | None = None) -> Tensor:
+        """What is to be added to the image: (N, 3, H, W) in the network's dtype.
+
+        Apart from the image because bfloat16 cannot tell 8-bit values apart; a change it can.
+        """
         exits = self.config.exits
         if exit is None:
             exit = exits[-1]
@@ -172,7 +178,7 @@ class MSSNet(nn.Module):
         for scale, view, count in zip(scales, self._views(image), counts, strict=False):
             before = scale(view, before, self.slope, count)[-1]
         assert before is not None
-        return scales[-1].image(image, before, exit.stage - 1)
+        return scales[-1].change(before, exit.stage - 1)
 
     def images(self, image: Tensor, scales: int = 3) -> list[Tensor]:
         """The images of all stages of the first `scales` scales, coarsest first.
@@ -189,7 +195,8 @@ class MSSNet(nn.Module):
             scale = cast(Scale, module)
             features = scale(view, before, self.slope, count)
             before = features[-1]
-            images += [scale.image(view, each, stage) for stage, each in enumerate(features)]
+            changes = [scale.change(each, stage) for stage, each in enumerate(features)]
+            images += [view + change.to(view.dtype) for change in changes]
             scales -= 1
             if not scales:
                 break
@@ -210,3 +217,15 @@ class MSSNet(nn.Module):
                 f"height and width must be multiples of {multiple}, got "
                 f"{image.shape[2]}x{image.shape[3]}; mssnet.load() pads to any size"
             )
+
+
+class Leaving(nn.Module):
+    """A network as far as one exit: (N, 3, H, W) to what is to be added to it."""
+
+    def __init__(self, net: MSSNet, exit: Exit | None = None) -> None:
+        super().__init__()
+        self.net = net
+        self.exit = exit
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.net.change(image, self.exit)

@@ -67,6 +67,7 @@ class Batch:
             settings.model,
             device=settings.device,
             precision=settings.precision,
+            engine=settings.engine,
             tile=settings.tile,
         )
         upscaler = None

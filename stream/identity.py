@@ -31,6 +31,7 @@ def describe(
         "upscale": enlarged,
         "device": restore.device.type,
         "precision": str(restore.dtype).removeprefix("torch."),
+        "engine": restore.engine.name,
         "tile": restore.tile,
         "start": settings.span.start,
         "duration": settings.span.duration,

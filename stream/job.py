@@ -83,6 +83,7 @@ class Job:
                     settings.model,
                     device=settings.device,
                     precision=settings.precision,
+                    engine=settings.engine,
                     tile=settings.tile,
                 )
             enlarge = None

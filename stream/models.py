@@ -8,6 +8,7 @@ import torch
 import mssnet
 import weights
 from filters import INTERPOLATIONS, Upscaler, keep_freed, load_upscaler
+from stream.engine import choose_engine
 from stream.errors import DeviceError, ModelError, UsageError
 
 PRECISIONS = {
@@ -19,13 +20,24 @@ PRECISIONS = {
 
 
 def load_model(
-    name: str, *, device: str = "auto", precision: str = "auto", tile: int | None = None
+    name: str,
+    *,
+    device: str = "auto",
+    precision: str = "auto",
+    engine: str = "auto",
+    tile: int | None = None,
+    one_by_one: bool = False,
 ) -> mssnet.Deblurrer:
-    """Load a checkpoint by name. Raises `ModelError`, `DeviceError` or `UsageError`."""
+    """Load a checkpoint by name, onto an engine.
+
+    `one_by_one`: frames come one at a time and shall be late by as little as possible; otherwise
+    as many as possible are to be done in a time. Raises `ModelError`, `DeviceError` or
+    `UsageError`.
+    """
     where = choose_device(device)
-    dtype = choose_dtype(precision, where)
+    runs = choose_engine(engine, where, choose_dtype(precision, where), one_by_one=one_by_one)
     try:
-        restore = mssnet.load(weights.path(name), device=where, dtype=dtype, tile=tile)
+        restore = mssnet.load(weights.path(name), tile=tile, engine=runs)
     except weights.WeightsError as error:
         raise ModelError(f"{error}; see `deblur models`") from error
     except (ValueError, OSError) as error:

@@ -1,7 +1,8 @@
 """What is done to a frame, in which order. The only place that knows both frames and tensors."""
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -12,8 +13,8 @@ from torch import Tensor
 from filters import CELL, Motion, add_change, to_planes, to_rgb
 from stream.frame import Frame, Memory
 
-Restorer = Callable[[Tensor], Tensor]
-"""(1, 3, H, W) R'G'B' in 0..1 to the same, restored."""
+Submit = Callable[[Tensor], Callable[[], Tensor]]
+"""Begins with (1, 3, H, W) R'G'B' in 0..1; what it returns waits for the same, restored."""
 State = Mapping[str, Tensor]
 """What a temporal filter remembers, by name; empty at the beginning."""
 Temporal = Callable[[Tensor, State, Motion | None], tuple[Tensor, State]]
@@ -23,22 +24,42 @@ Enlarge = Callable[[Tensor], Tensor]
 """(1, 3, H, W) R'G'B', not necessarily within 0..1, to a larger picture."""
 
 
+@dataclass(frozen=True, eq=False)
+class _Begun:
+    """A frame whose restoration is under way."""
+
+    frame: Frame
+    planes: Sequence[Tensor]
+    whole: Tensor
+    """R'G'B', not necessarily within 0..1."""
+    seen: Tensor
+    """What the network sees of it."""
+    restored: Callable[[], Tensor] | None
+    """None where it is not restored at all."""
+
+
 class Processor:
     """Deblurs frames on a device, filters them along time, and enlarges them."""
 
     def __init__(
         self,
-        restore: Restorer,
+        submit: Submit,
         device: torch.device,
         *,
+        in_flight: int = 1,
         strength: float = 1.0,
         temporal: Temporal | None = None,
         enlarge: Enlarge | None = None,
         memory: Memory | None = None,
     ) -> None:
-        """`memory` is that of the last frame of an earlier run, with which it goes on."""
-        self._restore = restore
+        """Up to `in_flight` frames are under way at once; with 1 each one is handed on at once.
+
+        `memory` is that of the last frame of an earlier run, with which it goes on.
+        """
+        self._submit = submit
         self._device = device
+        self._in_flight = in_flight
+        self._begun: deque[_Begun | Frame] = deque()
         self._strength = strength
         self._temporal = temporal
         self._enlarge = enlarge
@@ -49,21 +70,35 @@ class Processor:
         }
 
     def push(self, frame: Frame) -> Iterator[Frame]:
-        yield self._frame(frame)
+        self._begun.append(self._begin(frame))
+        while len(self._begun) >= self._in_flight:
+            yield self._finish(self._begun.popleft())
 
     def flush(self) -> Iterator[Frame]:
-        yield from ()
+        while self._begun:
+            yield self._finish(self._begun.popleft())
 
     @torch.inference_mode()
-    def _frame(self, frame: Frame) -> Frame:
+    def _begin(self, frame: Frame) -> _Begun | Frame:
+        """What can be done of a frame without the one before it."""
         if self._strength == 0 and self._temporal is None and self._enlarge is None:
             return frame
         planes = [torch.from_numpy(plane).to(self._device) for plane in frame.planes]
         whole = to_rgb(planes, frame.coding)
         seen = whole.clamp_(0, 1) if self._enlarge is None else whole.clamp(0, 1)
-        change = torch.zeros_like(seen)
+        restored = None
         if self._strength > 0 and (frame.need is None or frame.need.any()):
-            change = (self._restore(seen) - seen) * self._strength
+            restored = self._submit(seen)
+        return _Begun(frame, planes, whole, seen, restored)
+
+    @torch.inference_mode()
+    def _finish(self, begun: _Begun | Frame) -> Frame:
+        if isinstance(begun, Frame):
+            return begun
+        frame, seen = begun.frame, begun.seen
+        change = torch.zeros_like(seen)
+        if begun.restored is not None:
+            change = (begun.restored() - seen) * self._strength
         memory = frame.memory
         if self._temporal is not None:
             # What a damaged frame shows is not carried on.
@@ -76,9 +111,9 @@ class Processor:
             change = change * self._spread(frame.need, change.shape)
         if self._enlarge is not None:
             # What is brighter than white stays so, as below.
-            made = to_planes(self._enlarge(whole.add_(change)), frame.coding)
+            made = to_planes(self._enlarge(begun.whole.add_(change)), frame.coding)
         else:
-            made = add_change(planes, change, frame.coding)
+            made = add_change(begun.planes, change, frame.coding)
         out = tuple(plane.cpu().numpy() for plane in made)
         return replace(frame, planes=out, motion=None, need=None, memory=memory)
 

@@ -39,6 +39,8 @@ class Settings:
     `filters.INTERPOLATIONS`; auto: what suits the device."""
     device: str = "auto"
     precision: str = "auto"
+    engine: str = "auto"
+    """What runs the networks; one of `stream.engine.ENGINES`."""
     tile: int | None = None
     """The largest side in pixels restored in one piece; None: as memory allows."""
     overwrite: bool = False

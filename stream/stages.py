@@ -24,8 +24,9 @@ def stages_of(
     """
     temporal = Smoother(settings.smoothing) if settings.smoothing > 0 else None
     processor = Processor(
-        restore,
+        restore.submit,
         restore.device,
+        in_flight=restore.engine.in_flight,
         strength=1.0 if settings.strength == "auto" else settings.strength,
         temporal=temporal,
         enlarge=enlarge,

@@ -1,6 +1,7 @@
 """`--upscale`: which sizes come out, what stays, and what is refused before any work."""
 
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -131,7 +132,7 @@ def test_the_picture_is_the_restored_one_enlarged() -> None:
         return image - 0.1
 
     enlarge = Enlarger((240, 180), "bicubic")
-    (made,) = Processor(darker, torch.device("cpu"), enlarge=enlarge).push(frame)
+    (made,) = Processor(partial(partial, darker), torch.device("cpu"), enlarge=enlarge).push(frame)
     assert (made.width, made.height) == (240, 180)
     rgb = to_rgb([torch.from_numpy(plane) for plane in made.planes], coding)
     assert (rgb - enlarge(small - 0.1)).abs().mean() < 1 / 255
@@ -141,7 +142,8 @@ def test_what_is_brighter_than_white_stays_so(upscaler: Upscaler) -> None:
     luma = np.full((24, 30), 250, np.uint8)
     frame = Frame((luma,), Coding(gray=True), 0, Fraction(1, 25))
     enlarge = Enlarger((90, 72), upscaler)
-    (made,) = Processor(lambda image: image, torch.device("cpu"), enlarge=enlarge).push(frame)
+    unchanged = partial(partial, torch.clone)
+    (made,) = Processor(unchanged, torch.device("cpu"), enlarge=enlarge).push(frame)
     assert (made.planes[0] == 250).all()
 
 

@@ -2,6 +2,7 @@
 
 import json
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -59,7 +60,7 @@ def test_nothing_is_carried_from_one_sequence_to_the_next() -> None:
 def test_frames_are_steadied_as_the_program_does_it() -> None:
     coding = Coding("bt601", full_range=True, subsampling=(1, 1))
     follow = Follow()
-    process = Processor(faded, torch.device("cpu"), temporal=Smoother(0.8))
+    process = Processor(partial(partial, faded), torch.device("cpu"), temporal=Smoother(0.8))
     ours = Restored(faded, 0.8)
     apart, changed = [], []
     for index, (blurred, _) in enumerate(flickering(2).read()):

@@ -267,9 +267,9 @@ def test_a_size_that_comes_later_cannot_end_the_feed(rig: Make) -> None:
 
 def test_a_model_that_takes_seconds_for_a_picture_is_refused(rig: Make) -> None:
     class Endless(mssnet.Deblurrer):
-        def __call__(self, image: Tensor) -> Tensor:
+        def submit(self, image: Tensor) -> mssnet.Result:
             time.sleep(0.3)
-            return image
+            return lambda: image
 
     small, large = picture(views(1)[0], 1), picture(views(1, (800, 600))[0], 2)
     net = load_model("lite", device="cpu").net
@@ -374,11 +374,11 @@ class Slowed(mssnet.Deblurrer):
 
     slowness: Any
 
-    def __call__(self, image: Tensor) -> Tensor:
+    def submit(self, image: Tensor) -> mssnet.Result:
         share = image.shape[3] / SIZE[0] * image.shape[2] / SIZE[1]
         share *= 1.0 if self.exit == self.exits[-1] else 0.3
         time.sleep(0.1 * share * self.slowness.value)
-        return super().__call__(image)
+        return super().submit(image)
 
 
 def restore_slowly(

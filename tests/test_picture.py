@@ -83,7 +83,7 @@ def test_every_code_comes_through_and_is_seen_in_its_color(
     path = write(tmp_path / "in.mkv", pix_fmt, charts, tags=tags, codec=codec, options=options)
     read, restore = frames(path), Unchanged()
     for strength in (0.0, 1.0):
-        processor = Processor(restore, restore.device, strength=strength)
+        processor = Processor(restore.submit, restore.device, strength=strength)
         made = [each for frame in read for each in processor.push(frame)]
         assert [apart(a.planes, b) for a, b in zip(made, charts, strict=True)] == [0] * len(charts)
     coding, depth = read[0].coding, av.VideoFormat(pix_fmt).components[0].bits
@@ -113,7 +113,7 @@ def test_without_tags_the_size_decides_the_matrix(
     codes = exact(COLORS[4], matrix, False, 8)
     flat = [np.full(size[::-1], code, np.uint8) for code in codes]
     restore, path = Unchanged(), write(tmp_path / "in.mkv", "yuv444p", [flat], size)
-    list(Processor(restore, restore.device).push(frames(path)[0]))
+    list(Processor(restore.submit, restore.device).push(frames(path)[0]))
     assert (restore.seen[0][0, :, 5, 5] - torch.tensor([1.0, 0, 0])).abs().max() < 1.5 / 219
 
 

@@ -106,7 +106,9 @@ def test_any_interruption_ends_in_the_same_file(
             memory: Memory,
             aspect: float,
         ) -> object:
-            made = Processor(restore, restore.device, strength=0, temporal=temporal, memory=memory)
+            made = Processor(
+                restore.submit, restore.device, strength=0, temporal=temporal, memory=memory
+            )
             return {"deblur": made}
 
         monkeypatch.setattr(job, "stages_of", stages)

@@ -1,6 +1,8 @@
 """Blur is told from sharpness, region by region, and what is sharp is left alone."""
 
+from collections.abc import Callable
 from fractions import Fraction
+from functools import partial
 
 import cv2
 import numpy as np
@@ -72,13 +74,13 @@ def test_what_is_sharp_is_left_as_it_is() -> None:
     half[:, 160:] = shaken(half, 15, 1)[:, 160:]
     frame = Frame((half,), Coding(gray=True), 0, _BASE)
     gauged = next(iter(Gauge().push(frame)))
-    made = next(iter(Processor(brighter, torch.device("cpu")).push(gauged)))
+    made = next(iter(Processor(partial(partial, brighter), torch.device("cpu")).push(gauged)))
     assert (made.planes[0][:, :64] == half[:, :64]).mean() > 0.9
     assert (made.planes[0][:, 224:] > half[:, 224:]).mean() > 0.9
 
 
 def test_a_sharp_picture_does_not_go_through_the_network() -> None:
-    def fails(image: Tensor) -> Tensor:
+    def fails(image: Tensor) -> Callable[[], Tensor]:
         raise AssertionError("nothing is to be restored")
 
     frame = Frame((np.full((64, 64), 99, np.uint8),), Coding(gray=True), 0, _BASE)

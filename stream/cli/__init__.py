@@ -17,7 +17,7 @@ from rich.text import Text
 
 from stream.cli.compare import compare
 from stream.cli.live import live
-from stream.cli.options import Device, Model, Precision, Smooth
+from stream.cli.options import Device, Engine, Model, Precision, Smooth
 from stream.cli.terminal import bar, clock, handle_signals, out, plain, reported, say
 
 if TYPE_CHECKING:
@@ -108,6 +108,7 @@ def run(
     ] = "auto",
     device: Device = "auto",
     precision: Precision = "auto",
+    engine: Engine = "auto",
     codec: Annotated[
         str | None,
         typer.Option(help="h264, hevc, av1, vp9, vp8, prores or ffv1; the source's by default."),
@@ -160,6 +161,7 @@ def run(
             upscaler=upscaler,
             device=device,
             precision=precision,
+            engine=engine,
             tile=tile,
             overwrite=overwrite,
             resume=resume,

@@ -14,7 +14,7 @@ import typer
 from rich.live import Live
 from rich.text import Text
 
-from stream.cli.options import Device, Model, Precision, Smooth
+from stream.cli.options import Device, Engine, Model, Precision, Smooth
 from stream.cli.terminal import clock, err, reported, say
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ def live(
     ] = None,
     device: Device = "auto",
     precision: Precision = "auto",
+    engine: Engine = "auto",
     transport: Annotated[
         str, typer.Option(help="tcp or udp, to RTSP sources and servers.")
     ] = "tcp",
@@ -125,6 +126,7 @@ def live(
             ),
             device=device,
             precision=precision,
+            engine=engine,
             max_latency_ms=max_latency,
             transport=transport,
             stall_s=stall,

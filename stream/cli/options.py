@@ -16,6 +16,10 @@ Smooth = Annotated[
     ),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
+Engine = Annotated[
+    str,
+    typer.Option(help="auto, eager (PyTorch as it is) or openvino: what runs the networks."),
+]
 Precision = Annotated[
     str, typer.Option(help="auto, float32, bfloat16 or float16, inside the network.")
 ]

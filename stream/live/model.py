@@ -34,7 +34,13 @@ def restore(control: Control, settings: LiveSettings, camera: Mailbox, restored:
     if (threads := torch.get_num_threads()) > 2:
         # One is left to what reads and writes.
         torch.set_num_threads(threads - 1)
-    load = partial(load_model, device=settings.device, precision=settings.precision)
+    load = partial(
+        load_model,
+        device=settings.device,
+        precision=settings.precision,
+        engine=settings.engine,
+        one_by_one=True,
+    )
     Restoration(control, settings, camera, restored, load).run()
 
 

@@ -39,6 +39,7 @@ class LiveSettings:
     restoring: Restoring = Restoring()
     device: str = "auto"
     precision: str = "auto"
+    engine: str = "auto"
     max_latency_ms: float | None = None
     """From the arrival of a frame until it is encoded; beyond it the ladder goes down. None: the
     picture is always restored as well as can be, and frames are dropped."""

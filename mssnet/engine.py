@@ -1,0 +1,67 @@
+"""What runs a network: PyTorch itself, or anything that agrees with it."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+Result = Callable[[], Tensor]
+"""Waits for what was begun and returns it; called once."""
+Program = Callable[[Tensor], Result]
+"""Begins with an image, (N, C, H, W) of any size, and returns at once where the engine can."""
+
+
+class Engine(Protocol):
+    """Runs modules on one device. All engines agree with PyTorch in float32 within tolerances."""
+
+    @property
+    def name(self) -> str:
+        """One word, such as "eager"."""
+        ...
+
+    @property
+    def device(self) -> torch.device:
+        """Where images are to be and results are."""
+        ...
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What modules compute in."""
+        ...
+
+    @property
+    def in_flight(self) -> int:
+        """How many images it is worth having begun at once; 1 where nothing is won by more."""
+        ...
+
+    def compile(self, module: nn.Module) -> Program:
+        """Make `module`, which maps one image to another, into a program.
+
+        Images go in and come out in float32, whatever is computed in. Parameters are as they were
+        loaded, in float32 or in `dtype`, and must not change any more.
+        """
+        ...
+
+
+class Eager:
+    """PyTorch as it is, on any of its devices."""
+
+    name = "eager"
+    in_flight = 1
+
+    def __init__(
+        self, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
+    ) -> None:
+        self.device = torch.device(device)
+        self.dtype = dtype
+
+    def compile(self, module: nn.Module) -> Program:
+        module.to(self.device, self.dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+        @torch.inference_mode()
+        def begin(image: Tensor) -> Result:
+            made = module(image.contiguous(memory_format=torch.channels_last)).float()
+            return lambda: made
+
+        return begin

@@ -1,0 +1,144 @@
+"""Networks on a CPU of Intel or AMD, run by OpenVINO.
+
+OpenVINO fuses activations and additions into the convolutions before them and keeps the layout
+that the CPU's matrix units (AMX) want from layer to layer, where PyTorch reorders around each one.
+"""
+
+import threading
+import warnings
+from collections import OrderedDict
+from importlib.util import find_spec
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+
+from mssnet import Program, Result
+
+_PRECISIONS: Final = {torch.float32: "f32", torch.bfloat16: "bf16"}
+_TRACED = 96
+"""Pixels each way of the image that a module is traced with."""
+_SIZES = 4
+"""Sizes of images that a module is kept compiled for."""
+_MOST_STREAMS = 4
+"""Images worked on at once: beyond that memory grows and speed does not."""
+
+
+def available() -> bool:
+    """Whether OpenVINO is installed."""
+    return find_spec("openvino") is not None
+
+
+class OpenVino:
+    """OpenVINO on the CPU. For one image at a time, or for several side by side.
+
+    Several streams with a few threads each need no waiting for one another after every layer, and
+    so lose little when the decoder and the encoder take a core; one stream with all threads has
+    the shortest delay.
+    """
+
+    name = "openvino"
+    device = torch.device("cpu")
+
+    def __init__(
+        self, dtype: torch.dtype, *, threads: int | None = None, one_by_one: bool = False
+    ) -> None:
+        """`threads`: cores to use, as many as PyTorch by default. `one_by_one`: shortest delay."""
+        if dtype not in _PRECISIONS:
+            raise ValueError(f"dtype must be float32 or bfloat16, got {dtype}")
+        self.dtype = dtype
+        self.threads = threads or torch.get_num_threads()
+        self.streams = 1 if one_by_one else min(self.threads, _MOST_STREAMS)
+        # One more than are worked on, for the moment in which a result is taken up.
+        self.in_flight = 1 if one_by_one else self.streams + 1
+
+    def compile(self, module: nn.Module) -> Program:
+        return _Sizes(self, module).submit
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return {
+            "INFERENCE_PRECISION_HINT": _PRECISIONS[self.dtype],
+            "NUM_STREAMS": self.streams,
+            "INFERENCE_NUM_THREADS": self.threads,
+            # The system knows better which core is free: decoder and encoder work as well.
+            "ENABLE_CPU_PINNING": False,
+        }
+
+
+class _Sizes:
+    """A module, compiled for the sizes that it was last used with."""
+
+    def __init__(self, engine: OpenVino, module: nn.Module) -> None:
+        self._engine = engine
+        self._module = module.float().eval()
+        self._model: Any = None
+        self._compiled: OrderedDict[tuple[int, ...], _Compiled] = OrderedDict()
+
+    @torch.inference_mode()
+    def submit(self, image: Tensor) -> Result:
+        shape = tuple(image.shape)
+        if shape not in self._compiled:
+            self._compiled[shape] = self._compile(image)
+            if len(self._compiled) > _SIZES:
+                self._compiled.popitem(last=False)
+        self._compiled.move_to_end(shape)
+        return self._compiled[shape].submit(image)
+
+    def _compile(self, image: Tensor) -> "_Compiled":
+        import openvino
+
+        if self._model is None:
+            self._model = _converted(self._module, image[..., :_TRACED, :_TRACED])
+        model = self._model.clone()
+        model.reshape(list(image.shape))
+        return _Compiled(openvino.Core().compile_model(model, "CPU", self._engine.options))
+
+
+class _Compiled:
+    """A module for images of one size."""
+
+    def __init__(self, compiled: Any) -> None:
+        self._compiled = compiled
+        self._shape = tuple(compiled.output(0).shape)
+        self._idle: list[Any] = []
+        self._lock = threading.Lock()
+
+    def submit(self, image: Tensor) -> Result:
+        import openvino
+
+        with self._lock:
+            request = self._idle.pop() if self._idle else self._compiled.create_infer_request()
+        image = image.float().contiguous()
+        made = torch.empty(self._shape)
+        # Neither is copied: OpenVINO reads and writes the tensors' own memory.
+        request.set_input_tensor(openvino.Tensor(image.numpy(), shared_memory=True))
+        request.set_output_tensor(openvino.Tensor(made.numpy(), shared_memory=True))
+        request.start_async()
+
+        def result() -> Tensor:
+            # Mentioned here, so that its memory lives until nothing reads it any more.
+            nonlocal image
+            request.wait()
+            image = made
+            with self._lock:
+                self._idle.append(request)
+            return made
+
+        return result
+
+
+def _converted(module: nn.Module, example: Tensor) -> Any:
+    """OpenVINO's model of a module, for any size of images."""
+    # Not openvino.convert_model(), which tells its maker that it was used where it may.
+    from openvino.frontend import FrontEndManager
+    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
+
+    with torch.inference_mode(False), torch.no_grad(), warnings.catch_warnings():
+        # The checks of shapes, which are traced as passed, and that tracing is thought outdated.
+        warnings.simplefilter("ignore")
+        traced = torch.jit.trace(module, example.float().clone(), check_trace=False)  # type: ignore[no-untyped-call]
+        # Named, as OpenVINO does not keep it alive.
+        decoder = TorchScriptPythonDecoder(traced)
+        frontend = FrontEndManager().load_by_framework("pytorch")
+        return frontend.convert(frontend.load(decoder))
