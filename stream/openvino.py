@@ -4,9 +4,9 @@ OpenVINO fuses activations and additions into the convolutions before them and k
 that the CPU's matrix units (AMX) want from layer to layer, where PyTorch reorders around each one.
 """
 
-import threading
 import warnings
-from collections import OrderedDict
+from collections import OrderedDict, deque
+from contextlib import suppress
 from importlib.util import find_spec
 from typing import Any, Final
 
@@ -101,14 +101,15 @@ class _Compiled:
     def __init__(self, compiled: Any) -> None:
         self._compiled = compiled
         self._shape = tuple(compiled.output(0).shape)
-        self._idle: list[Any] = []
-        self._lock = threading.Lock()
+        self._idle: deque[Any] = deque()
 
     def submit(self, image: Tensor) -> Result:
         import openvino
 
-        with self._lock:
-            request = self._idle.pop() if self._idle else self._compiled.create_infer_request()
+        request = None
+        with suppress(IndexError):
+            request = self._idle.pop()
+        request = request or self._compiled.create_infer_request()
         image = image.float().contiguous()
         made = torch.empty(self._shape)
         # Neither is copied: OpenVINO reads and writes the tensors' own memory.
@@ -121,8 +122,7 @@ class _Compiled:
             nonlocal image
             request.wait()
             image = made
-            with self._lock:
-                self._idle.append(request)
+            self._idle.append(request)
             return made
 
         return result
