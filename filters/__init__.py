@@ -2,7 +2,7 @@
 
 from filters.camera import STILL, Camera, Similarity
 from filters.color import Coding, add_change, codes_of, luma, recode, to_planes, to_rgb
-from filters.memory import keep_freed
+from filters.memory import keep_freed, sent
 from filters.motion import Motion, Tracker
 from filters.resize import INTERPOLATIONS, Enlarger
 from filters.sharpness import CELL, need
@@ -34,6 +34,7 @@ __all__ = [
     "moved",
     "need",
     "recode",
+    "sent",
     "to_planes",
     "to_rgb",
 ]

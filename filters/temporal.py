@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from filters.color import luma
+from filters.memory import sent
 from filters.motion import Motion, look_up
 
 State = Mapping[str, Tensor]
@@ -98,9 +99,9 @@ def _moved_by_torch(past: Tensor, motion: Motion) -> tuple[Tensor, Tensor]:
     """The same where frames stay on a GPU; OpenCV is five times as fast on a CPU."""
     height, width = past.shape[2:]
     rows, columns = motion.trust.shape
-    flow = torch.from_numpy(motion.back).to(past.device).permute(2, 0, 1)[None]
+    flow = sent(motion.back, past.device).permute(2, 0, 1)[None]
     flow = F.interpolate(flow, (height, width), mode="bilinear")
-    trust = torch.from_numpy(motion.trust).to(past.device)[None, None]
+    trust = sent(motion.trust, past.device)[None, None]
     trust = F.interpolate(trust, (height, width), mode="bilinear")
     # In units of the grid, whose corners -1 and 1 are the outer edges of the picture.
     y, x = torch.meshgrid(

@@ -19,7 +19,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -250,7 +250,7 @@ class Upscaler:
         if not image.is_floating_point():
             raise ValueError(f"image must hold floating-point values in 0..1, got {image.dtype}")
         low = mirrored(image.to(self.device, torch.float32), _MARGIN)
-        bounds = min(0.0, float(low.min())), max(1.0, float(low.max()))
+        bounds = _bounds(low)
         # Luma, and how far red and blue are from it.
         light = luma(low)
         colors = torch.cat([low[:, :1] - light, low[:, 2:] - light], dim=1)
@@ -272,13 +272,20 @@ class Upscaler:
         return large.view(len(image), 3, FACTOR * height, FACTOR * width).to(image.dtype)
 
 
+def _bounds(low: Tensor) -> tuple[Any, Any]:
+    """The least and the most that a picture's new pixels may be; on a GPU they stay there."""
+    least, most = low.amin().clamp(max=0), low.amax().clamp(min=1)
+    # With tensors a CPU takes longer.
+    return (float(least), float(most)) if low.device.type == "cpu" else (least, most)
+
+
 def _assemble(
     bright: Tensor,
     color: Tensor,
     light: Tensor,
     colors: Tensor,
     out: Tensor,
-    bounds: tuple[float, float],
+    bounds: tuple[Any, Any],
 ) -> None:
     """Write R'G'B' into `out`, (N, 3, H, 3, W, 3), within `bounds`.
 

@@ -9,6 +9,7 @@ from mssnet.deblurrer import Deblurrer, load, tile_within
 from mssnet.engine import Eager, Engine, Program, Result
 from mssnet.model import MSSNet
 from mssnet.state import from_state_dict
+from mssnet.widen import widened
 
 __all__ = [
     "PRESETS",
@@ -23,4 +24,5 @@ __all__ = [
     "from_state_dict",
     "load",
     "tile_within",
+    "widened",
 ]

@@ -105,21 +105,25 @@ class Deblurrer:
             raise ValueError(f"image must hold floating-point values in 0..1, got {image.dtype}")
         exact = image.to(self.device, torch.promote_types(image.dtype, torch.float32))
         begun: Result | None = None
+        tile = self.tile
         try:
             begun = self._begin(exact)
         except RuntimeError as error:
-            self._smaller_tile(error, exact)
+            self._smaller_tile(error, exact, tile)
 
         @torch.inference_mode()
         def result() -> Tensor:
-            nonlocal begun
+            nonlocal begun, tile
             while True:
                 try:
-                    restored = (begun or self._begin(exact))()
+                    if begun is None:
+                        tile = self.tile
+                        begun = self._begin(exact)
+                    restored = begun()
                     return restored.clamp_(0, 1).to(image.dtype)
                 except RuntimeError as error:
                     begun = None
-                    self._smaller_tile(error, exact)
+                    self._smaller_tile(error, exact, tile)
 
         return result
 
@@ -129,10 +133,13 @@ class Deblurrer:
         tile = self.tile
         return lambda: self._tiled(image, tile)
 
-    def _smaller_tile(self, error: RuntimeError, image: Tensor) -> None:
+    def _smaller_tile(self, error: RuntimeError, image: Tensor, tried: int | None) -> None:
         """Go on in smaller tiles after an error that is for want of memory; raise it otherwise."""
         if not _out_of_memory(error):
             raise error
+        if self.tile != tried:
+            # Another image that was under way has found out already.
+            return
         self.tile = smaller_tile(self.tile, image.shape[2], image.shape[3])
         if self.tile is None:
             raise error

@@ -18,9 +18,12 @@ class Program(Protocol):
     """A module that an engine runs."""
 
     def __call__(self, image: Tensor, /) -> Result:
-        """Begin with an image, (N, C, H, W) of any size; returns at once where the engine can."""
-        ...
+        """Begin with an image, (N, C, H, W) of any size; returns at once where the engine can.
 
+        The image must stay as it is until the result is there. On a GPU a result is there as that
+        of any operation of PyTorch is: for what is done next on the same stream.
+        """
+        ...
 
 
 class Engine(Protocol):

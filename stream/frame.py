@@ -12,8 +12,9 @@ from filters import Coding, Correction, Motion
 
 Plane = NDArray[np.uint8] | NDArray[np.uint16]
 Packet: TypeAlias = "av.Packet[Any]"
-Memory: TypeAlias = dict[str, NDArray[Any]]
-"""What filters carry from frame to frame, by name; never changed once it is made."""
+Memory: TypeAlias = dict[str, Any]
+"""What filters carry from frame to frame, by name; never changed once it is made. These are arrays,
+or tensors on a GPU, which they leave only to be stored."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,4 +72,5 @@ class Frame:
     @property
     def nbytes(self) -> int:
         moved = self.motion.nbytes if self.motion is not None else 0
-        return moved + sum(array.nbytes for array in (*self.planes, *self.memory.values()))
+        arrays = (*self.planes, *self.memory.values())
+        return moved + sum(int(array.nbytes) for array in arrays)

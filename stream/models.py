@@ -10,6 +10,7 @@ import weights
 from filters import INTERPOLATIONS, Upscaler, keep_freed, load_upscaler
 from stream.engine import choose_engine
 from stream.errors import DeviceError, ModelError, UsageError
+from stream.spread import Spread
 
 PRECISIONS = {
     "float32": torch.float32,
@@ -34,8 +35,16 @@ def load_model(
     as many as possible are to be done in a time. Raises `ModelError`, `DeviceError` or
     `UsageError`.
     """
-    where = choose_device(device)
-    runs = choose_engine(engine, where, choose_dtype(precision, where), one_by_one=one_by_one)
+    devices = choose_devices(device)
+    where = devices[0]
+    if one_by_one and len(devices) > 1:
+        raise UsageError(f"frames that come one by one use one GPU; use --device {where}")
+    dtype, measure = choose_dtype(precision, where), precision == "auto"
+    engines = [
+        choose_engine(engine, each, dtype, one_by_one=one_by_one, measure=measure)
+        for each in devices
+    ]
+    runs = engines[0] if len(engines) == 1 else Spread(engines)
     try:
         restore = mssnet.load(weights.path(name), tile=tile, engine=runs)
     except weights.WeightsError as error:
@@ -77,6 +86,24 @@ def find_upscaler(name: str, device: torch.device, dtype: torch.dtype) -> Upscal
 def fingerprint(name: str) -> str:
     """The SHA-256 of a model's weights, or the name of an interpolation."""
     return name if name in INTERPOLATIONS else weights.sha256(weights.path(name))
+
+
+def choose_devices(names: str) -> list[torch.device]:
+    """One device, or several GPUs with commas between them. Raises as `choose_device` does."""
+    if "," not in names:
+        return [choose_device(names)]
+    devices = []
+    for name in names.split(","):
+        device = choose_device(name.strip())
+        if device.type != "cuda" or name.strip() == "auto":
+            raise UsageError(
+                f"--device {names}: only GPUs work together; use such as cuda:0,cuda:1"
+            )
+        device = torch.device("cuda", device.index or 0)
+        if device in devices:
+            raise UsageError(f"--device {names} names {device} twice")
+        devices.append(device)
+    return devices
 
 
 def choose_device(name: str) -> torch.device:

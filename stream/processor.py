@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from filters import CELL, Motion, add_change, to_planes, to_rgb
+from filters import CELL, Motion, add_change, sent, to_planes, to_rgb
 from stream.frame import Frame, Memory
+from stream.staging import staging_for
 
 Submit = Callable[[Tensor], Callable[[], Tensor]]
 """Begins with (1, 3, H, W) R'G'B' in 0..1; what it returns waits for the same, restored."""
@@ -54,17 +55,21 @@ class Processor:
     ) -> None:
         """Up to `in_flight` frames are under way at once; with 1 each one is handed on at once.
 
+        From a GPU as many more are on their way back, so that it always has something to do.
         `memory` is that of the last frame of an earlier run, with which it goes on.
         """
         self._submit = submit
         self._device = device
+        self._staging = staging_for(device)
         self._in_flight = in_flight
+        self._returning = in_flight if self._staging.overlaps and in_flight > 1 else 0
         self._begun: deque[_Begun | Frame] = deque()
+        self._made: deque[Callable[[], Frame]] = deque()
         self._strength = strength
         self._temporal = temporal
         self._enlarge = enlarge
         self._state: State = {
-            name.removeprefix(_OURS): torch.from_numpy(value).to(device)
+            name.removeprefix(_OURS): torch.as_tensor(value).to(device)
             for name, value in (memory or {}).items()
             if name.startswith(_OURS)
         }
@@ -72,18 +77,26 @@ class Processor:
     def push(self, frame: Frame) -> Iterator[Frame]:
         self._begun.append(self._begin(frame))
         while len(self._begun) >= self._in_flight:
-            yield self._finish(self._begun.popleft())
+            self._made.append(self._finish(self._begun.popleft()))
+            yield from self._returned(self._returning)
 
     def flush(self) -> Iterator[Frame]:
         while self._begun:
-            yield self._finish(self._begun.popleft())
+            self._made.append(self._finish(self._begun.popleft()))
+            yield from self._returned(self._returning)
+        yield from self._returned(0)
+
+    def _returned(self, left: int) -> Iterator[Frame]:
+        """Frames that are done, the oldest ones, but for as many as may be on their way."""
+        while len(self._made) > left:
+            yield self._made.popleft()()
 
     @torch.inference_mode()
     def _begin(self, frame: Frame) -> _Begun | Frame:
         """What can be done of a frame without the one before it."""
         if self._strength == 0 and self._temporal is None and self._enlarge is None:
             return frame
-        planes = [torch.from_numpy(plane).to(self._device) for plane in frame.planes]
+        planes = self._staging.up(frame.planes)
         whole = to_rgb(planes, frame.coding)
         seen = whole.clamp_(0, 1) if self._enlarge is None else whole.clamp(0, 1)
         restored = None
@@ -92,9 +105,10 @@ class Processor:
         return _Begun(frame, planes, whole, seen, restored)
 
     @torch.inference_mode()
-    def _finish(self, begun: _Begun | Frame) -> Frame:
+    def _finish(self, begun: _Begun | Frame) -> Callable[[], Frame]:
+        """Do the rest of a frame; what is returned waits until it is back."""
         if isinstance(begun, Frame):
-            return begun
+            return lambda: begun
         frame, seen = begun.frame, begun.seen
         picture = seen if begun.restored is None else begun.restored()
         if begun.restored is not None and self._strength != 1:
@@ -104,7 +118,8 @@ class Processor:
             # What a damaged frame shows is not carried on.
             if not frame.damaged:
                 picture, self._state = self._temporal(picture, self._state, frame.motion)
-            ours = {_OURS + name: value.cpu().numpy() for name, value in self._state.items()}
+            kept = self._staging.kept
+            ours = {_OURS + name: kept(value) for name, value in self._state.items()}
             memory = {**memory, **ours}
         change = picture - seen
         if frame.need is not None:
@@ -114,12 +129,12 @@ class Processor:
             made = to_planes(self._enlarge(begun.whole.add_(change)), frame.coding)
         else:
             made = add_change(begun.planes, change, frame.coding)
-        out = tuple(plane.cpu().numpy() for plane in made)
-        return replace(frame, planes=out, motion=None, need=None, memory=memory)
+        arrived = self._staging.down(made)
+        return lambda: replace(frame, planes=arrived(), motion=None, need=None, memory=memory)
 
     def _spread(self, need: NDArray[np.float32], shape: torch.Size) -> Tensor:
         """From one value for each region to one for each pixel, (1, 1, H, W)."""
-        regions = torch.from_numpy(need).to(self._device)[None, None]
+        regions = sent(need, self._device)[None, None]
         pixels = F.interpolate(regions, scale_factor=CELL, mode="bilinear")
         return pixels[:, :, : shape[2], : shape[3]]
 

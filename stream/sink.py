@@ -199,7 +199,7 @@ class SegmentSink:
 
     def abandon(self) -> None:
         """Let go of what is open, after a failure; what is done stays on disk."""
-        with suppress(OSError):
+        with suppress(OSError, RuntimeError):  # the latter of a GPU that failed, with its memory
             self._work.write_kept()
         if self._container is not None:
             try:

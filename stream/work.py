@@ -23,7 +23,7 @@ import time
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
+from torch import Tensor
 
 from filters import Coding
 from stream.errors import SinkError
@@ -74,6 +75,8 @@ class Work:
         self._kept: dict[int, int] = {}
         """How many frames are in the file that begins with a frame."""
         self._pending: list[Frame] = []
+        self._memory: Memory = {}
+        """Of the last one that is pending."""
         self._memories: list[int] = []
         self._due: set[Path] = set()
         self._written = self._synced = time.monotonic()
@@ -148,7 +151,9 @@ class Work:
 
         Frames are written together, twice a second or when `write_kept` is called.
         """
-        self._pending.append(frame)
+        # Of the others' memory, which a GPU may hold, nothing is ever asked.
+        self._pending.append(replace(frame, memory={}))
+        self._memory = frame.memory
         if time.monotonic() - self._written >= _KEEP_S:
             self.write_kept()
 
@@ -162,10 +167,10 @@ class Work:
             for number, frame in enumerate(frames)
             for index, plane in enumerate(frame.planes)
         }
-        self._remember(self.done + len(frames) - 1, frames[-1].memory)
+        self._remember(self.done + len(frames) - 1, self._memory)
         self._save(file, tensors, {"pts": json.dumps([frame.pts for frame in frames])})
         self._kept[self.done] = len(frames)
-        self._pending = []
+        self._pending, self._memory = [], {}
         self._forget()
         self._put_on_disk(file)
         self._written = time.monotonic()
@@ -174,7 +179,7 @@ class Work:
         """Drop the frames that are kept."""
         for first in self._kept:
             (self.folder / _frames_file(first)).unlink(missing_ok=True)
-        self._kept, self._pending = {}, []
+        self._kept, self._pending, self._memory = {}, [], {}
 
     def kept(self, coding: Coding, time_base: Fraction) -> Iterator[Frame]:
         """The frames that are restored but in no finished segment."""
@@ -283,7 +288,11 @@ class Work:
     def _remember(self, index: int, memory: Memory) -> None:
         if memory:
             file = self.folder / _memory_file(index)
-            self._save(file, memory, {})
+            arrays = {
+                name: value.numpy(force=True) if isinstance(value, Tensor) else value
+                for name, value in memory.items()
+            }
+            self._save(file, arrays, {})
             self._due.add(file)
             self._memories.append(index)
 

@@ -15,10 +15,16 @@ Smooth = Annotated[
         show_default=False,
     ),
 ]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
+Device = Annotated[
+    str,
+    typer.Option(help="auto, cpu, cuda, cuda:1 or mps; or several GPUs, such as cuda:0,cuda:1."),
+]
 Engine = Annotated[
     str,
-    typer.Option(help="auto, eager (PyTorch as it is) or openvino: what runs the networks."),
+    typer.Option(
+        help="What runs the networks: auto, eager (PyTorch as it is), openvino (on a CPU) or cuda "
+        "(CUDA graphs and fused kernels, on a GPU)."
+    ),
 ]
 Precision = Annotated[
     str, typer.Option(help="auto, float32, bfloat16 or float16, inside the network.")
