@@ -12,7 +12,6 @@ import logging
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable
-from importlib.util import find_spec
 from typing import Any, Final, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -62,9 +61,9 @@ class Cuda:
     ) -> None:
         """`late`: images may be late if only many are done in a time; else each is waited for.
 
-        Where none may be late nothing is compiled, which takes a minute, and none waits for
-        others. `measure`: `dtype` becomes the kind of half precision that is closer to float32,
-        by the first module. `fuse` and `capture` take the place of those of PyTorch.
+        `measure`: `dtype` becomes the kind of half precision that is closer to float32, by the
+        first module. `fuse` is `fused`, or something in its place; without it nothing is compiled,
+        which takes minutes for each size of images. `capture` takes the place of CUDA graphs.
         """
         self.device = torch.device(device)
         self.dtype = dtype
@@ -73,11 +72,20 @@ class Cuda:
         # One more than are run together, so that those are there before the first one is asked for.
         self.in_flight = self.batch + 1 if late else 1
         self._measure = measure
-        usual = fused if late and find_spec("triton") is not None else None
-        self._fuse: Fuse | None = fuse or usual
+        self._fuse = fuse
         self._capture: Capture | None = capture or Graphs(self.device)
         self._wide: WeakKeyDictionary[MSSNet, MSSNet] = WeakKeyDictionary()
         self._ready: OrderedDict[tuple[nn.Module, torch.Size], Run] = OrderedDict()
+
+    @property
+    def fuses(self) -> bool:
+        """Whether kernels are fused: False where that is not wanted, or has failed."""
+        return self._fuse is not None
+
+    @property
+    def captures(self) -> bool:
+        """Whether CUDA graphs are used: False where that has failed."""
+        return self._capture is not None
 
     def compile(self, module: nn.Module) -> Program:
         with torch.inference_mode(False), torch.no_grad():
@@ -85,6 +93,10 @@ class Cuda:
                 self.dtype, self._measure = closest(module, self.device), False
             placed = self._placed(module)
         return _Collector(self, placed).submit
+
+    def ready(self, module: nn.Module, shape: torch.Size) -> bool:
+        """Whether images of this shape can be run without any preparation."""
+        return (module, shape) in self._ready
 
     def run(self, module: nn.Module, images: Tensor) -> Tensor:
         """What a module that was placed here makes of images, in float32."""
@@ -158,42 +170,50 @@ class _Collector:
             return lambda: made
         batch = self._batch
         if batch is None or batch.launched or batch.shape != image.shape:
-            batch = self._batch = _Batch(self._engine, self._module, image.shape)
-        return batch.add(image, together)
+            batch = self._batch = _Batch(self._engine, self._module, image.shape, together)
+        return batch.add(image)
 
 
 class _Batch:
     """Images of one size that are run together."""
 
-    def __init__(self, engine: Cuda, module: nn.Module, shape: torch.Size) -> None:
+    def __init__(self, engine: Cuda, module: nn.Module, shape: torch.Size, together: int) -> None:
+        """`shape` is that of each image, (1, C, H, W)."""
         self.shape = shape
         self.launched = False
+        self._together = together
         self._engine = engine
         self._module = module
         self._images: list[Tensor] = []
         self._made: list[Tensor] = []
         self._error: Exception | None = None
 
-    def add(self, image: Tensor, together: int) -> Result:
+    def add(self, image: Tensor) -> Result:
         """One image more; it is the last one where there are as many as are to be run together."""
         index = len(self._images)
         self._images.append(image)
-        if len(self._images) == together:
-            self._launch([torch.cat(self._images)])
+        if len(self._images) == self._together:
+            self._launch()
         return lambda: self._result(index)
 
     @torch.inference_mode()
     def _result(self, index: int) -> Tensor:
         if not self.launched:
-            # Asked for before there are enough: each is run alone, a size that is ready mostly.
-            self._launch(self._images)
+            self._launch()
         if self._error is not None:
             raise self._error
         return self._made[index]
 
-    def _launch(self, runs: list[Tensor]) -> None:
+    def _launch(self) -> None:
         self.launched = True
+        missing = self._together - len(self._images)
+        whole = torch.Size((self._together, *self.shape[1:]))
         try:
+            runs = self._images
+            if not missing or self._engine.ready(self._module, whole):
+                # Where some are missing, as at a video's end, it costs less to do without them
+                # than to prepare another size, and what is made of an image stays the same.
+                runs = [torch.cat([*self._images, *[self._images[-1]] * missing])]
             for images in runs:
                 self._made += torch.split(self._engine.run(self._module, images), 1)
         except Exception as error:
@@ -231,33 +251,46 @@ class Graphs:
             with torch.cuda.graph(graph, self._pool, side, capture_error_mode="thread_local"):
                 made = run(given)
 
-        def replay(images: Tensor) -> Tensor:
+        def launch() -> None:
             with torch.cuda.device(self._device):
-                given.copy_(images)
                 graph.replay()
-                # The next replay of any graph writes to the same memory.
-                return made.to(torch.float32, copy=True)
 
-        return replay
+        return through(given, made, launch)
+
+
+def through(given: Tensor, made: Tensor, launch: Callable[[], object]) -> Run:
+    """What always reads the same tensor and writes the same one, as something that others can use.
+
+    Of the results a copy is made at once: the next launch writes to the same memory, and so may
+    that of another graph.
+    """
+
+    def run(images: Tensor) -> Tensor:
+        given.copy_(images)
+        launch()
+        return made.to(torch.float32, copy=True)
+
+    return run
 
 
 def fused(module: nn.Module, backend: str = "inductor") -> Run:
     """A module whose pointwise operations are fused by torch.compile, for one size of images."""
     compiled: Run = torch.compile(module, fullgraph=True, dynamic=False, backend=backend)
+    # Sizes, exits and networks all count as versions of the same code, of which few are usual.
+    limits = {"recompile_limit": 256, "accumulated_recompile_limit": 4096}
     first = True
 
     def run(images: Tensor) -> Tensor:
         nonlocal first
-        if not first:
-            return compiled(images)
-        # Sizes, exits and networks all count as versions of the same code, of which few are usual.
-        limits = {"recompile_limit": 256, "accumulated_recompile_limit": 4096}
-        with torch._dynamo.config.patch(limits), warnings.catch_warnings():
-            # What the compiler would like is nothing that a user can do anything about.
-            warnings.simplefilter("ignore")
-            made = compiled(images)
-        first = False
-        return made
+        with torch._dynamo.config.patch(limits):
+            if not first:
+                return compiled(images)
+            with warnings.catch_warnings():
+                # What the compiler would like is nothing that a user can do anything about.
+                warnings.simplefilter("ignore")
+                made = compiled(images)
+            first = False
+            return made
 
     return run
 

@@ -7,7 +7,7 @@ import torch
 
 from mssnet import Eager, Engine
 from stream import openvino
-from stream.cuda import Cuda
+from stream.cuda import Cuda, fused
 from stream.errors import DeviceError, UsageError
 
 _log = logging.getLogger(__name__)
@@ -40,7 +40,10 @@ def choose_engine(
     if name == "cuda" and device.type != "cuda":
         raise UsageError("--engine cuda runs on a GPU of NVIDIA or AMD; use --device cuda")
     if name in ("auto", "cuda") and device.type == "cuda":
-        return Cuda(device, dtype, late=not one_by_one, measure=measure)
+        # Compiling takes minutes, which only who asks for it can know to be worth it; and a live
+        # picture cannot wait for them.
+        fuse = fused if name == "cuda" and not one_by_one else None
+        return Cuda(device, dtype, late=not one_by_one, measure=measure, fuse=fuse)
     usual = device.type == "cpu" and dtype != torch.float16 and openvino.available()
     if name == "openvino" or (name == "auto" and usual):
         return openvino.OpenVino(dtype, one_by_one=one_by_one)

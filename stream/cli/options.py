@@ -23,7 +23,7 @@ Engine = Annotated[
     str,
     typer.Option(
         help="What runs the networks: auto, eager (PyTorch as it is), openvino (on a CPU) or cuda "
-        "(CUDA graphs and fused kernels, on a GPU)."
+        "(on a GPU; takes minutes to compile kernels for each size of pictures first)."
     ),
 ]
 Precision = Annotated[
