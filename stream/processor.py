@@ -76,7 +76,7 @@ class Processor:
 
     def push(self, frame: Frame) -> Iterator[Frame]:
         self._begun.append(self._begin(frame))
-        while len(self._begun) >= self._in_flight:
+        while len(self._begun) >= self._most(frame):
             self._made.append(self._finish(self._begun.popleft()))
             yield from self._returned(self._returning)
 
@@ -90,6 +90,12 @@ class Processor:
         """Frames that are done, the oldest ones, but for as many as may be on their way."""
         while len(self._made) > left:
             yield self._made.popleft()()
+
+    def _most(self, frame: Frame) -> int:
+        """How many frames like this one may be begun at once; a GPU has no room for many of 8K."""
+        if not self._staging.overlaps:
+            return self._in_flight
+        return min(self._in_flight, max(_HELD // (12 * frame.width * frame.height), 2))
 
     @torch.inference_mode()
     def _begin(self, frame: Frame) -> _Begun | Frame:
@@ -139,5 +145,7 @@ class Processor:
         return pixels[:, :, : shape[2], : shape[3]]
 
 
+_HELD = 1 << 30
+"""Bytes of R'G'B' that frames under way may have on a GPU."""
 _OURS = "filter/"
 """What the names of the filters' own memory begin with."""

@@ -419,9 +419,11 @@ def test_a_cpu_copies_nothing() -> None:
     assert np.shares_memory(staging.kept(tensor), plane)
 
 
-@pytest.mark.parametrize(("in_flight", "held"), [(1, 0), (3, 5)])
+@pytest.mark.parametrize(
+    ("in_flight", "large", "held"), [(1, False, 0), (3, False, 5), (3, True, 4), (1, True, 0)]
+)
 def test_frames_are_on_their_way_back_while_others_are_worked_on(
-    in_flight: int, held: int, monkeypatch: pytest.MonkeyPatch
+    in_flight: int, large: bool, held: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun: list[int] = []
     waited: list[int] = []
@@ -444,6 +446,8 @@ def test_frames_are_on_their_way_back_while_others_are_worked_on(
             return arrived
 
     monkeypatch.setattr("stream.processor.staging_for", Slow)
+    if large:
+        monkeypatch.setattr("stream.processor._HELD", 12 * 24 * 32)
     unchanged = partial(partial, torch.clone)
     processor = Processor(unchanged, CPU, in_flight=in_flight)
     frames = [frame(index) for index in range(12)]
@@ -451,7 +455,7 @@ def test_frames_are_on_their_way_back_while_others_are_worked_on(
     for index, each in enumerate(frames):
         made += processor.push(each)
         assert len(made) == len(waited) == max(index + 1 - held, 0)
-        assert len(begun) == max(index + 2 - in_flight, 0)
+        assert len(begun) == max(index + 2 - (min(in_flight, 2) if large else in_flight), 0)
     made += processor.flush()
     assert waited == list(range(12))
     for each, given in zip(made, frames, strict=True):
