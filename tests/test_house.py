@@ -28,6 +28,7 @@ MAY_USE_AV = {
     *(f"stream/live/{name}.py" for name in ("camera", "convert", "reader", "session")),
     "stream/live/rtsp/output.py",
     *(f"stream/live/{name}.py" for name in ("hls", "mux", "publish", "record")),
+    *(f"stream/doctor/{name}.py" for name in ("live", "program")),
     "stream/compare/clip.py",
     "stream/compare/film.py",
     "stream/verify/reading.py",
