@@ -1,6 +1,6 @@
 """What was found out about the machine."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
@@ -24,7 +24,7 @@ class Finding:
     """What it is, or why it does not work, in one line."""
     todo: str = ""
     """What the user can do about it, in one line."""
-    facts: Facts = field(default_factory=dict)
+    facts: Mapping[str, str | int | float | bool] = field(default_factory=dict)
     """The same for programs; nothing in it that is not said."""
 
     def cleaned(self, clean: Callable[[str], str]) -> "Finding":
