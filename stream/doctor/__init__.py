@@ -28,4 +28,4 @@ __all__ = ["CHECKS", "Finding", "Group", "State", "Verdict", "examine"]
 
 def examine() -> Iterator[Group]:
     """Look at everything, one group after the other; takes a few seconds and raises nothing."""
-    return worker.examine(CHECKS)
+    return worker.examine([f"{__name__}.{name}" for name in CHECKS])

@@ -61,7 +61,8 @@ def look() -> list[Finding]:
     except Exception as error:
         exact, found = None, [failed("reference", error)]
     else:
-        found = [Finding("reference", "ok", _try(plain, image, None).said + ", by PyTorch")]
+        one = _try(plain, image, None)
+        found = [Finding("reference", "ok", one.said, facts=one.facts)]
     try:
         device = choose_device("auto").type
     except Exception as error:
@@ -71,22 +72,20 @@ def look() -> list[Finding]:
     for name in ENGINES:
         if name != "auto":
             found.append(_engine(name, device, image, exact, tried))
-    return [*found, _auto(image, exact, tried)]
+    return [*found, _auto(device, image, exact, tried)]
 
 
 def _engine(
     name: str, device: str, image: "Tensor", exact: "Tensor | None", tried: list[_Tried]
 ) -> Finding:
     """What becomes of an engine where `auto` works, or on the CPU where it cannot work there."""
-    from stream.models import load_model
-
     try:
         try:
-            restore = load_model(_MODEL, device=device, engine=name)
+            restore = _load(device, name)
         except UsageError:
             if device == "cpu":
                 raise
-            restore = load_model(_MODEL, device="cpu", engine=name)
+            restore = _load("cpu", name)
         one = _try(restore, image, exact)
     except UsageError as error:
         return Finding(name, "none", reason(error))
@@ -98,19 +97,19 @@ def _engine(
     return _judged(name, one)
 
 
-def _auto(image: "Tensor", exact: "Tensor | None", tried: list[_Tried]) -> Finding:
+def _auto(device: str, image: "Tensor", exact: "Tensor | None", tried: list[_Tried]) -> Finding:
     """What a run without options takes."""
-    from stream.models import load_model
-
     others = [one for one in tried if one.psnr_db is None or one.psnr_db >= _ALIKE_DB]
     try:
-        restore = load_model(_MODEL)
+        restore = _load(device)
         there = (restore.engine.name, _device(restore), _precision(restore.dtype))
         known = {(one.engine, one.device, one.precision): one for one in tried}
         one = known[there] if there in known else _try(restore, image, exact)
     except Exception as error:
         use = others[0] if others else None
         todo = f"use --engine {use.engine} --device {use.device}" if use else ""
+        if not use and exact is not None:
+            todo = "use --engine eager --device cpu --precision float32"
         return failed("auto", error, todo)
     judged = _judged("auto", one)
     if judged.state == "failed":
@@ -123,6 +122,13 @@ def _auto(image: "Tensor", exact: "Tensor | None", tried: list[_Tried]) -> Findi
     elif faster:
         why += f" ({faster[0].engine} was faster with this small image)"
     return Finding("auto", "ok", why, facts=judged.facts)
+
+
+def _load(device: str, engine: str = "auto") -> "Deblurrer":
+    """The model as a run has it; on a GPU as a live feed has it: compiling may take a minute."""
+    from stream.models import load_model
+
+    return load_model(_MODEL, device=device, engine=engine, one_by_one=device != "cpu")
 
 
 def _judged(name: str, one: _Tried) -> Finding:

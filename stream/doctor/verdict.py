@@ -71,6 +71,6 @@ class Verdict:
 def _working(named: dict[str, Group], name: str) -> Finding | None:
     """What is taken without being asked for, else the first one that works."""
     group = named[name]
-    works = [each for each in group.findings if each.state == "ok" and each.what != "reference"]
-    auto = [each for each in works if each.what == "auto"]
-    return next(iter(auto + works), None)
+    works = [each for each in group.findings if each.state == "ok"]
+    order = {"auto": 0, "reference": 2}
+    return min(works, key=lambda each: order.get(each.what, 1), default=None)

@@ -11,13 +11,13 @@ from multiprocessing.connection import Connection
 from stream.doctor.clean import cleaner
 from stream.doctor.finding import Finding, Group, failed
 
-LIMIT_S = 30.0
-"""How long a check may take, which on a GPU may include compiling."""
+LIMIT_S = 60.0
+"""How long a check may take: on a GPU that is new to it, PyTorch loads and builds much."""
 _FAREWELL_S = 2.0
 
 
 def examine(names: Sequence[str], limit_s: float = LIMIT_S) -> Iterator[Group]:
-    """The findings of checks, one group after the other: modules of this package, by name.
+    """The findings of checks, one group after the other; each is a module with a function `look`.
 
     They share one process, as loading what they need takes longer than they do. Where it dies, or
     one of them takes too long, another process goes on with the next one.
@@ -53,7 +53,11 @@ def examine(names: Sequence[str], limit_s: float = LIMIT_S) -> Iterator[Group]:
 
 
 def _gone(name: str, why: str) -> Group:
-    return Group(name, (Finding(name, "failed", why),))
+    return Group(_short(name), (Finding(_short(name), "failed", why),))
+
+
+def _short(name: str) -> str:
+    return name.rpartition(".")[2]
 
 
 def _death(code: int | None) -> str:
@@ -72,14 +76,14 @@ def _work(names: Sequence[str], line: Connection) -> None:
     # The parent is gone, or has had enough.
     with suppress(BrokenPipeError, KeyboardInterrupt):
         for name in names:
-            line.send(Group(name, tuple(each.cleaned(clean) for each in _look(name))))
+            line.send(Group(_short(name), tuple(each.cleaned(clean) for each in _look(name))))
 
 
 def _look(name: str) -> list[Finding]:
     try:
-        look: Callable[[], list[Finding]] = import_module(f"stream.doctor.{name}").look
+        look: Callable[[], list[Finding]] = import_module(name).look
         return look()
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # also what ends programs: nothing a check does shall end us
-        return [failed(name, error)]
+        return [failed(_short(name), error)]
