@@ -55,7 +55,8 @@ def doctor(
         }
         typer.echo(json.dumps(made, indent=2))
     else:
-        out.print(Text(verdict.said, style="bold red" if verdict.exit_code else "bold green"))
+        style = "bold red" if verdict.exit_code else "bold green"
+        out.print(Text(verdict.said, style=style), soft_wrap=not out.is_terminal)
     if verdict.exit_code:
         raise typer.Exit(verdict.exit_code)
 

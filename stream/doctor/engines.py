@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from stream.doctor.finding import Facts, Finding, failed, reason
-from stream.errors import DeviceError, UsageError
+from stream.errors import DeviceError, ModelError, UsageError
 
 if TYPE_CHECKING:
     import torch
@@ -58,6 +58,9 @@ def look() -> list[Finding]:
     try:
         plain = load_model(_MODEL, device="cpu", precision="float32", engine="eager")
         exact = plain(image)
+    except ModelError as error:
+        # Nothing could be tried with it, and all would say the same.
+        return [failed("model", error)]
     except Exception as error:
         exact, found = None, [failed("reference", error)]
     else:

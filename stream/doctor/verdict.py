@@ -40,8 +40,9 @@ class Verdict:
         """Nothing runs the model: is it the model?"""
         model = named["models"].find(_MODEL) or named["models"].find("list")
         if model is not None and model.facts.get("exit_code") == ModelError.exit_code:
-            return cls(f"cannot work: {model.said}", ModelError.exit_code)
-        why = named["engines"].find("auto") or named["engines"].findings[0]
+            todo = f"; {model.todo}" if model.todo else ""
+            return cls(f"cannot work: {model.said}{todo}", ModelError.exit_code)
+        why = named["engines"].findings[-1]
         return cls(f"cannot work: nothing runs the networks: {why.said}", DeviceError.exit_code)
 
     @classmethod
