@@ -32,7 +32,9 @@ _VIRTUAL = Path("/sys/devices/virtual/video4linux")
 
 def look() -> list[Finding]:
     """Whether feeds can be served and cameras found. None is opened: its light would go on."""
-    found = attempt("RTSP server", _rtsp)
+    found = attempt(
+        "RTSP server", _rtsp, "let programs listen on 127.0.0.1: a sandbox may forbid it"
+    )
     found += attempt("shared memory", _memory)
     found += attempt("webcams", _webcams)
     found += attempt("virtual webcam", _virtual)
@@ -89,7 +91,8 @@ def _pictures() -> Iterator["Picture"]:
                 return
             now = time.monotonic_ns()
             data = np.asarray(frame.to_ndarray(format="yuv420p"), np.uint8)
-            yield Picture(data, now, now, _RATE)
+            # All are key frames, so that the reader waits for none.
+            yield Picture(data, now, now, _RATE, cut=True)
 
 
 def _read(port: int) -> int:

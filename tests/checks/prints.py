@@ -1,0 +1,13 @@
+"""Works, and prints what it should keep to itself."""
+
+import os
+
+from stream.doctor import Finding
+
+
+def look() -> list[Finding]:
+    """One finding, with what the environment says of where the user lives."""
+    print("from Python")
+    os.write(1, b"from below, on stdout\n")
+    os.write(2, b"from below, on stderr\n")
+    return [Finding("thing", "ok", f"{os.environ['HOME']}/models\nand more")]
