@@ -40,7 +40,7 @@ def doctor(
     with reported():
         groups: list[Group] = []
         waiting = out.is_terminal and not as_json
-        with out.status("trying …") if waiting else nullcontext():
+        with out.status("trying ...") if waiting else nullcontext():
             for group in examine():
                 groups.append(group)
                 if not as_json:

@@ -11,8 +11,8 @@ from stream.secrets import HIDDEN, Secrets
 
 _SECRET = re.compile(r"(?i)token|pass|pwd|secret|key|auth|credential|login")
 """In the names of environment variables whose values are not to be seen."""
-_SHORTEST = 3
-"""Characters of user names and values; shorter ones would blot out half of every line."""
+_SHORTEST_NAME, _SHORTEST_VALUE = 3, 6
+"""Characters of user names and of values; shorter ones would blot out half of every line."""
 
 
 def cleaner(environment: Mapping[str, str] = os.environ) -> Callable[[str], str]:
@@ -30,11 +30,11 @@ def cleaner(environment: Mapping[str, str] = os.environ) -> Callable[[str], str]
         users.add(getpass.getuser())
     values = {value for name, value in environment.items() if _SECRET.search(name)}
     # A file is no secret, and its name may be what the user has to know.
-    values = {value for value in values if len(value) > _SHORTEST and not value.startswith("/")}
+    values = {each for each in values if len(each) >= _SHORTEST_VALUE and not os.path.exists(each)}
     addresses = {value for value in environment.values() if "://" in value}
     secrets = Secrets(addresses, values | addresses)
     paths = sorted((home for home in homes if len(home) > 1), key=len, reverse=True)
-    names = [re.escape(user) for user in users if len(user) >= _SHORTEST]
+    names = [re.escape(user) for user in users if len(user) >= _SHORTEST_NAME]
     in_path = re.compile(rf"(?<=[/\\])({'|'.join(names)})(?=[/\\]|$)") if names else None
     own = [re.compile(rf"{re.escape(path)}(?![\w.-])") for path in paths]
 

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import time
+from functools import partial
 from pathlib import Path
 
 from stream.doctor.finding import Facts, Finding, attempt, gigabytes, reason
@@ -20,9 +21,8 @@ _PATIENCE_S = 5.0
 
 def look() -> list[Finding]:
     """Every GPU, whether it computes what it should, and what stands in the way where none does."""
-    driver = _driver()
-    found = attempt("NVIDIA driver", lambda: driver)
-    found += attempt("GPU", lambda: _torch_gpus(driver.state == "ok"))
+    found = attempt("NVIDIA driver", _driver)
+    found += attempt("GPU", partial(_torch_gpus, found[0].state == "ok"))
     found += attempt("Apple GPU", _apple)
     found += attempt("other graphics", _others)
     return found
@@ -77,7 +77,7 @@ def _torch_gpus(driver: bool) -> list[Finding]:
         return [Finding("GPU", "missing" if driver else "none", said, todo if driver else "")]
     found = []
     for index in range(torch.cuda.device_count()):
-        found += attempt(f"cuda:{index}", lambda index=index: _gpu(index, f"{kind} {built}"))  # type: ignore[misc]
+        found += attempt(f"cuda:{index}", partial(_gpu, index, f"{kind} {built}"), _INSTALL)
     return found
 
 

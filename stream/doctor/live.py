@@ -189,8 +189,12 @@ def _screen() -> Finding:
 
     if not sys.platform.startswith("linux"):
         return Finding("screen", "none", "not tried: the system would ask whether it may be seen")
-    if not os.environ.get("DISPLAY"):
+    display = os.environ.get("DISPLAY", "")
+    if not display:
         return Finding("screen", "none", "there is no X display here")
+    if display.partition(":")[0] not in ("", "unix", "localhost"):
+        # It might be waited for for minutes.
+        return Finding("screen", "none", "not tried: the X display is on another machine")
     camera = Camera.parse("screen:", LiveSettings())
     try:
         with av.open(camera.url, format=camera.format, options=dict(camera.options)) as container:

@@ -1,5 +1,7 @@
 """The models on this machine, and whether they are what they should be."""
 
+from functools import partial
+
 from stream.doctor.finding import Finding, attempt
 
 
@@ -13,7 +15,7 @@ def look() -> list[Finding]:
         return [_broken("list", error)]
     found = []
     for checkpoint in known:
-        found += attempt(checkpoint.name, lambda checkpoint=checkpoint: _one(checkpoint.name))  # type: ignore[misc]
+        found += attempt(checkpoint.name, partial(_one, checkpoint.name))
     return found
 
 

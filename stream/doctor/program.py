@@ -2,6 +2,7 @@
 
 import platform
 import sys
+from functools import partial
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, metadata, requires, version
 from typing import TYPE_CHECKING
@@ -66,11 +67,11 @@ def _packages() -> list[Finding]:
     found = []
     for name in _MODULES:
         if name in named:
-            found += attempt(name, lambda name=name: _package(named[name]))  # type: ignore[misc]
+            found += attempt(name, partial(_package, named[name]))
     quiet = []
     for each in here:
         if each.name not in _MODULES:
-            one = attempt(each.name, lambda each=each: _package(each))  # type: ignore[misc]
+            one = attempt(each.name, partial(_package, each))
             found += [finding for finding in one if finding.state != "ok"]
             quiet += [f"{each.name} {finding.said}" for finding in one if finding.state == "ok"]
     return [*found, Finding("others", "ok", ", ".join(quiet))] if quiet else found
