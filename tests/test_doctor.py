@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import pty
 import re
+import signal
 import stat
 import subprocess
 import sys
@@ -229,6 +230,26 @@ def test_what_crashes_hangs_or_exits_is_a_finding(capfd: pytest.CaptureFixture[s
     assert said["prints"] == Finding("thing", "ok", "~/models and more")
     assert capfd.readouterr() == ("", "")
     assert not multiprocessing.active_children()
+
+
+def test_it_can_be_stopped_and_cut_off(tmp_path: Path) -> None:
+    command = [DEBLUR, "doctor"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "program\n"
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=30)
+    assert (process.returncode, said) == (130, "deblur: stopped\n")
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
 
 
 def tool(folder: Path, text: str) -> None:

@@ -12,6 +12,8 @@ from rich.text import Text
 from stream.cli.terminal import out, reported
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from stream.doctor import Group
 
 _STYLES = {
@@ -37,15 +39,14 @@ def doctor(
     """
     from stream.doctor import Verdict, examine
 
-    with reported():
-        groups: list[Group] = []
-        waiting = out.is_terminal and not as_json
-        with out.status("trying ...") if waiting else nullcontext():
-            for group in examine():
-                groups.append(group)
-                if not as_json:
-                    _print(group)
-        verdict = Verdict.of(groups)
+    found = examine()
+    groups: list[Group] = []
+    with out.status("trying ...") if out.is_terminal and not as_json else nullcontext():
+        while (group := _next(found)) is not None:
+            groups.append(group)
+            if not as_json:
+                _print(group)
+    verdict = Verdict.of(groups)
     if as_json:
         made = {
             "groups": [group.to_json() for group in groups],
@@ -59,6 +60,11 @@ def doctor(
         out.print(Text(verdict.said, style=style), soft_wrap=not out.is_terminal)
     if verdict.exit_code:
         raise typer.Exit(verdict.exit_code)
+
+
+def _next(found: "Iterator[Group]") -> "Group | None":
+    with reported():
+        return next(found, None)
 
 
 def _print(group: "Group") -> None:
