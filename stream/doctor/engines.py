@@ -130,7 +130,7 @@ def _load(device: str, engine: str = "auto") -> "Deblurrer":
     """The model as a run has it; on a GPU as a live feed has it: compiling may take a minute."""
     from stream.models import load_model
 
-    return load_model(_MODEL, device=device, engine=engine, one_by_one=device != "cpu")
+    return load_model(_MODEL, device=device, engine=engine, late=device == "cpu")
 
 
 def _judged(name: str, one: _Tried) -> Finding:
