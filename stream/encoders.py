@@ -143,7 +143,7 @@ _NO_B_FRAMES_X265 = (("x265-params", "bframes=0:log-level=error"),)
 ENCODERS: Final = (
     # No B-frames: decoding order is then showing order, and the crash-tolerant form of MP4 keeps
     # every timestamp. With them it loses the last frame or moves the picture against the sound.
-    Encoder("libx264", "h264", 15, 51, "fast", _X26, options=_X264),
+    Encoder("libx264", "h264", 14, 51, "faster", _X26, options=_X264),
     Encoder("libx265", "hevc", 16, 51, "fast", _X26, 16, _NO_B_FRAMES_X265),
     Encoder("libsvtav1", "av1", 18, 63, "8", _SVT, 64, _IN_ORDER_SVT),
     Encoder("libvpx-vp9", "vp9", 18, 63, "5", _VPX, options=(("b", "0"), ("row-mt", "1"))),
