@@ -46,7 +46,7 @@ def load_model(
     if tile is None and where.type == "cpu":
         # A GPU says when its memory is full; on a CPU the system ends the program instead.
         budget = int(0.6 * psutil.virtual_memory().available)
-        restore.tile = mssnet.tile_within(restore.net, budget)
+        restore.tile = mssnet.tile_within(restore.net, budget, restore.dtype)
     return restore
 
 

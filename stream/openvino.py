@@ -25,6 +25,8 @@ _SMALLEST = 64
 """Sides of an image in pixels below which OpenVINO resizes what is a pixel wide in another way."""
 _SIZES = 4
 """Sizes of images that a module is kept compiled for."""
+_LARGE = 4_000_000
+"""Pixels from which on there is one stream: it keeps all cores busy, and memory within bounds."""
 _MOST_STREAMS = 4
 """Images worked on at once: beyond that memory grows and speed does not."""
 
@@ -63,11 +65,12 @@ class OpenVino:
     def compile(self, module: nn.Module) -> Program:
         return _Sizes(self, module).submit
 
-    @property
-    def options(self) -> dict[str, Any]:
+    def options(self, shape: torch.Size) -> dict[str, Any]:
+        """How OpenVINO is to compile a module for images of a shape."""
+        large = shape[0] * shape[2] * shape[3] >= _LARGE
         return {
             "INFERENCE_PRECISION_HINT": _PRECISIONS[self.dtype],
-            "NUM_STREAMS": self.streams,
+            "NUM_STREAMS": 1 if large else self.streams,
             "INFERENCE_NUM_THREADS": self.threads,
             # The system knows better which core is free: decoder and encoder work as well.
             "ENABLE_CPU_PINNING": False,
@@ -102,7 +105,8 @@ class _Sizes:
             self._model = _converted(self._module, image[..., :_TRACED, :_TRACED])
         model = self._model.clone()
         model.reshape(list(image.shape))
-        return _Compiled(openvino.Core().compile_model(model, "CPU", self._engine.options))
+        options = self._engine.options(image.shape)
+        return _Compiled(openvino.Core().compile_model(model, "CPU", options))
 
 
 class _Compiled:
