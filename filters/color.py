@@ -10,7 +10,6 @@ from typing import Any, Final
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -100,7 +99,7 @@ def to_rgb(planes: Sequence[Tensor], coding: Coding) -> Tensor:
 def luma(rgb: Tensor) -> Tensor:
     """(N, 3, H, W) R'G'B' to (N, 1, H, W) luma of BT.601, in which restoration is measured."""
     kr, kb = LUMA["bt601"]
-    red, green, blue = rgb.split(1, dim=1)
+    red, green, blue = rgb[:, :1], rgb[:, 1:2], rgb[:, 2:]
     return torch.add(red * kr, green, alpha=1 - kr - kb).add(blue, alpha=kb)
 
 

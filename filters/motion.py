@@ -123,8 +123,8 @@ def _agreement(back: NDArray[np.float32], forth: NDArray[np.float32]) -> NDArray
 
 def squared(flow: Any) -> NDArray[np.float32]:
     """The squared lengths of (h, w, 2) vectors."""
-    x, y = cv2.split(flow)
-    return np.asarray(x * x + y * y, np.float32)
+    squares = flow * flow
+    return np.asarray(squares[..., 0] + squares[..., 1], np.float32)
 
 
 def _blended(

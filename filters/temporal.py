@@ -9,6 +9,7 @@ so delays nothing.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import cv2
 import numpy as np
@@ -61,7 +62,7 @@ class Smoother:
             return image, {"steady": _kept(image)}
         trust, past = _moved(past.float(), motion)
         difference = past - image
-        red, green, blue = difference.split(1, dim=1)
+        red, green, blue = (difference[:, index : index + 1] for index in range(3))
         apart = _smooth(red.abs().add_(green.abs()).add_(blue.abs()).mul_(1 / 3))
         some = apart[..., ::4, ::4].flatten()
         usual = some.kthvalue(int(_USUAL * (len(some) - 1)) + 1).values
@@ -86,7 +87,8 @@ def _moved(past: Tensor, motion: Motion) -> tuple[Tensor, Tensor]:
         return _moved_by_torch(past, motion)
     height, width = past.shape[2:]
     rows, columns = motion.trust.shape
-    scaled = cv2.multiply(motion.back, (width / columns, height / rows, 0, 0))
+    multiply: Any = cv2.multiply  # takes a number for each channel, which its types do not know
+    scaled = multiply(motion.back, (width / columns, height / rows, 0, 0))
     back = cv2.resize(scaled, (width, height), interpolation=cv2.INTER_LINEAR)
     trust = cv2.resize(motion.trust, (width, height), interpolation=cv2.INTER_LINEAR)
     rgb = past[0].permute(1, 2, 0).contiguous().numpy()

@@ -175,14 +175,14 @@ class Deblurrer:
         return total / weights
 
 
-def tile_within(net: MSSNet, budget_bytes: int) -> int:
+def tile_within(net: MSSNet, budget_bytes: int, dtype: torch.dtype | None = None) -> int:
     """The largest tile side in pixels that `net` restores within so much memory.
 
     Measured with every preset on a CPU, the network takes 8 to 21 times the bytes of one feature
-    map of its finest level; this counts 24.
+    map of its finest level; this counts 24. `dtype` is what it computes in; None: what it is in.
     """
-    config = net.config
-    per_pixel = 24 * config.widths[0] * net.slope.element_size() / config.unshuffle**2
+    config, dtype = net.config, dtype or net.slope.dtype
+    per_pixel = 24 * config.widths[0] * dtype.itemsize / config.unshuffle**2
     return max(_SMALLEST_TILE, math.isqrt(int(budget_bytes / per_pixel)))
 
 

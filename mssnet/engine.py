@@ -25,7 +25,6 @@ class Program(Protocol):
         """
         ...
 
-
 class Engine(Protocol):
     """Runs modules on one device. All engines agree with PyTorch in float32 within tolerances."""
 

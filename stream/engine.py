@@ -9,6 +9,7 @@ from mssnet import Eager, Engine
 from stream import openvino
 from stream.cuda import Cuda, fused
 from stream.errors import DeviceError, UsageError
+from stream.spread import Spread
 
 _log = logging.getLogger(__name__)
 
@@ -21,13 +22,14 @@ def choose_engine(
     device: torch.device,
     dtype: torch.dtype,
     *,
-    one_by_one: bool = False,
+    late: bool = True,
     measure: bool = False,
 ) -> Engine:
     """The engine called `name`, or the fastest one here. Raises `DeviceError` or `UsageError`.
 
-    `one_by_one`: images come one at a time, and none of them shall be late. `measure`: instead of
-    `dtype` a GPU may compute in the kind of half precision that suits the network better.
+    `late`: images may be late if only many are done in a time; else they come one at a time.
+    `measure`: instead of `dtype` a GPU may compute in the kind of half precision that suits the
+    network better.
     """
     if name not in ENGINES:
         raise UsageError(f"unknown --engine {name}; use {', '.join(ENGINES)}")
@@ -42,9 +44,20 @@ def choose_engine(
     if name in ("auto", "cuda") and device.type == "cuda":
         # Compiling takes minutes, which only who asks for it can know to be worth it; and a live
         # picture cannot wait for them.
-        fuse = fused if name == "cuda" and not one_by_one else None
-        return Cuda(device, dtype, late=not one_by_one, measure=measure, fuse=fuse)
+        fuse = fused if name == "cuda" and late else None
+        return Cuda(device, dtype, late=late, measure=measure, fuse=fuse)
     usual = device.type == "cpu" and dtype != torch.float16 and openvino.available()
     if name == "openvino" or (name == "auto" and usual):
-        return openvino.OpenVino(dtype, one_by_one=one_by_one)
+        return openvino.OpenVino(dtype, late=late)
     return Eager(device, dtype)
+
+
+def one_by_one(engine: Engine) -> Engine:
+    """The same engine, for images of which each is waited for."""
+    if isinstance(engine, Spread):
+        engine = engine.engines[0]
+    if isinstance(engine, Cuda):
+        return Cuda(engine.device, engine.dtype, late=False)
+    if isinstance(engine, openvino.OpenVino):
+        return openvino.OpenVino(engine.dtype, threads=engine.threads, late=False)
+    return engine

@@ -4,11 +4,14 @@ OpenVINO fuses activations and additions into the convolutions before them and k
 that the CPU's matrix units (AMX) want from layer to layer, where PyTorch reorders around each one.
 """
 
+import sys
 import warnings
 from collections import OrderedDict, deque
 from contextlib import suppress
+from importlib import import_module
 from importlib.util import find_spec
-from typing import Any, Final
+from types import ModuleType
+from typing import Any, Final, cast
 
 import torch
 from torch import Tensor, nn
@@ -18,8 +21,12 @@ from mssnet import Program, Result
 _PRECISIONS: Final = {torch.float32: "f32", torch.bfloat16: "bf16"}
 _TRACED = 96
 """Pixels each way of the image that a module is traced with."""
+_SMALLEST = 64
+"""Sides of an image in pixels below which OpenVINO resizes what is a pixel wide in another way."""
 _SIZES = 4
 """Sizes of images that a module is kept compiled for."""
+_LARGE = 4_000_000
+"""Pixels from which on there is one stream: it keeps all cores busy, and memory within bounds."""
 _MOST_STREAMS = 4
 """Images worked on at once: beyond that memory grows and speed does not."""
 
@@ -41,25 +48,29 @@ class OpenVino:
     device = torch.device("cpu")
 
     def __init__(
-        self, dtype: torch.dtype, *, threads: int | None = None, one_by_one: bool = False
+        self, dtype: torch.dtype, *, threads: int | None = None, late: bool = True
     ) -> None:
-        """`threads`: cores to use, as many as PyTorch by default. `one_by_one`: shortest delay."""
+        """`threads`: cores to use, as many as PyTorch by default.
+
+        `late`: images may be late if only many are done in a time; else each is waited for.
+        """
         if dtype not in _PRECISIONS:
             raise ValueError(f"dtype must be float32 or bfloat16, got {dtype}")
         self.dtype = dtype
         self.threads = threads or torch.get_num_threads()
-        self.streams = 1 if one_by_one else min(self.threads, _MOST_STREAMS)
+        self.streams = min(self.threads, _MOST_STREAMS) if late else 1
         # One more than are worked on, for the moment in which a result is taken up.
-        self.in_flight = 1 if one_by_one else self.streams + 1
+        self.in_flight = self.streams + 1 if late else 1
 
     def compile(self, module: nn.Module) -> Program:
         return _Sizes(self, module).submit
 
-    @property
-    def options(self) -> dict[str, Any]:
+    def options(self, shape: torch.Size) -> dict[str, Any]:
+        """How OpenVINO is to compile a module for images of a shape."""
+        large = shape[0] * shape[2] * shape[3] >= _LARGE
         return {
             "INFERENCE_PRECISION_HINT": _PRECISIONS[self.dtype],
-            "NUM_STREAMS": self.streams,
+            "NUM_STREAMS": 1 if large else self.streams,
             "INFERENCE_NUM_THREADS": self.threads,
             # The system knows better which core is free: decoder and encoder work as well.
             "ENABLE_CPU_PINNING": False,
@@ -78,6 +89,9 @@ class _Sizes:
     @torch.inference_mode()
     def submit(self, image: Tensor) -> Result:
         shape = tuple(image.shape)
+        if min(shape[2:]) < _SMALLEST:
+            made = self._module(image.float()).float()
+            return lambda: made
         if shape not in self._compiled:
             self._compiled[shape] = self._compile(image)
             if len(self._compiled) > _SIZES:
@@ -86,13 +100,13 @@ class _Sizes:
         return self._compiled[shape].submit(image)
 
     def _compile(self, image: Tensor) -> "_Compiled":
-        import openvino
-
+        openvino = _openvino()
         if self._model is None:
             self._model = _converted(self._module, image[..., :_TRACED, :_TRACED])
         model = self._model.clone()
         model.reshape(list(image.shape))
-        return _Compiled(openvino.Core().compile_model(model, "CPU", self._engine.options))
+        options = self._engine.options(image.shape)
+        return _Compiled(openvino.Core().compile_model(model, "CPU", options))
 
 
 class _Compiled:
@@ -104,8 +118,7 @@ class _Compiled:
         self._idle: deque[Any] = deque()
 
     def submit(self, image: Tensor) -> Result:
-        import openvino
-
+        openvino = _openvino()
         request = None
         with suppress(IndexError):
             request = self._idle.pop()
@@ -128,9 +141,16 @@ class _Compiled:
         return result
 
 
+def _openvino() -> Any:
+    # Without what tells its maker of its use: that is on unless somebody turned it off, and leaves
+    # files in the user's home at the mere import. OpenVINO goes without where it is missing.
+    sys.modules.setdefault("openvino_telemetry", cast(ModuleType, None))
+    return import_module("openvino")
+
+
 def _converted(module: nn.Module, example: Tensor) -> Any:
     """OpenVINO's model of a module, for any size of images."""
-    # Not openvino.convert_model(), which tells its maker that it was used where it may.
+    _openvino()
     from openvino.frontend import FrontEndManager
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 

@@ -17,13 +17,13 @@ from torch import Tensor
 import mssnet
 import stream
 import weights
-from filters import Coding, Enlarger, Smoother, load_upscaler
+from filters import Coding, Enlarger, Smoother, Upscaler, load_upscaler
 from mssnet import PRESETS, Deblurrer, Eager, MSSNet
 from stream.cuda import BATCH, Cuda, fused
 from stream.follow import Follow
 from stream.frame import Frame
 from stream.gauge import Gauge
-from stream.models import load_model
+from stream.models import find_upscaler, load_model
 from stream.processor import Processor
 from stream.spread import Spread
 from tests.clips import make_clip
@@ -220,7 +220,7 @@ def test_a_frame_waits_for_the_gpu_once(late: bool, monkeypatch: pytest.MonkeyPa
     gauge = Gauge()
     given = [each for frame in frames(24) for each in gauge.push(frame)]
     restore = Deblurrer(network("lite"), engine=Cuda(GPU, torch.float16, late=late))
-    upscaler = load_upscaler(weights.path("x3-lite"), device=GPU, dtype=torch.float16)
+    upscaler = find_upscaler("x3-lite", restore.engine)
     for enlarge in (None, Enlarger((576, 432), upscaler)):
         processor = Processor(
             restore.submit,
@@ -251,6 +251,15 @@ def test_a_whole_file(tmp_path: Path) -> None:
     report = stream.Job(source, tmp_path / "out.mp4", settings).run()
     assert report.frames == 40
     assert report.conforms
+
+
+def test_an_upscaler_agrees_with_pytorch(no_warning: None) -> None:
+    upscaler = find_upscaler("x3-lite", Cuda(GPU, torch.float16))
+    assert isinstance(upscaler, Upscaler)
+    plain = load_upscaler(weights.path("x3-lite"), device=GPU)
+    for height, width in ((97, 131), (144, 192), (97, 131)):
+        (image,) = pictures(1, height, width)
+        assert psnr(upscaler(image), plain(image)) >= 55
 
 
 def test_several_gpus_work_together() -> None:

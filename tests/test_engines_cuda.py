@@ -18,7 +18,7 @@ from filters import Coding
 from mssnet import PRESETS, Config, Deblurrer, Eager, MSSNet, widened
 from mssnet.model import Leaving
 from stream.cuda import BATCH, Cuda, Run, fused, through
-from stream.engine import choose_engine
+from stream.engine import choose_engine, one_by_one
 from stream.frame import Frame, Plane
 from stream.models import choose_devices, load_model
 from stream.precision import closest
@@ -384,7 +384,7 @@ def test_devices_are_chosen(two_gpus: None) -> None:
     assert choose_devices("cpu") == [CPU]
     assert choose_devices("auto") == [torch.device("cuda")]
     with pytest.raises(stream.UsageError, match="one by one use one GPU"):
-        load_model("lite", device="cuda:0,cuda:1", one_by_one=True)
+        load_model("lite", device="cuda:0,cuda:1", late=False)
 
 
 def test_engines_are_chosen(two_gpus: None) -> None:
@@ -394,9 +394,14 @@ def test_engines_are_chosen(two_gpus: None) -> None:
         assert isinstance(engine, Cuda)
         assert (engine.name, engine.device, engine.late) == ("cuda", gpu, True)
         assert engine.fuses == (name == "cuda")
-        live = choose_engine(name, gpu, torch.float16, one_by_one=True)
+        live = choose_engine(name, gpu, torch.float16, late=False)
         assert isinstance(live, Cuda)
         assert (live.in_flight, live.fuses) == (1, False)
+        several = Spread([engine, choose_engine(name, torch.device("cuda:0"), torch.float16)])
+        for each in (engine, several):
+            alone = one_by_one(each)
+            assert (alone.name, alone.device, alone.dtype) == ("cuda", gpu, torch.float16)
+            assert alone.in_flight == 1
     assert isinstance(choose_engine("eager", gpu, torch.float16), Eager)
     assert isinstance(choose_engine("auto", torch.device("mps"), torch.float16), Eager)
     with pytest.raises(stream.UsageError, match="--device cuda"):

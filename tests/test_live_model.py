@@ -64,7 +64,7 @@ def picture(planes: Planes, index: int = 0, **more: Any) -> Picture:
 
 def own(restore: mssnet.Deblurrer) -> mssnet.Deblurrer:
     """The same network, to be left wherever one likes."""
-    engine = choose_engine("auto", restore.device, restore.dtype, one_by_one=True)
+    engine = choose_engine("auto", restore.device, restore.dtype, late=False)
     return mssnet.Deblurrer(restore.net, engine=engine)
 
 

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from stream.cli.compare import compare
+from stream.cli.doctor import doctor
 from stream.cli.live import live
 from stream.cli.options import Device, Engine, Model, Precision, Smooth
 from stream.cli.terminal import bar, clock, handle_signals, out, plain, reported, say
@@ -330,6 +331,7 @@ def verify(
 
 app.command()(live)
 app.command()(compare)
+app.command()(doctor)
 
 
 @models_app.callback(invoke_without_command=True)
