@@ -25,6 +25,7 @@ class Program(Protocol):
         """
         ...
 
+
 class Engine(Protocol):
     """Runs modules on one device. All engines agree with PyTorch in float32 within tolerances."""
 
