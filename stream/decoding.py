@@ -17,7 +17,7 @@ from av.codec.hwaccel import HWAccel
 from stream.convert import Unpacker
 from stream.errors import DeviceError, SourceError
 from stream.hardware import Refused, told
-from stream.opening import choose_video, first_frames, open_input
+from stream.opening import choose_video, disordered, first_frames, open_input
 from stream.reading import Reading
 
 _log = logging.getLogger(__name__)
@@ -66,16 +66,24 @@ def _agrees(path: Path, reading: Reading, peeked: list[av.VideoFrame]) -> bool:
         with open_input(path, hwaccel=_accel(reading, fallback=False)) as container:
             video = choose_video(container, path, reading.max_pixels)
             decoded = first_frames(container, video, path)
+            by_dts = disordered(peeked, avi=container.format.name == "avi")
     except SourceError as error:
-        raise Refused("it gives no frame of it") from error
-    return codec.canonical_name in _EXACT and same_pictures(peeked, decoded)
+        raise Refused("it gives no frame") from error
+    return codec.canonical_name in _EXACT and same_pictures(peeked, decoded, by_dts=by_dts)
 
 
-def same_pictures(first: list[av.VideoFrame], other: list[av.VideoFrame]) -> bool:
-    """Whether two decoders' frames have the same times and codes, as far as there are both."""
+def same_pictures(
+    first: list[av.VideoFrame], other: list[av.VideoFrame], *, by_dts: bool = False
+) -> bool:
+    """Whether two decoders' frames have the same times and codes, as far as there are both.
+
+    `by_dts`: decoding times count as well.
+    """
     unpacker = Unpacker(first[0])
     for one, two in zip(first, other, strict=False):
-        if one.pts != two.pts or (one.width, one.height) != (two.width, two.height):
+        if one.pts != two.pts or (by_dts and one.dts != two.dts):
+            return False
+        if (one.width, one.height) != (two.width, two.height):
             return False
         planes = (unpacker.unpack(frame, 0, Fraction(1)).planes for frame in (one, two))
         if not all(map(np.array_equal, *planes)):

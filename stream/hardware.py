@@ -131,14 +131,14 @@ def choose(
 def told() -> Iterator[None]:
     """FFmpeg's failures inside become `Refused` with the first thing that FFmpeg says of them.
 
-    FFmpeg would print it, and PyAV leave it out of its errors. Not for use while other threads
-    work with FFmpeg, whose messages would be logged.
+    Nothing of that is printed. It is the whole program's log that is listened to meanwhile: what
+    other threads make FFmpeg say is taken for an answer as well.
     """
     level, repeated = av.logging.get_level(), av.logging.get_skip_repeated()
     av.logging.set_level(av.logging.ERROR)
     av.logging.set_skip_repeated(False)
     try:
-        with av.logging.Capture() as said:
+        with av.logging.Capture(local=False) as said:
             try:
                 yield
             except (av.error.FFmpegError, ValueError, OSError, NotImplementedError) as error:
