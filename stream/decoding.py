@@ -69,19 +69,16 @@ def _agrees(path: Path, reading: Reading, peeked: list[av.VideoFrame]) -> bool:
             by_dts = disordered(peeked, avi=container.format.name == "avi")
     except SourceError as error:
         raise Refused("it gives no frame") from error
-    return codec.canonical_name in _EXACT and same_pictures(peeked, decoded, by_dts=by_dts)
+    if by_dts and any(a.dts != b.dts for a, b in zip(peeked, decoded, strict=False)):
+        raise Refused("it gives the frames other times")
+    return codec.canonical_name in _EXACT and same_pictures(peeked, decoded)
 
 
-def same_pictures(
-    first: list[av.VideoFrame], other: list[av.VideoFrame], *, by_dts: bool = False
-) -> bool:
-    """Whether two decoders' frames have the same times and codes, as far as there are both.
-
-    `by_dts`: decoding times count as well.
-    """
+def same_pictures(first: list[av.VideoFrame], other: list[av.VideoFrame]) -> bool:
+    """Whether two decoders' frames have the same times and codes, as far as there are both."""
     unpacker = Unpacker(first[0])
     for one, two in zip(first, other, strict=False):
-        if one.pts != two.pts or (by_dts and one.dts != two.dts):
+        if one.pts != two.pts:
             return False
         if (one.width, one.height) != (two.width, two.height):
             return False

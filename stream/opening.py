@@ -90,6 +90,9 @@ def choose_video(
     # Frames can be larger than the header says.
     video.codec_context.options = {"max_pixels": str(max_pixels)}
     video.thread_type = "AUTO"
+    if video.codec_context.is_hwaccel:
+        # Each thread needs another surface, of which NVDEC has 32 at most.
+        video.codec_context.thread_count = 1
     return video
 
 
