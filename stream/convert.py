@@ -115,7 +115,7 @@ class Unpacker:
     def __init__(self, first: av.VideoFrame, turn: Orientation | None = None) -> None:
         """`turn` is applied to the pictures, where it is given."""
         self.rescaled = self.recoded = 0
-        self._form = _form(first)
+        _, *self._colors = _form(first)
         self._reformatter = VideoReformatter()
         self._turn = turn
         self._size = first.width, first.height
@@ -127,8 +127,9 @@ class Unpacker:
             coding = replace(coding, subsampling=(1, 1))
             self._pix_fmt = pix_fmt_of(coding)
         self.coding = coding
-        self._plain = first.format.name == self._pix_fmt
-        """Whether frames like the first one need not be reformatted."""
+        self._plain = {self._pix_fmt, *packed(self._pix_fmt)}
+        """Formats that hold the codes as they are, if size, matrix and range fit as well."""
+        self._same = self._plain if first.format.name in self._plain else {first.format.name}
 
     @property
     def size(self) -> tuple[int, int]:
@@ -139,14 +140,14 @@ class Unpacker:
     def unpack(self, decoded: av.VideoFrame, pts: int, time_base: Fraction) -> Frame:
         """A decoded frame in the first one's form, shown at `pts`."""
         resized = (decoded.width, decoded.height) != self._size
-        changed = not resized and _form(decoded) != self._form
+        changed = not resized and self._changed(decoded)
         damaged = decoded.is_corrupt
         self.rescaled += resized
         self.recoded += changed
         if _is_rgb(decoded.format):
             planes = self._from_rgb(decoded)
         else:
-            if resized or changed or not self._plain:
+            if resized or changed or decoded.format.name not in self._plain:
                 decoded = _reformat(
                     self._reformatter, decoded, self._size, self._pix_fmt, self.coding
                 )
@@ -154,6 +155,11 @@ class Unpacker:
         if self._turn is not None:
             planes = tuple(self._turn.apply(plane) for plane in planes)
         return Frame(planes, self.coding, pts, time_base, damaged=damaged)
+
+    def _changed(self, decoded: av.VideoFrame) -> bool:
+        """Whether a frame of the first one's size is of another format, matrix or range."""
+        name, *colors = _form(decoded)
+        return name not in self._same or colors != self._colors
 
     def _from_rgb(self, decoded: av.VideoFrame) -> tuple[Plane, ...]:
         # swscale is up to 3 codes off in 10 bits; from one form of RGB to another it is exact.

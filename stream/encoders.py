@@ -109,7 +109,9 @@ class Encoder:
         pairs = self.codec in ("h264", "hevc") and not even and coding.subsampling != (1, 1)
         depths = [depth for depth in (8, 9, 10, 12, 14, 16) if depth >= coding.depth]
         depths += [depth for depth in (14, 12, 10, 9, 8) if depth < coding.depth]
-        chroma = [(1, 1)] if pairs else [coding.subsampling, (1, 1), (2, 1), (2, 2)]
+        chroma = (
+            [(1, 1)] if pairs else [*dict.fromkeys((coding.subsampling, (1, 1), (2, 1), (2, 2)))]
+        )
         if coding.gray:
             chroma = [(2, 2), (2, 1), (1, 1)]  # empty as it is, it may be as coarse as can be
         for depth, gray in product(depths, (True, False) if coding.gray else (False,)):
@@ -203,8 +205,23 @@ def choose(
     codec if that can hold all of the frames, else the first one that can. `tells_aspect` asks for
     one whose stream itself tells the shape of its pixels, where the container would not.
     """
+    order = candidates(asked, codec, size, container, suffix, tells_aspect=tells_aspect)
+    return next((each for each in order if keeps(each.coding(coding, *size), coding)), order[0])
+
+
+def candidates(
+    asked: EncoderSettings,
+    codec: str,
+    size: tuple[int, int],
+    container: Collection[str],
+    suffix: str,
+    *,
+    tells_aspect: bool = False,
+) -> list[Encoder]:
+    """The encoders that `choose` chooses from, best first and at least one."""
+    known = NVENC if asked.nvenc else ENCODERS
     if asked.codec is not None:
-        for encoder in ENCODERS:
+        for encoder in known:
             if asked.codec in (encoder.name, encoder.codec):
                 if encoder.codec not in container:
                     raise SinkError(
@@ -216,19 +233,26 @@ def choose(
                         f"{encoder.name} takes no frames of {size[0]}x{size[1]}; "
                         "choose another --codec"
                     )
-                return encoder
-        raise UsageError(f"unknown --codec {asked.codec}; choose one of {', '.join(CODECS)}")
-    order = [encoder for encoder in ENCODERS if encoder.codec in container]
+                return [encoder]
+        codecs = ", ".join(encoder.codec for encoder in known)
+        if asked.nvenc and asked.codec in {*CODECS, *(encoder.name for encoder in ENCODERS)}:
+            raise UsageError(
+                f"NVENC encodes no {asked.codec}; choose a --codec of {codecs}, "
+                "or --encoder software"
+            )
+        raise UsageError(f"unknown --codec {asked.codec}; choose one of {codecs}")
+    order = [encoder for encoder in known if encoder.codec in container]
     order.sort(key=lambda encoder: encoder.codec != codec)
     if not order:
-        raise SinkError(f"{suffix} files hold no kind of video that can be encoded here")
+        kind = "that NVENC encodes" if asked.nvenc else "that can be encoded here"
+        raise SinkError(f"{suffix} files hold no kind of video {kind}")
     order = [encoder for encoder in order if min(size) >= encoder.smallest] or order
     if tells_aspect:
         order = [encoder for encoder in order if encoder.codec in _TELLS_ASPECT] or order
-    return next((each for each in order if _keeps(each.coding(coding, *size), coding)), order[0])
+    return order
 
 
-def _keeps(taken: Coding, own: Coding) -> bool:
+def keeps(taken: Coding, own: Coding) -> bool:
     """Whether everything of the frames' own coding fits into the one an encoder takes."""
     finer = all(a <= b for a, b in zip(taken.subsampling, own.subsampling, strict=True))
     return taken.depth >= own.depth and (finer or own.gray)

@@ -1,7 +1,7 @@
 """Which encoders and decoders work on this machine: each is tried with a real frame."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -15,7 +15,15 @@ from av.codec.hwaccel import HWAccel
 
 from filters import Coding
 from stream.convert import Tags, Unpacker, coding_of, to_av
-from stream.encoders import ENCODERS, NVENC, Encoder, EncoderSettings, ordinary_scheduling
+from stream.encoders import (
+    ENCODERS,
+    NVENC,
+    Encoder,
+    EncoderSettings,
+    keeps,
+    ordinary_scheduling,
+)
+from stream.errors import DeviceError
 from stream.frame import Frame
 
 _SIZE: Final = (256, 256)
@@ -93,18 +101,44 @@ def encode(
         return packets, context.extradata
 
 
+def choose(
+    order: Sequence[Encoder], asked: EncoderSettings, coding: Coding, size: tuple[int, int]
+) -> tuple[Encoder, Coding]:
+    """The first of these encoders that really encodes a frame of this size (width, height), and
+    the coding in which it does.
+
+    One that keeps all of the frames' own coding comes before one that does not. Raises
+    `DeviceError` where none works, and `UsageError` for options that none of them has.
+    """
+    refused = ""
+    tries = [(encoder, near) for encoder in order for near in encoder.codings(coding, *size)]
+    tries.sort(key=lambda one: not keeps(one[1], coding))
+    for encoder, near in tries:
+        options = encoder.settings(asked)
+        try:
+            if not encoder.holds(size):
+                raise Refused(f"it takes frames of up to {encoder.longest} pixels a side")
+            encode(encoder, near, size, options)
+        except Refused as reason:
+            form = f"{size[0]}x{size[1]} {encoder.pix_fmt(near)}"
+            refused = refused or f"{encoder.name} cannot encode {form} here: {reason}"
+        else:
+            return encoder, near
+    raise DeviceError(f"{refused}; use --encoder software")
+
+
 @contextmanager
 def told() -> Iterator[None]:
     """FFmpeg's failures inside become `Refused` with the first thing that FFmpeg says of them.
 
-    FFmpeg would print it, and PyAV leave it out of its errors. Not for use while other threads
-    work with FFmpeg, whose messages would be logged.
+    Nothing of that is printed. It is the whole program's log that is listened to meanwhile: what
+    other threads make FFmpeg say is taken for an answer as well.
     """
     level, repeated = av.logging.get_level(), av.logging.get_skip_repeated()
     av.logging.set_level(av.logging.ERROR)
     av.logging.set_skip_repeated(False)
     try:
-        with av.logging.Capture() as said:
+        with av.logging.Capture(local=False) as said:
             try:
                 yield
             except (av.error.FFmpegError, ValueError, OSError, NotImplementedError) as error:

@@ -33,6 +33,7 @@ def describe(
         "precision": str(restore.dtype).removeprefix("torch."),
         "engine": restore.engine.name,
         "tile": restore.tile,
+        "decoder": source.decoder,
         "start": settings.span.start,
         "duration": settings.span.duration,
         "deinterlace": source.deinterlaced and settings.deinterlace,

@@ -8,6 +8,7 @@ from pathlib import Path
 import av
 import av.container
 import av.error
+from av.codec.hwaccel import HWAccel
 
 from stream.errors import NoInputError, SourceError
 from stream.frame import Packet
@@ -25,8 +26,13 @@ _PEEKED = 9
 """Frames looked at beforehand, to tell how fast they follow and whether they are interlaced."""
 
 
-def open_input(path: str | os.PathLike[str]) -> av.container.InputContainer:
-    """Open a local file for reading; raises `NoInputError` or `SourceError`."""
+def open_input(
+    path: str | os.PathLike[str], *, hwaccel: HWAccel | None = None
+) -> av.container.InputContainer:
+    """Open a local file for reading, its videos to be decoded by `hwaccel` where it can.
+
+    Raises `NoInputError` or `SourceError`.
+    """
     file = Path(path)
     try:
         with file.open("rb") as opened:
@@ -46,6 +52,7 @@ def open_input(path: str | os.PathLike[str]) -> av.container.InputContainer:
             f"file:{file.absolute()}",
             options={"protocol_whitelist": "file,crypto,data"},
             metadata_errors="replace",
+            hwaccel=hwaccel,
         )
     except av.error.FFmpegError as error:
         raise SourceError(
@@ -83,6 +90,9 @@ def choose_video(
     # Frames can be larger than the header says.
     video.codec_context.options = {"max_pixels": str(max_pixels)}
     video.thread_type = "AUTO"
+    if video.codec_context.is_hwaccel:
+        # Each thread needs another surface, of which NVDEC has 32 at most.
+        video.codec_context.thread_count = 1
     return video
 
 

@@ -1,9 +1,13 @@
 """How a video file is read, and which part of it."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from stream.errors import UsageError
 from stream.opening import DEFAULT_MAX_PIXELS
+
+DECODERS: Final = ("auto", "software", "cuda")
+"""What `--decoder` takes."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,13 @@ class Reading:
     """"auto" where frames are marked as interlaced, "on" or "off"."""
     apply_rotation: bool = False
     """Whether pictures are turned as the file asks, instead of carrying the wish along."""
+    decoder: str = "software"
+    """One of `DECODERS`; "auto" is the GPU's, where it gives the same pictures as software."""
+    gpu: int = 0
+    """The number of the GPU that decodes, if one does."""
 
     def __post_init__(self) -> None:
+        if self.decoder not in DECODERS:
+            raise UsageError(f"--decoder must be {', '.join(DECODERS)}, got {self.decoder}")
         if self.deinterlace not in ("auto", "on", "off"):
             raise UsageError(f"--deinterlace must be auto, on or off, got {self.deinterlace}")

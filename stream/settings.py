@@ -6,6 +6,7 @@ from typing import Literal
 from filters import USUAL_SMOOTHING
 from stream.encoders import EncoderSettings
 from stream.errors import UsageError
+from stream.models import choose_device
 from stream.opening import DEFAULT_MAX_PIXELS
 from stream.reading import Reading, Span
 from stream.scale import Scale
@@ -41,6 +42,9 @@ class Settings:
     precision: str = "auto"
     engine: str = "auto"
     """What runs the networks; one of `stream.engine.ENGINES`."""
+    decoder: str = "auto"
+    """One of `stream.reading.DECODERS`; "auto" is the GPU's where the networks run on it as well,
+    and it gives the same pictures as software."""
     tile: int | None = None
     """The largest side in pixels restored in one piece; None: as memory allows."""
     overwrite: bool = False
@@ -76,4 +80,15 @@ class Settings:
 
     @property
     def reading(self) -> Reading:
-        return Reading(self.span, self.max_pixels, self.deinterlace, self.apply_rotation)
+        """How the input is read. Raises `DeviceError` or `UsageError`."""
+        decoder, gpu = self.decoder, 0
+        if decoder != "software" and self.device != "cpu":
+            device = choose_device(self.device)
+            gpu = device.index or 0
+            if device.type != "cuda" and decoder == "auto":
+                decoder = "software"
+        elif decoder == "auto":
+            decoder = "software"
+        return Reading(
+            *(self.span, self.max_pixels, self.deinterlace, self.apply_rotation, decoder, gpu)
+        )

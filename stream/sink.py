@@ -17,10 +17,17 @@ import av.container
 import av.error
 
 from filters import Coding
-from stream import deinterlace, hdr
-from stream.convert import pix_fmt_of, recoded, to_av
+from stream import deinterlace, hardware, hdr
+from stream.convert import recoded, to_av
 from stream.deinterlace import FieldMarker
-from stream.encoders import ENCODERS, Encoder, EncoderSettings, choose, ordinary_scheduling
+from stream.encoders import (
+    ENCODERS,
+    Encoder,
+    EncoderSettings,
+    candidates,
+    choose,
+    ordinary_scheduling,
+)
 from stream.errors import SinkError, UsageError, WriteError
 from stream.frame import Frame, Memory
 from stream.place import megabytes
@@ -59,7 +66,10 @@ class Plan:
 
 
 def plan(path: Path, source: Source, settings: EncoderSettings, scale: Scale | None = None) -> Plan:
-    """Choose the encoder for a file named `path`. Raises `SinkError` or `UsageError`."""
+    """Choose the encoder for a file named `path`.
+
+    Raises `SinkError` or `UsageError`, and `DeviceError` where a GPU is to encode and cannot.
+    """
     size = source.size
     if scale is not None:
         if source.top_first is not None:
@@ -68,18 +78,17 @@ def plan(path: Path, source: Source, settings: EncoderSettings, scale: Scale | N
     with open_output(path) as container:
         video = [encoder.codec for encoder in ENCODERS if holds(container, encoder.codec)]
         aspect = source.aspect not in (None, 1) and "matroska" in container.format.name
-    encoder = choose(
-        settings,
-        source.video.codec_context.codec.canonical_name,
-        source.coding,
-        size,
-        video,
-        path.suffix,
-        tells_aspect=aspect,
-    )
+    own = source.video.codec_context.codec.canonical_name
+    if settings.nvenc:
+        suitable = candidates(settings, own, size, video, path.suffix, tells_aspect=aspect)
+        encoder, coding = hardware.choose(suitable, settings, source.coding, size)
+    else:
+        encoder = choose(
+            *(settings, own, source.coding, size, video, path.suffix), tells_aspect=aspect
+        )
+        coding = encoder.coding(source.coding, *size)
     if scale is not None and not encoder.holds(size):
         raise _too_large(encoder, size, source.size)
-    coding = encoder.coding(source.coding, *size)
     order, marks = source.top_first, None
     if order is not None:
         marks = deinterlace.options(encoder.name, order, coding, size[1])
@@ -139,6 +148,7 @@ class SegmentSink:
         segment."""
         self.tail_pts: tuple[int, ...] = ()
         self._stopped = stopped
+        self._pix_fmt = plan.encoder.pix_fmt(plan.coding)
         self._work = work
         self._source = source
         self._marker = None if plan.top_first is None else FieldMarker(plan.top_first)
@@ -223,7 +233,7 @@ class SegmentSink:
         coded = frame
         if frame.coding != self.plan.coding:
             coded = recoded(frame, self.plan.coding)
-        made = to_av(coded, self._source.tags)
+        made = to_av(coded, self._source.tags, self._pix_fmt)
         if self._marker is not None:
             made = self._marker.mark(made)
         if self._container is None:
@@ -251,7 +261,7 @@ class SegmentSink:
         assert isinstance(video, av.VideoStream)
         context = video.codec_context
         context.width, context.height = self.plan.size
-        context.pix_fmt = pix_fmt_of(self.plan.coding)
+        context.pix_fmt = self._pix_fmt
         context.time_base = source.time_base
         context.gop_size = self.plan.segment
         context.color_range = source.tags.range

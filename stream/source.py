@@ -15,6 +15,7 @@ import av.error
 from filters import Coding
 from stream.beside import MOVING, side_data
 from stream.convert import Tags, Unpacker, tags_of
+from stream.decoding import open_decoding
 from stream.deinterlace import Deinterlacer, top_first
 from stream.demux import Demuxer, discontinuous, earlier, promised_s, when
 from stream.errors import SourceError
@@ -53,7 +54,7 @@ class Source:
         with open_input(path) as container:
             peeked = first_frames(container, self._choose(container), self.path)
         self.first = peeked[0]
-        self.container = open_input(path)
+        self.container, self.decoder = open_decoding(self.path, self.reading, peeked)
         self.video = self._choose(self.container)
         self.time_base = Fraction(self.video.time_base or Fraction(1, 90000))
         self._by_dts = disordered(peeked, avi=self.container.format.name == "avi")

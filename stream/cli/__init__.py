@@ -18,7 +18,7 @@ from rich.text import Text
 from stream.cli.compare import compare
 from stream.cli.doctor import doctor
 from stream.cli.live import live
-from stream.cli.options import Device, Engine, Model, Precision, Smooth
+from stream.cli.options import Decoder, Device, Encoder, Engine, Model, Precision, Smooth
 from stream.cli.terminal import bar, clock, handle_signals, out, plain, reported, say
 
 if TYPE_CHECKING:
@@ -110,10 +110,12 @@ def run(
     device: Device = "auto",
     precision: Precision = "auto",
     engine: Engine = "auto",
+    decoder: Decoder = "auto",
     codec: Annotated[
         str | None,
         typer.Option(help="h264, hevc, av1, vp9, vp8, prores or ffv1; the source's by default."),
     ] = None,
+    encoder: Encoder = "auto",
     quality: Annotated[
         int | None,
         typer.Option(help="CRF of the encoder, lower is better; visually lossless by default."),
@@ -163,6 +165,7 @@ def run(
             device=device,
             precision=precision,
             engine=engine,
+            decoder=decoder,
             tile=tile,
             overwrite=overwrite,
             resume=resume,
@@ -171,7 +174,7 @@ def run(
             deinterlace=deinterlace,
             apply_rotation=apply_rotation,
             span=stream.Span(start, duration),
-            encoder=stream.EncoderSettings(codec=codec, quality=quality, preset=preset),
+            encoder=stream.EncoderSettings(codec, quality, preset, encoder),
         )
         tasks = tasks_of(paths, list_file)
         if tasks is not None:

@@ -12,8 +12,6 @@ from rich.text import Text
 from stream.cli.terminal import out, reported
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from stream.doctor import Group
 
 _STYLES = {
@@ -37,12 +35,16 @@ def doctor(
     No camera is opened. Passwords, your name and the values of variables are left out, so the
     output can be shown to others. Ends with 0 if `deblur run` can work here.
     """
+    with reported():
+        _doctor(as_json)
+
+
+def _doctor(as_json: bool) -> None:
     from stream.doctor import Verdict, examine
 
-    found = examine()
     groups: list[Group] = []
     with out.status("trying ...") if out.is_terminal and not as_json else nullcontext():
-        while (group := _next(found)) is not None:
+        for group in examine():
             groups.append(group)
             if not as_json:
                 _print(group)
@@ -60,11 +62,6 @@ def doctor(
         out.print(Text(verdict.said, style=style), soft_wrap=not out.is_terminal)
     if verdict.exit_code:
         raise typer.Exit(verdict.exit_code)
-
-
-def _next(found: "Iterator[Group]") -> "Group | None":
-    with reported():
-        return next(found, None)
 
 
 def _print(group: "Group") -> None:

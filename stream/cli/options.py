@@ -29,3 +29,16 @@ Engine = Annotated[
 Precision = Annotated[
     str, typer.Option(help="auto, float32, bfloat16 or float16, inside the network.")
 ]
+Decoder = Annotated[
+    str,
+    typer.Option(
+        help="auto, software or cuda (the GPU's own decoder): what decodes. auto takes the GPU's "
+        "where the network runs on it and it gives the same pictures."
+    ),
+]
+Encoder = Annotated[
+    str,
+    typer.Option(
+        help="auto (software), software or nvenc (an NVIDIA GPU's h264, hevc and av1 encoders)."
+    ),
+]

@@ -68,7 +68,8 @@ def reported(hide: "Callable[[str], str]" = str) -> Iterator[None]:
         fail(hide(str(error)), error.exit_code)
     except KeyboardInterrupt:
         fail("stopped", 130)
-    except typer.Exit:
+    except (typer.Exit, BrokenPipeError):
+        # The latter is whoever read the output and has gone, as `head` does.
         raise
     except Exception as error:
         logging.getLogger(__name__).debug("unexpected", exc_info=True)
