@@ -6,7 +6,7 @@ from typing import Literal
 from filters import USUAL_SMOOTHING
 from stream.encoders import EncoderSettings
 from stream.errors import UsageError
-from stream.models import choose_device
+from stream.models import choose_devices
 from stream.opening import DEFAULT_MAX_PIXELS
 from stream.reading import Reading, Span
 from stream.scale import Scale
@@ -83,7 +83,7 @@ class Settings:
         """How the input is read. Raises `DeviceError` or `UsageError`."""
         decoder, gpu = self.decoder, 0
         if decoder != "software" and self.device != "cpu":
-            device = choose_device(self.device)
+            device = choose_devices(self.device)[0]
             gpu = device.index or 0
             if device.type != "cuda" and decoder == "auto":
                 decoder = "software"
