@@ -54,7 +54,7 @@ class Runner:
     @torch.inference_mode()
     def latency_ms(self, seconds: float) -> float:
         """The median time of a frame, from when it is handed in to when it is done."""
-        times = []
+        times: list[float] = []
         if self._one_s < _SLOW_S:
             self._restore(self._images[0])
         ends = time.perf_counter() + seconds
