@@ -23,7 +23,7 @@ def draw(folder: Path, measured: Measured) -> list[Path]:
 
     drawn = []
     for name, figure in _figures(pyplot, measured):
-        figure.text(0.01, 0.005, _stamp(measured), fontsize=6, color="gray")
+        figure.supxlabel(_stamp(measured), x=0.01, ha="left", fontsize=6, color="gray")
         file = folder / f"{name}.png"
         figure.savefig(file, dpi=150)
         pyplot.close(figure)
@@ -51,7 +51,7 @@ def _figures(pyplot: Any, measured: Measured) -> Iterator[tuple[str, Any]]:
 def _engines(pyplot: Any, rows: list[dict[str, Any]]) -> Any:
     groups = list(dict.fromkeys((row["preset"], row["size"]) for row in rows))
     kinds = list(dict.fromkeys((row["engine"], row["precision"], row["threads"]) for row in rows))
-    figure, axes = pyplot.subplots(figsize=(1.5 + 1.4 * len(groups), 4.5), layout="constrained")
+    figure, axes = pyplot.subplots(figsize=(max(7.0, 3 + len(groups)), 4.5), layout="constrained")
     width = 0.8 / len(kinds)
     for index, kind in enumerate(kinds):
         bars = {
@@ -67,7 +67,7 @@ def _engines(pyplot: Any, rows: list[dict[str, Any]]) -> Any:
     axes.set_yscale("log")
     axes.set_ylabel("frames per second")
     axes.set_title("The network alone, by engine")
-    axes.legend(fontsize=7)
+    figure.legend(loc="outside right upper", fontsize=7)
     return figure
 
 

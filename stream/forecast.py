@@ -6,10 +6,8 @@ from dataclasses import dataclass
 
 from stream.report import Progress
 
-_LEAST_S = 1.0
-"""How long the frames that are timed take, at least ..."""
 _LEAST_FRAMES = 8
-"""... and how many they are, unless they take longer than this:"""
+"""How many frames are timed, at least, unless they take longer than this:"""
 _ENOUGH_S = 4.0
 _PATIENCE_S = 30.0
 """How long the encoder is waited for, at most, to hand out enough to tell the size; and for no
@@ -44,7 +42,7 @@ class Forecast:
         tell: Callable[[Estimate], None],
         *,
         longer_than_s: float = 30.0,
-        least_s: float = _LEAST_S,
+        least_s: float = 1.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`tell` is called once, or never where the job takes no longer than `longer_than_s`.

@@ -22,7 +22,7 @@ MAY_IMPORT = {
 MAY_USE_AV = {
     *(f"stream/{name}.py" for name in ("convert", "encoders", "frame", "probe", "remux")),
     *(f"stream/{name}.py" for name in ("deinterlace", "hdr", "join", "orientation", "transcode")),
-    *(f"stream/{name}.py" for name in ("beside", "demux", "opening")),
+    *(f"stream/{name}.py" for name in ("beside", "demux", "opening", "bench")),
     *(f"stream/{name}.py" for name in ("identity", "sink", "source")),
     "stream/live/encode.py",
     *(f"stream/live/{name}.py" for name in ("camera", "convert", "reader", "session")),

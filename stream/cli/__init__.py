@@ -14,6 +14,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from stream.cli.bench import bench
 from stream.cli.compare import compare
 from stream.cli.live import live
 from stream.cli.options import Device, Engine, Model, Precision, Smooth
@@ -339,6 +340,7 @@ def verify(
 
 app.command()(live)
 app.command()(compare)
+app.command()(bench)
 
 
 @models_app.callback(invoke_without_command=True)

@@ -69,11 +69,15 @@ def estimated(estimate: "Estimate") -> str:
     )
 
 
-def forecast(name: str = "") -> "Forecast":
-    """What says, once, how long a job will take, where that is long."""
+def forecast(name: str = "", *, longer_than_s: float = 30.0, least_s: float = 1.0) -> "Forecast":
+    """What says, once, how long a job will take, where that is longer than so many seconds."""
     from stream.forecast import Forecast
 
-    return Forecast(lambda estimate: say(f"{name}{estimated(estimate)}"))
+    return Forecast(
+        lambda estimate: say(f"{name}{estimated(estimate)}"),
+        longer_than_s=longer_than_s,
+        least_s=least_s,
+    )
 
 
 def rate(fps: float) -> str:
