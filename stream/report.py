@@ -74,14 +74,17 @@ class Report:
 
 def bytes_beside(source: Source, drop: Collection[str]) -> int:
     """About how large all streams but the restored one are, as far as the file says it."""
-    kept = (
-        each
-        for each in source.container.streams
-        if each.index != source.video.index and each.type not in drop
-    )
-    # Streams of data have no such attribute, and many files do not say it of the others.
-    bits_per_s = sum(getattr(each, "bit_rate", None) or 0 for each in kept)
-    return round(bits_per_s / 8 * (source.duration_s or 0))
+    size = 0.0
+    for each in source.container.streams:
+        # Streams of data have no such attribute, and many files do not say it of the others.
+        bits_per_s = getattr(each, "bit_rate", None)
+        if each.index == source.video.index or each.type in drop or not bits_per_s:
+            continue
+        whole_s = source.duration_s or 0.0
+        if each.duration and each.time_base:
+            whole_s = min(whole_s, float(each.duration * each.time_base))
+        size += bits_per_s / 8 * whole_s
+    return round(size)
 
 
 def warnings_of(output: Path, source: Source, joined: Joined) -> list[str]:
