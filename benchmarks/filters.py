@@ -34,8 +34,8 @@ class Cost:
 
 def costs(model: str, device: str, width: int, height: int, seconds: float) -> list[Cost]:
     """The network first, then what is done beside it: medians of one run, filters in turns."""
-    restore = load_model(model, device=device, one_by_one=True)
-    upscaler = find_upscaler("auto", restore.device, restore.dtype)
+    restore = load_model(model, device=device, late=False)
+    upscaler = find_upscaler("auto", restore.engine)
     assert isinstance(upscaler, Upscaler)
     where = restore.device
     tracker, smoother = Tracker(), Smoother()

@@ -83,7 +83,7 @@ def _clip(plan: Plan, clip: Path) -> tuple[dict[str, Any], list[Table]]:
     precision = str(restore.dtype).removeprefix("torch.")
     runner = Runner(plan.checkpoint("lite"), plan.device, restore.engine.name, precision, size)
     runner.restored()
-    upscaler = find_upscaler("auto", restore.device, restore.dtype)
+    upscaler = find_upscaler("auto", restore.engine)
     output = plan.folder / "restored.mp4"
     span = stream.Span(0, _seconds(plan, clip, runner.fps(plan.turn_s)))
     runs: dict[str, list[Run]] = {name: [] for name in VARIANTS}

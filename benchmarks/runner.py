@@ -31,14 +31,14 @@ class Runner:
         precision: str,
         size: tuple[int, int],
     ) -> None:
-        def load(one_by_one: bool) -> mssnet.Deblurrer:
+        def load(late: bool) -> mssnet.Deblurrer:
             return load_model(
-                str(file), device=device, engine=engine, precision=precision, one_by_one=one_by_one
+                str(file), device=device, engine=engine, precision=precision, late=late
             )
 
-        self._quick = load(one_by_one=True)
+        self._quick = load(late=False)
         self.device = self._quick.device
-        many = load(one_by_one=False)
+        many = load(late=True)
         self.in_flight = many.engine.in_flight
         self._many = many if self.in_flight > 1 else self._quick
         self._images = [image(index, *size).to(self.device) for index in range(_FRAMES)]

@@ -10,7 +10,6 @@ from typing import Any, Final
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -79,12 +78,12 @@ def to_rgb(planes: Sequence[Tensor], coding: Coding) -> Tensor:
     Values are in 0..1 for legal codes, and beyond where the codes lie beyond; nothing is clamped.
     Chroma is taken to be sited as in MPEG-2 and H.264: left across, midway down.
     """
-    luma = (planes[0].float() - coding.black) * (1 / coding.luma_span)
+    luma = planes[0].float().sub_(coding.black).mul_(1 / coding.luma_span)
     height, width = luma.shape
     if coding.gray:
         return luma.repeat(1, 3, 1, 1)
     blue, red = (
-        _upsample((plane.float() - coding.neutral) * (1 / coding.chroma_span), coding)
+        _upsample(plane.float().sub_(coding.neutral).mul_(1 / coding.chroma_span), coding)
         for plane in planes[1:]
     )
     blue, red = blue[:height, :width], red[:height, :width]
@@ -100,7 +99,8 @@ def to_rgb(planes: Sequence[Tensor], coding: Coding) -> Tensor:
 def luma(rgb: Tensor) -> Tensor:
     """(N, 3, H, W) R'G'B' to (N, 1, H, W) luma of BT.601, in which restoration is measured."""
     kr, kb = LUMA["bt601"]
-    return rgb[:, :1] * kr + rgb[:, 1:2] * (1 - kr - kb) + rgb[:, 2:] * kb
+    red, green, blue = rgb[:, :1], rgb[:, 1:2], rgb[:, 2:]
+    return torch.add(red * kr, green, alpha=1 - kr - kb).add(blue, alpha=kb)
 
 
 def add_change(planes: Sequence[Tensor], change: Tensor, coding: Coding) -> list[Tensor]:
@@ -112,12 +112,12 @@ def add_change(planes: Sequence[Tensor], change: Tensor, coding: Coding) -> list
     """
     kr, kb = LUMA[coding.matrix]
     red, green, blue = change[0].float()
-    luma = red * kr + green * (1 - kr - kb) + blue * kb
+    luma = (red * kr).add_(green, alpha=1 - kr - kb).add_(blue, alpha=kb)
     out = [_add_codes(planes[0], luma, coding.luma_span, coding)]
     if not coding.gray:
         for plane, part, k in ((planes[1], blue, kb), (planes[2], red, kr)):
-            chroma = _downsample((part - luma) * (0.5 / (1 - k)), coding)
-            out.append(_add_codes(plane, chroma, coding.chroma_span, coding))
+            chroma = _downsample(part - luma, coding)
+            out.append(_add_codes(plane, chroma, coding.chroma_span * 0.5 / (1 - k), coding))
     return out
 
 
@@ -175,27 +175,32 @@ def _upsample(chroma: Tensor, coding: Coding) -> Tensor:
     """(h, w) to (h * down, w * across)."""
     across, down = coding.subsampling
     if down == 2:
-        tall = F.interpolate(
-            chroma[None, None], scale_factor=(2, 1), mode="bilinear", align_corners=False
-        )
-        chroma = tall[0, 0]
+        # Midway: a quarter of the way to the one above, and to the one below.
+        tall = chroma.new_empty(chroma.shape[0], 2, chroma.shape[1])
+        torch.lerp(chroma[1:], chroma[:-1], 0.25, out=tall[1:, 0])
+        torch.lerp(chroma[:-1], chroma[1:], 0.25, out=tall[:-1, 1])
+        tall[0, 0], tall[-1, 1] = chroma[0], chroma[-1]
+        chroma = tall.flatten(0, 1)
     if across == 2:
         # On the left luma sample of each pair: every other sample is there already.
-        following = torch.cat([chroma[:, 1:], chroma[:, -1:]], dim=1)
-        chroma = torch.stack([chroma, (chroma + following) * 0.5], dim=2).flatten(1)
+        wide = chroma.new_empty(*chroma.shape, 2)
+        wide[..., 0] = chroma
+        torch.lerp(chroma[:, :-1], chroma[:, 1:], 0.5, out=wide[:, :-1, 1])
+        wide[:, -1, 1] = chroma[:, -1]
+        chroma = wide.flatten(1)
     return chroma
 
 
 def _downsample(chroma: Tensor, coding: Coding) -> Tensor:
     """(H, W) to (ceil(H / down), ceil(W / across)), filtered for the place of the samples."""
     across, down = coding.subsampling
+    if down == 2:
+        if chroma.shape[0] % 2:
+            chroma = torch.cat([chroma, chroma[-1:]], dim=0)
+        chroma = (chroma[::2] + chroma[1::2]).mul_(0.5)
     if across == 2:
         if chroma.shape[1] % 2:
             chroma = torch.cat([chroma, chroma[:, -1:]], dim=1)
         left = torch.cat([chroma[:, :1], chroma[:, 1:-1:2]], dim=1)
-        chroma = chroma[:, ::2] * 0.5 + (left + chroma[:, 1::2]) * 0.25
-    if down == 2:
-        if chroma.shape[0] % 2:
-            chroma = torch.cat([chroma, chroma[-1:]], dim=0)
-        chroma = (chroma[::2] + chroma[1::2]) * 0.5
+        chroma = left.add_(chroma[:, 1::2]).mul_(0.25).add_(chroma[:, ::2], alpha=0.5)
     return chroma

@@ -140,8 +140,10 @@ def _blended(
 def look_up(image: _Array, flow: NDArray[np.float32], how: int = cv2.INTER_LINEAR) -> _Array:
     """`image`, (h, w) or (h, w, C), at where `flow`, (h, w, 2) in pixels, leads."""
     height, width = flow.shape[:2]
-    x, y = cv2.split(flow)
-    x += np.arange(width, dtype=np.float32)
-    y += np.arange(height, dtype=np.float32)[:, None]
-    found: Any = cv2.remap(image, x, y, how, borderMode=cv2.BORDER_REPLICATE)
+    along = np.zeros((width, 2), np.float32)
+    along[:, 0] = np.arange(width)
+    place = flow + along
+    place[..., 1] += np.arange(height, dtype=np.float32)[:, None]
+    remap: Any = cv2.remap  # takes both in one array, which its types do not know
+    found = remap(image, place, None, how, borderMode=cv2.BORDER_REPLICATE)
     return cast(_Array, found)

@@ -19,7 +19,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -40,6 +40,8 @@ _MARGIN = 6
 kernels of the base, of making it smaller and of the way back reach together."""
 _STRIP = 262_144
 """Pixels of a strip: what is made of them stays in a CPU's cache."""
+_LARGE_STRIP = 1_048_576
+"""Pixels of a strip of which all is made at once; memory is bounded by it."""
 
 
 @dataclass(frozen=True)
@@ -168,7 +170,9 @@ def kept_in_range(change: Tensor, low: Tensor) -> Tensor:
     kept = torch.clamp(
         change, (darkest - _BEYOND).to(change.dtype), (brightest + _BEYOND).to(change.dtype)
     )
-    return kept + torch.clamp(F.softshrink(change - kept, _DOUBTED), -half, half)
+    beyond = change - kept
+    # That is softshrink, which not every engine knows.
+    return kept + torch.clamp(beyond - beyond.clamp(-_DOUBTED, _DOUBTED), -half, half)
 
 
 def _around(low: Tensor, which: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
@@ -178,27 +182,67 @@ def _around(low: Tensor, which: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
     return which(which(rows[..., :-2], rows[..., 1:-1]), rows[..., 2:])
 
 
+class Enlarging(nn.Module):
+    """The network as one function: luma (N, 1, H, W) to its change by phase, (N, 9, H, W)."""
+
+    def __init__(self, net: UpscalerNet) -> None:
+        super().__init__()
+        self.net = net
+
+    @property
+    def reach(self) -> int:
+        """Pixels to each side that a pixel is made of."""
+        kernels = 2 + 2 * self.net.config.blocks + 1
+        return kernels + _MARGIN
+
+    def forward(self, light: Tensor) -> Tensor:
+        return self.net.enlarge(light, self.net(light))
+
+
+class Engine(Protocol):
+    """What can run the network in place of PyTorch, such as an `mssnet.Engine`."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where pictures are to be."""
+        ...
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the network is computed in."""
+        ...
+
+    def compile(self, module: nn.Module) -> Callable[[Tensor], Callable[[], Tensor]]:
+        """Make `module` into a function that begins with a picture; what it returns waits for the
+        result."""
+        ...
+
+
 def load_upscaler(
     path: str | Path,
     *,
     device: str | torch.device = "cpu",
     dtype: torch.dtype = torch.float32,
+    engine: Engine | None = None,
 ) -> "Upscaler":
     """Build the upscaler in a safetensors file; its sizes are read off the tensors' shapes.
 
         enlarge = filters.load_upscaler("x3-lite.safetensors", device="cuda", dtype=torch.float16)
         large = enlarge(small)  # (N, 3, H, W) in 0..1 to (N, 3, 3H, 3W)
 
-    `dtype` is what the network computes in. Raises `ValueError` for a file that does not hold an
-    upscaler's weights, `OSError` for one that cannot be read.
+    `dtype` is what the network computes in. `engine` runs it in place of PyTorch; it takes the
+    place of `device` and `dtype`. Raises `ValueError` for a file that does not hold an upscaler's
+    weights, `OSError` for one that cannot be read.
     """
     try:
         state = load_file(path)
     except SafetensorError as error:
         raise ValueError(f"{path} is not a whole safetensors file ({error})") from error
-    if torch.device(device).type == "cpu":
+    net = upscaler_from_state_dict(state)
+    made = Upscaler(net, engine) if engine is not None else Upscaler(net.to(device, dtype))
+    if made.device.type == "cpu":
         keep_freed()
-    return Upscaler(upscaler_from_state_dict(state).to(device, dtype))
+    return made
 
 
 def upscaler_from_state_dict(state: Mapping[str, Tensor]) -> UpscalerNet:
@@ -231,10 +275,13 @@ class Upscaler:
     factor = FACTOR
     """How many times as wide and high pictures become."""
 
-    def __init__(self, net: UpscalerNet) -> None:
+    def __init__(self, net: UpscalerNet, engine: Engine | None = None) -> None:
+        """`engine` runs the network; None: PyTorch, where and in what the network is."""
         self.net = net.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.device = net.slope.device
-        self.dtype = net.slope.dtype
+        self.device = net.slope.device if engine is None else engine.device
+        self.dtype = net.slope.dtype if engine is None else engine.dtype
+        self._enlarging = Enlarging(net)
+        self._program = None if engine is None else engine.compile(self._enlarging)
 
     def __repr__(self) -> str:
         return f"Upscaler({self.net.config}, {self.device}, {self.dtype})"
@@ -254,15 +301,13 @@ class Upscaler:
         # Luma, and how far red and blue are from it.
         light = luma(low)
         colors = torch.cat([low[:, :1] - light, low[:, 2:] - light], dim=1)
-        answer = self.net(light.contiguous(memory_format=torch.channels_last))
         height, width = image.shape[2:]
         large = low.new_empty(len(image), 3, height, FACTOR, width, FACTOR)
-        for rows in _strips(height, low.shape[3], self.device, _STRIP):
+        for rows, bright in self._bright(light):
             part = slice(rows.start, rows.stop + 2 * _MARGIN)
-            piece = Answer(*(each[:, :, part] for each in answer))
             inner = (..., slice(_MARGIN, -_MARGIN), slice(_MARGIN, -_MARGIN))
             _assemble(
-                self.net.enlarge(light[:, :, part], piece)[inner],
+                bright[inner],
                 interpolate(colors[:, :, part], self.dtype)[inner],
                 light[:, :, part][inner],
                 colors[:, :, part],
@@ -270,6 +315,26 @@ class Upscaler:
                 bounds,
             )
         return large.view(len(image), 3, FACTOR * height, FACTOR * width).to(image.dtype)
+
+    def _bright(self, light: Tensor) -> Iterator[tuple[slice, Tensor]]:
+        """Strip by strip the rows, counted without the margin, and the change of their luma.
+
+        `light` (N, 1, H, W) has a margin, and so has the change (N, 9, h, W).
+        """
+        height, width = light.shape[2] - 2 * _MARGIN, light.shape[3]
+        if self._program is None:
+            answer = self.net(light.contiguous(memory_format=torch.channels_last))
+            for rows in _strips(height, width, self.device, _STRIP):
+                part = slice(rows.start, rows.stop + 2 * _MARGIN)
+                piece = Answer(*(each[:, :, part] for each in answer))
+                yield rows, self.net.enlarge(light[:, :, part], piece)
+            return
+        for rows in _strips(height, width, self.device, _LARGE_STRIP):
+            top = max(rows.start - self._enlarging.reach, 0)
+            seen = light[:, :, top : rows.stop + 2 * _MARGIN + self._enlarging.reach]
+            begin = rows.start - top
+            made = self._program(seen)()
+            yield rows, made[:, :, begin : begin + rows.stop - rows.start + 2 * _MARGIN]
 
 
 def _assemble(

@@ -1,15 +1,25 @@
 """What runs a network: PyTorch itself, or anything that agrees with it."""
 
-from collections.abc import Callable
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-Result = Callable[[], Tensor]
-"""Waits for what was begun and returns it; called once."""
-Program = Callable[[Tensor], Result]
-"""Begins with an image, (N, C, H, W) of any size, and returns at once where the engine can."""
+
+class Result(Protocol):
+    """An image that is being made."""
+
+    def __call__(self) -> Tensor:
+        """Wait for it; called once."""
+        ...
+
+
+class Program(Protocol):
+    """A module that an engine runs."""
+
+    def __call__(self, image: Tensor, /) -> Result:
+        """Begin with an image, (N, C, H, W) of any size; returns at once where the engine can."""
+        ...
 
 
 class Engine(Protocol):

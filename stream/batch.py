@@ -72,7 +72,7 @@ class Batch:
         )
         upscaler = None
         if settings.upscale is not None:
-            upscaler = find_upscaler(settings.upscaler, restore.device, restore.dtype)
+            upscaler = find_upscaler(settings.upscaler, restore.engine)
         tile = restore.tile
         for task in self.tasks:
             if self._stopped:

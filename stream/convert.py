@@ -1,12 +1,15 @@
 """Where PyAV's objects end: decoded frames to `Frame` and back."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from typing import Any
 
 import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
+from numpy.typing import NDArray
 
 from filters import Coding, codes_of, recode
 from stream.frame import Frame, Plane
@@ -205,13 +208,51 @@ def _is_rgb(format: av.VideoFormat) -> bool:
 
 
 def planes_of(decoded: av.VideoFrame, coding: Coding) -> tuple[Plane, ...]:
-    """Copy the planes of a planar frame out of FFmpeg's memory."""
-    dtype = np.uint8 if coding.depth == 8 else np.uint16
-    planes = []
-    for plane in decoded.planes:
-        rows = np.frombuffer(memoryview(plane), dtype).reshape(plane.height, -1)
-        planes.append(np.ascontiguousarray(rows[:, : plane.width]))
+    """Copy the planes out of FFmpeg's memory, of a frame that is planar or in one of its `packed`
+    forms."""
+    shift = _shift(decoded.format.name, coding)
+    planes: list[Plane] = []
+    for rows, width, pair in _rows(decoded, coding):
+        for first in range(pair):
+            plane = rows[:, first : pair * width : pair]
+            planes.append(np.ascontiguousarray(plane >> shift if shift else plane))
     return tuple(planes)
+
+
+def packed(pix_fmt: str) -> frozenset[str]:
+    """The formats that hold the codes of a planar one in another form: with U and V in one plane,
+    or in the upper bits of 16. So GPUs give frames, and take them."""
+    return _PACKED.get(pix_fmt.replace("yuvj", "yuv"), frozenset())
+
+
+_PACKED = {
+    "yuv420p": frozenset({"nv12"}),
+    "yuv422p": frozenset({"nv16"}),
+    "yuv444p": frozenset({"nv24"}),
+    "yuv420p10le": frozenset({"p010le", "p016le"}),
+    "yuv420p12le": frozenset({"p012le", "p016le"}),
+    "yuv420p16le": frozenset({"p016le"}),
+    "yuv422p10le": frozenset({"p210le", "p216le"}),
+    "yuv422p12le": frozenset({"p212le", "p216le"}),
+    "yuv422p16le": frozenset({"p216le"}),
+    "yuv444p10le": frozenset({"p410le", "p416le", "yuv444p10msble", "yuv444p16le"}),
+    "yuv444p12le": frozenset({"p412le", "p416le", "yuv444p12msble", "yuv444p16le"}),
+    "yuv444p16le": frozenset({"p416le"}),
+}
+
+
+def _shift(format: str, coding: Coding) -> int:
+    """How many bits are below the codes in a packed form."""
+    return 16 - coding.depth if coding.depth > 8 and format in packed(pix_fmt_of(coding)) else 0
+
+
+def _rows(frame: av.VideoFrame, coding: Coding) -> Iterator[tuple[NDArray[Any], int, int]]:
+    """Of each of FFmpeg's planes, the rows in its memory, the width in samples, and how many
+    planes of ours lie in it side by side."""
+    dtype = np.uint8 if coding.depth == 8 else np.uint16
+    for index, plane in enumerate(frame.planes):
+        rows = np.frombuffer(memoryview(plane), dtype).reshape(plane.height, -1)
+        yield rows, plane.width, 2 if index == 1 and len(frame.planes) == 2 else 1
 
 
 def recoded(frame: Frame, coding: Coding) -> Frame:
@@ -219,12 +260,17 @@ def recoded(frame: Frame, coding: Coding) -> Frame:
     return replace(frame, planes=tuple(recode(frame.planes, frame.coding, coding)), coding=coding)
 
 
-def to_av(frame: Frame, tags: Tags) -> av.VideoFrame:
-    """A frame for an encoder, with the picture type left to it."""
-    made = av.VideoFrame(frame.width, frame.height, pix_fmt_of(frame.coding))
-    for plane, data in zip(made.planes, frame.planes, strict=True):
-        rows = np.frombuffer(memoryview(plane), data.dtype).reshape(plane.height, -1)
-        rows[:, : plane.width] = data
+def to_av(frame: Frame, tags: Tags, pix_fmt: str | None = None) -> av.VideoFrame:
+    """A frame for an encoder, with the picture type left to it.
+
+    `pix_fmt` is the planar format of the frame's coding or one of its `packed` forms.
+    """
+    made = av.VideoFrame(frame.width, frame.height, pix_fmt or pix_fmt_of(frame.coding))
+    shift = _shift(made.format.name, frame.coding)
+    planes = iter(frame.planes)
+    for rows, width, pair in _rows(made, frame.coding):
+        for first in range(pair):
+            rows[:, first : pair * width : pair] = next(planes) << shift
     # ProRes tells the colors of each frame, and takes them from there.
     made.colorspace, made.color_range = tags.matrix, tags.range
     made.color_primaries, made.color_trc = tags.primaries, tags.transfer

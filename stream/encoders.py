@@ -15,6 +15,9 @@ from filters import Coding
 from stream.convert import pix_fmt_of
 from stream.errors import SinkError, UsageError
 
+KINDS: Final = ("auto", "software", "nvenc")
+"""What `--encoder` takes."""
+
 
 @dataclass(frozen=True)
 class EncoderSettings:
@@ -23,9 +26,22 @@ class EncoderSettings:
     codec: str | None = None
     """One of `CODECS`; None stays with the source's, or H.264 where it has no encoder here."""
     quality: int | None = None
-    """The encoder's CRF, lower is better; None is visually lossless."""
+    """The encoder's CRF (NVENC's: its QP), lower is better; None is visually lossless."""
     preset: str | None = None
     """The encoder's own name for its effort; None is a fast one."""
+    encoder: str = "auto"
+    """One of `KINDS`. "auto" is software, which needs fewer bits for the same quality, unless
+    `codec` names one of NVENC's encoders."""
+
+    def __post_init__(self) -> None:
+        if self.encoder not in KINDS:
+            raise UsageError(f"--encoder must be {', '.join(KINDS)}, got {self.encoder}")
+
+    @property
+    def nvenc(self) -> bool:
+        """Whether an NVIDIA GPU is to encode."""
+        named = self.codec in {encoder.name for encoder in NVENC}
+        return self.encoder == "nvenc" or (self.encoder == "auto" and named)
 
 
 @dataclass(frozen=True)
@@ -48,6 +64,11 @@ class Encoder:
     pixels: int = 35_651_584
     """The most pixels of a frame: what the highest levels of H.264, HEVC, VP9 and AV1 allow their
     decoders to refuse beyond. 0 where there is no limit."""
+    rate: str = "crf"
+    """The option that takes the quality."""
+    formats: tuple[tuple[str, str], ...] = ()
+    """The planar formats that it takes, and the form in which it takes each; nothing: it takes
+    what FFmpeg lists, as it is."""
 
     def holds(self, size: tuple[int, int]) -> bool:
         """Whether frames of this width and height are not too large for it."""
@@ -63,7 +84,7 @@ class Encoder:
                 raise UsageError(
                     f"--quality of {self.name} goes from 0 (best) to {self.worst}, got {quality}"
                 )
-            chosen["crf"] = str(quality)
+            chosen[self.rate] = str(quality)
         elif asked.quality is not None:
             raise UsageError(f"{self.name} takes no --quality")
         if asked.preset is not None and asked.preset not in self.presets:
@@ -76,7 +97,13 @@ class Encoder:
 
     def coding(self, coding: Coding, width: int, height: int) -> Coding:
         """The coding nearest to the frames' own that it takes, losing nothing if it can."""
-        taken = {format.name for format in av.Codec(self.name, "w").video_formats or ()}
+        least = replace(coding, depth=8, subsampling=(2, 2), gray=False)
+        return next(self.codings(coding, width, height), least)
+
+    def codings(self, coding: Coding, width: int, height: int) -> Iterator[Coding]:
+        """All codings that it takes, the nearest to the frames' own first."""
+        listed = av.Codec(self.name, "w").video_formats or ()
+        taken = set(dict(self.formats)) or {format.name for format in listed}
         even = width % 2 == 0 and height % 2 == 0
         # H.264 and HEVC store subsampled chroma in whole pairs, so an odd size needs all of it.
         pairs = self.codec in ("h264", "hevc") and not even and coding.subsampling != (1, 1)
@@ -89,8 +116,12 @@ class Encoder:
             for subsampling in chroma:
                 near = replace(coding, depth=depth, subsampling=subsampling, gray=gray)
                 if pix_fmt_of(near) in taken:
-                    return replace(near, subsampling=(1, 1)) if gray else near
-        return replace(coding, depth=8, subsampling=(2, 2), gray=False)
+                    yield replace(near, subsampling=(1, 1)) if gray else near
+
+    def pix_fmt(self, coding: Coding) -> str:
+        """FFmpeg's name of the format in which it takes frames of a coding."""
+        name = pix_fmt_of(coding)
+        return dict(self.formats).get(name, name)
 
 
 _X26 = (
@@ -120,6 +151,35 @@ ENCODERS: Final = (
     Encoder("prores_ks", "prores", pixels=0),
     Encoder("ffv1", "ffv1", smallest=16, longest=32_768, pixels=0),
 )
+
+_P = tuple(f"p{number}" for number in range(1, 8))
+_NV420 = (("yuv420p", "yuv420p"), ("yuv420p10le", "p010le"))
+_NV422 = (("yuv422p", "nv16"), ("yuv422p10le", "p210le"))
+_NV444 = (("yuv444p", "yuv444p"), ("yuv444p10le", "yuv444p10msble"))
+# One quantizer for all frames: anything that aims at a rate would start anew in each segment, and
+# the picture would pulse. No B-frames, for the reason given above.
+_CONSTANT = (("rc", "constqp"), ("bf", "0"))
+
+
+def _nvenc(codec: str, quality: int, worst: int, longest: int, *more: tuple[str, str]) -> Encoder:
+    formats = (*_NV420, *more)
+    return Encoder(
+        *(f"{codec}_nvenc", codec, quality, worst, "p5", _P),
+        options=_CONSTANT,
+        longest=longest,
+        rate="qp",
+        formats=formats,
+    )
+
+
+NVENC: Final = (
+    # Not every GPU takes all of these: each is tried with a frame before it is used.
+    _nvenc("h264", 17, 51, 4096, *_NV422, *_NV444),
+    _nvenc("hevc", 18, 51, 8192, *_NV422, *_NV444),
+    _nvenc("av1", 72, 255, 8192),
+)
+"""The encoders of NVIDIA's GPUs; largest sizes as in NVIDIA's Video Codec SDK, NVENC application
+note. AV1's quantizer goes to 255."""
 
 _TELLS_ASPECT = {"h264", "hevc", "ffv1"}
 

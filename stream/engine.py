@@ -16,11 +16,11 @@ ENGINES: Final = ("auto", "eager", "openvino")
 
 
 def choose_engine(
-    name: str, device: torch.device, dtype: torch.dtype, *, one_by_one: bool = False
+    name: str, device: torch.device, dtype: torch.dtype, *, late: bool = True
 ) -> Engine:
     """The engine called `name`, or the fastest one here. Raises `DeviceError` or `UsageError`.
 
-    `one_by_one`: images come one at a time, and none of them shall be late.
+    `late`: images may be late if only many are done in a time; else they come one at a time.
     """
     if name not in ENGINES:
         raise UsageError(f"unknown --engine {name}; use {', '.join(ENGINES)}")
@@ -32,5 +32,12 @@ def choose_engine(
         raise DeviceError("OpenVINO is not installed; use pip install openvino, or --engine eager")
     usual = device.type == "cpu" and dtype != torch.float16 and openvino.available()
     if name == "openvino" or (name == "auto" and usual):
-        return openvino.OpenVino(dtype, one_by_one=one_by_one)
+        return openvino.OpenVino(dtype, late=late)
     return Eager(device, dtype)
+
+
+def one_by_one(engine: Engine) -> Engine:
+    """The same engine, for images of which each is waited for."""
+    if isinstance(engine, openvino.OpenVino):
+        return openvino.OpenVino(engine.dtype, threads=engine.threads, late=False)
+    return engine

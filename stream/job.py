@@ -89,7 +89,7 @@ class Job:
             enlarge = None
             if chosen.size != source.size:
                 if upscaler is None:
-                    upscaler = find_upscaler(settings.upscaler, restore.device, restore.dtype)
+                    upscaler = find_upscaler(settings.upscaler, restore.engine)
                 enlarge = Enlarger(chosen.size, upscaler)
             work = self._open(source, chosen, restore)
             try:

@@ -8,7 +8,7 @@ import torch
 import mssnet
 import weights
 from filters import INTERPOLATIONS, Upscaler, keep_freed, load_upscaler
-from stream.engine import choose_engine
+from stream.engine import choose_engine, one_by_one
 from stream.errors import DeviceError, ModelError, UsageError
 
 PRECISIONS = {
@@ -26,16 +26,15 @@ def load_model(
     precision: str = "auto",
     engine: str = "auto",
     tile: int | None = None,
-    one_by_one: bool = False,
+    late: bool = True,
 ) -> mssnet.Deblurrer:
     """Load a checkpoint by name, onto an engine.
 
-    `one_by_one`: frames come one at a time and shall be late by as little as possible; otherwise
-    as many as possible are to be done in a time. Raises `ModelError`, `DeviceError` or
-    `UsageError`.
+    `late`: frames may be late if only many are done in a time; else they come one at a time.
+    Raises `ModelError`, `DeviceError` or `UsageError`.
     """
     where = choose_device(device)
-    runs = choose_engine(engine, where, choose_dtype(precision, where), one_by_one=one_by_one)
+    runs = choose_engine(engine, where, choose_dtype(precision, where), late=late)
     try:
         restore = mssnet.load(weights.path(name), tile=tile, engine=runs)
     except weights.WeightsError as error:
@@ -58,16 +57,19 @@ def usual_upscaler(name: str, device: torch.device) -> str:
     return "x3-lite" if device.type == "cpu" else "x3"
 
 
-def find_upscaler(name: str, device: torch.device, dtype: torch.dtype) -> Upscaler | str:
+def find_upscaler(name: str, engine: mssnet.Engine) -> Upscaler | str:
     """Load an upscaler by name; the names of plain interpolations are returned as they are.
 
     Raises `ModelError`.
     """
-    name = usual_upscaler(name, device)
+    name = usual_upscaler(name, engine.device)
     if name in INTERPOLATIONS:
         return name
     try:
-        return load_upscaler(weights.path(name), device=device, dtype=dtype)
+        file = weights.path(name)
+        if engine.name == "eager":
+            return load_upscaler(file, device=engine.device, dtype=engine.dtype)
+        return load_upscaler(file, engine=one_by_one(engine))
     except weights.WeightsError as error:
         raise ModelError(f"{error}; see `deblur models`") from error
     except (ValueError, OSError) as error:

@@ -4,11 +4,14 @@ OpenVINO fuses activations and additions into the convolutions before them and k
 that the CPU's matrix units (AMX) want from layer to layer, where PyTorch reorders around each one.
 """
 
-import threading
+import sys
 import warnings
-from collections import OrderedDict
+from collections import OrderedDict, deque
+from contextlib import suppress
+from importlib import import_module
 from importlib.util import find_spec
-from typing import Any, Final
+from types import ModuleType
+from typing import Any, Final, cast
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +21,8 @@ from mssnet import Program, Result
 _PRECISIONS: Final = {torch.float32: "f32", torch.bfloat16: "bf16"}
 _TRACED = 96
 """Pixels each way of the image that a module is traced with."""
+_SMALLEST = 64
+"""Sides of an image in pixels below which OpenVINO resizes what is a pixel wide in another way."""
 _SIZES = 4
 """Sizes of images that a module is kept compiled for."""
 _MOST_STREAMS = 4
@@ -41,16 +46,19 @@ class OpenVino:
     device = torch.device("cpu")
 
     def __init__(
-        self, dtype: torch.dtype, *, threads: int | None = None, one_by_one: bool = False
+        self, dtype: torch.dtype, *, threads: int | None = None, late: bool = True
     ) -> None:
-        """`threads`: cores to use, as many as PyTorch by default. `one_by_one`: shortest delay."""
+        """`threads`: cores to use, as many as PyTorch by default.
+
+        `late`: images may be late if only many are done in a time; else each is waited for.
+        """
         if dtype not in _PRECISIONS:
             raise ValueError(f"dtype must be float32 or bfloat16, got {dtype}")
         self.dtype = dtype
         self.threads = threads or torch.get_num_threads()
-        self.streams = 1 if one_by_one else min(self.threads, _MOST_STREAMS)
+        self.streams = min(self.threads, _MOST_STREAMS) if late else 1
         # One more than are worked on, for the moment in which a result is taken up.
-        self.in_flight = 1 if one_by_one else self.streams + 1
+        self.in_flight = self.streams + 1 if late else 1
 
     def compile(self, module: nn.Module) -> Program:
         return _Sizes(self, module).submit
@@ -78,6 +86,9 @@ class _Sizes:
     @torch.inference_mode()
     def submit(self, image: Tensor) -> Result:
         shape = tuple(image.shape)
+        if min(shape[2:]) < _SMALLEST:
+            made = self._module(image.float()).float()
+            return lambda: made
         if shape not in self._compiled:
             self._compiled[shape] = self._compile(image)
             if len(self._compiled) > _SIZES:
@@ -86,8 +97,7 @@ class _Sizes:
         return self._compiled[shape].submit(image)
 
     def _compile(self, image: Tensor) -> "_Compiled":
-        import openvino
-
+        openvino = _openvino()
         if self._model is None:
             self._model = _converted(self._module, image[..., :_TRACED, :_TRACED])
         model = self._model.clone()
@@ -101,14 +111,14 @@ class _Compiled:
     def __init__(self, compiled: Any) -> None:
         self._compiled = compiled
         self._shape = tuple(compiled.output(0).shape)
-        self._idle: list[Any] = []
-        self._lock = threading.Lock()
+        self._idle: deque[Any] = deque()
 
     def submit(self, image: Tensor) -> Result:
-        import openvino
-
-        with self._lock:
-            request = self._idle.pop() if self._idle else self._compiled.create_infer_request()
+        openvino = _openvino()
+        request = None
+        with suppress(IndexError):
+            request = self._idle.pop()
+        request = request or self._compiled.create_infer_request()
         image = image.float().contiguous()
         made = torch.empty(self._shape)
         # Neither is copied: OpenVINO reads and writes the tensors' own memory.
@@ -121,16 +131,22 @@ class _Compiled:
             nonlocal image
             request.wait()
             image = made
-            with self._lock:
-                self._idle.append(request)
+            self._idle.append(request)
             return made
 
         return result
 
 
+def _openvino() -> Any:
+    # Without what tells its maker of its use: that is on unless somebody turned it off, and leaves
+    # files in the user's home at the mere import. OpenVINO goes without where it is missing.
+    sys.modules.setdefault("openvino_telemetry", cast(ModuleType, None))
+    return import_module("openvino")
+
+
 def _converted(module: nn.Module, example: Tensor) -> Any:
     """OpenVINO's model of a module, for any size of images."""
-    # Not openvino.convert_model(), which tells its maker that it was used where it may.
+    _openvino()
     from openvino.frontend import FrontEndManager
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 

@@ -96,17 +96,17 @@ class Processor:
         if isinstance(begun, Frame):
             return begun
         frame, seen = begun.frame, begun.seen
-        change = torch.zeros_like(seen)
-        if begun.restored is not None:
-            change = (begun.restored() - seen) * self._strength
+        picture = seen if begun.restored is None else begun.restored()
+        if begun.restored is not None and self._strength != 1:
+            picture = torch.lerp(seen, picture, self._strength)
         memory = frame.memory
         if self._temporal is not None:
             # What a damaged frame shows is not carried on.
             if not frame.damaged:
-                smooth, self._state = self._temporal(seen + change, self._state, frame.motion)
-                change = smooth - seen
+                picture, self._state = self._temporal(picture, self._state, frame.motion)
             ours = {_OURS + name: value.cpu().numpy() for name, value in self._state.items()}
             memory = {**memory, **ours}
+        change = picture - seen
         if frame.need is not None:
             change = change * self._spread(frame.need, change.shape)
         if self._enlarge is not None:

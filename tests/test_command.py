@@ -367,9 +367,9 @@ def test_a_terminal_gets_a_progress_bar(tmp_path: Path) -> None:
     os.close(here)
 
 
-def start_long_run(folder: Path) -> tuple[subprocess.Popen[str], Path]:
+def start_long_run(folder: Path, frames: int = 400) -> tuple[subprocess.Popen[str], Path]:
     """A run that takes a while, once it has written something."""
-    source = make_clip(folder / "in.mp4", frames=400, size=(256, 192), audio=("eng",))
+    source = make_clip(folder / "in.mp4", frames=frames, size=(256, 192), audio=("eng",))
     output = folder / "out.mp4"
     running = subprocess.Popen(
         [DEBLUR, "run", str(source), str(output), "--device", "cpu"],
@@ -442,7 +442,7 @@ def test_two_signals_stop_at_once(tmp_path: Path) -> None:
 
 
 def test_two_runs_on_one_output(tmp_path: Path) -> None:
-    running, output = start_long_run(tmp_path)
+    running, output = start_long_run(tmp_path, 2000)
     for words in ([], ["--resume"], ["--overwrite"]):
         done = deblur("run", tmp_path / "in.mp4", output, *words)
         assert done.returncode == 73

@@ -20,6 +20,7 @@ from torch import Tensor
 
 import mssnet
 import stream
+from stream.engine import choose_engine
 from stream.errors import UsageError
 from stream.live.chain import Chain, Load, frame_of
 from stream.live.child import Beat, Control, Fatal, Line, Stop, enter
@@ -63,7 +64,8 @@ def picture(planes: Planes, index: int = 0, **more: Any) -> Picture:
 
 def own(restore: mssnet.Deblurrer) -> mssnet.Deblurrer:
     """The same network, to be left wherever one likes."""
-    return mssnet.Deblurrer(restore.net)
+    engine = choose_engine("auto", restore.device, restore.dtype, late=False)
+    return mssnet.Deblurrer(restore.net, engine=engine)
 
 
 class Rig:

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from stream.cli.bench import bench
 from stream.cli.compare import compare
+from stream.cli.doctor import doctor
 from stream.cli.live import live
 from stream.cli.options import Device, Engine, Model, Precision, Smooth
 from stream.cli.terminal import bar, clock, forecast, handle_signals, out, plain, reported, say
@@ -341,6 +342,7 @@ def verify(
 app.command()(live)
 app.command()(compare)
 app.command()(bench)
+app.command()(doctor)
 
 
 @models_app.callback(invoke_without_command=True)

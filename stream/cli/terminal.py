@@ -119,7 +119,7 @@ def reported(hide: "Callable[[str], str]" = str) -> Iterator[None]:
         text = str(error).splitlines()[0] if str(error) else ""
         fail(
             f"unexpected {type(error).__name__}: {hide(text)}; please report this with the command "
-            "and the output of `deblur info`",
+            "and the output of `deblur doctor`",
             stream.DeblurError.exit_code,
         )
 

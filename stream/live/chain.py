@@ -59,7 +59,7 @@ class Chain:
         self._upscaler: Upscaler | str = _PLAIN
         if restoring.upscale is not None:
             name = usual_upscaler(restoring.upscaler, model.device)
-            self._upscaler = find_upscaler(name, model.device, model.dtype)
+            self._upscaler = find_upscaler(name, model.engine)
         every = self._rungs(model)
         self.rungs: Sequence[Rung] = every if ladder else every[:1]
         """The steps of the ladder, from the top."""

@@ -39,7 +39,7 @@ def restore(control: Control, settings: LiveSettings, camera: Mailbox, restored:
         device=settings.device,
         precision=settings.precision,
         engine=settings.engine,
-        one_by_one=True,
+        late=False,
     )
     Restoration(control, settings, camera, restored, load).run()
 

@@ -1,0 +1,11 @@
+"""Decoders, each tried with a frame."""
+
+from stream.doctor.encoding import told
+from stream.doctor.finding import Finding
+
+
+def look() -> list[Finding]:
+    """What became of a frame of each codec, and of decoding it on a GPU."""
+    from stream import hardware
+
+    return [told(tried.name, tried.works, tried.why) for tried in hardware.decoders()]

@@ -1,0 +1,1 @@
+"""Checks for `stream.doctor.worker` that do what none should."""
