@@ -32,10 +32,10 @@ SIZES: Final = ((640, 360), (1280, 720), (1920, 1080))
 """Width and height of what is measured, unless another size is asked for."""
 LIVE_FPS: Final = 25
 """What counts as live."""
-_TURN_S = 1.0
-"""How long a network is measured on frames of one size ..."""
-_RUN_S = 4.0
-"""... and about how long the whole program is."""
+_TURN = 1 / 60
+"""The share of the time for which a network is measured on frames of one size ..."""
+_RUN = 4 / 60
+"""... and the whole program, about."""
 _LEAST_FRAMES, _MOST_FRAMES = 20, 150
 """Of the clips for the whole program: some that an encoder collects at first are among them."""
 _STARTING_S = 2.0
@@ -177,6 +177,7 @@ class _Course:
         self._folder = folder
         self._device = device
         self._ends = begun + seconds
+        self._turn_s, self._run_for_s = seconds * _TURN, seconds * _RUN
         self._until = self._ends
         self._beside: dict[Size, float] = {}
         """Seconds that a frame takes beside the network, by size."""
@@ -236,7 +237,7 @@ class _Course:
             return first, False
         under_way: deque[Callable[[], torch.Tensor]] = deque()
         done, begun = -restore.engine.in_flight, time.perf_counter()
-        while done < max(2, restore.engine.in_flight) or time.perf_counter() < begun + _TURN_S:
+        while done < max(2, restore.engine.in_flight) or time.perf_counter() < begun + self._turn_s:
             under_way.append(restore.submit(image))
             if len(under_way) >= restore.engine.in_flight:
                 made = under_way.popleft()()
@@ -254,7 +255,7 @@ class _Course:
     ) -> float | None:
         """Seconds that a frame takes in the whole program; None where there is no time for it."""
         expected = network_s + self._beside_s(size)
-        frames = int(min(max(_RUN_S / expected, _LEAST_FRAMES), _MOST_FRAMES))
+        frames = int(min(max(self._run_for_s / expected, _LEAST_FRAMES), _MOST_FRAMES))
         if frames * expected > self._left_s() / 2:
             return None
         clip = _drawn(self._folder / f"{size[0]}x{size[1]}.mkv", size, frames)

@@ -9,9 +9,9 @@ from stream.report import Progress
 _LEAST_FRAMES = 8
 """How many frames are timed, at least, unless they take longer than this:"""
 _ENOUGH_S = 4.0
-_PATIENCE_S = 30.0
-"""How long the encoder is waited for, at most, to hand out enough to tell the size; and for no
-longer than a tenth of what the job takes."""
+_PATIENCE_S = (5.0, 30.0)
+"""How long the encoder is waited for, to hand out enough to tell the size: a tenth of what the job
+takes, within these."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,8 @@ class Forecast:
         if took < self._least_s or not enough:
             return
         seconds = progress.elapsed_s + max(total - progress.frames, 0) * took / frames
-        if self._coded is None and now - self._first[0] < min(_PATIENCE_S, seconds / 10):
+        least, most = _PATIENCE_S
+        if self._coded is None and now - self._first[0] < min(max(seconds / 10, least), most):
             return
         self._done = True
         if seconds > self._longer_than_s:

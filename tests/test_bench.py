@@ -360,11 +360,11 @@ def test_segments_are_weighed_by_their_first_frame_and_the_rest() -> None:
 
 def test_a_real_job_is_forecast_from_its_first_frames(tmp_path: Path) -> None:
     restore = load_model("lite", device="cpu", engine="eager", precision="float32")
-    clip = make_clip(tmp_path / "clip.mp4", frames=200, size=(128, 96), audio=("eng",))
+    clip = make_clip(tmp_path / "clip.mp4", frames=120, size=(128, 96), audio=("eng",))
     told: list[Estimate] = []
     silent: list[Estimate] = []
     seen: list[Progress] = []
-    eager, usual = Forecast(told.append, longer_than_s=0, least_s=0.1), Forecast(silent.append)
+    eager, usual = Forecast(told.append, longer_than_s=0, least_s=0.05), Forecast(silent.append)
 
     def watch(progress: Progress) -> None:
         seen.append(progress)
@@ -375,7 +375,7 @@ def test_a_real_job_is_forecast_from_its_first_frames(tmp_path: Path) -> None:
     done = stream.Job(clip, output, stream.Settings(device="cpu")).run(watch, restore=restore)
     assert silent == []
     assert len(told) == 1
-    assert told[0].frames == 200
+    assert told[0].frames == 120
     assert 0.3 < told[0].seconds / done.seconds < 3
     assert told[0].runs_on == "eager, float32"
     assert told[0].bytes is not None
@@ -388,16 +388,16 @@ SLOWLY = ["--device", "cpu", "--engine", "eager", "--precision", "float32"]
 """So that a fast machine is still at it when it can be told how long it will take."""
 LOWERED = (
     "from functools import partial; import stream.cli as cli;"
-    "cli.forecast = partial(cli.forecast, longer_than_s=0, least_s=0.1); cli.main()"
+    "cli.forecast = partial(cli.forecast, longer_than_s=0, least_s=0.05); cli.main()"
 )
 
 
 def test_a_run_says_how_long_it_will_take(tmp_path: Path) -> None:
     """With the length lowered from which on a job is long."""
-    clip = make_clip(tmp_path / "clip.mp4", frames=200, size=(128, 96))
+    clip = make_clip(tmp_path / "clip.mp4", frames=120, size=(128, 96))
     words = [sys.executable, "-c", LOWERED, "run", str(clip), *SLOWLY]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
-    lines = [line for line in done.stderr.splitlines() if "200 frames (" in line]
+    lines = [line for line in done.stderr.splitlines() if "120 frames (" in line]
     assert len(lines) == 1, done.stderr
     assert lines[0].startswith("about ")
 
@@ -405,7 +405,7 @@ def test_a_run_says_how_long_it_will_take(tmp_path: Path) -> None:
 def test_a_batch_says_it_of_each_file_on_a_terminal(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     for name in ("one.mp4", "two.mp4"):
-        make_clip(tmp_path / "in" / name, frames=200, size=(128, 96))
+        make_clip(tmp_path / "in" / name, frames=120, size=(128, 96))
     here, there = pty.openpty()
     words = [sys.executable, "-c", LOWERED, "run", str(tmp_path / "in"), str(tmp_path / "out")]
     command = [*words, *SLOWLY]
