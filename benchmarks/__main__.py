@@ -22,6 +22,8 @@ PARTS = ("engines", "roofline", "pipeline", "filters", "memory", "growth")
 _LONG_S = 600.0
 
 _console = Console()
+if not _console.is_terminal:
+    _console = Console(width=140)
 _app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 

@@ -2,13 +2,15 @@
 
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import av
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+if TYPE_CHECKING:
+    import av
 
 RATE = 30
 """Frames per second."""
@@ -35,6 +37,9 @@ def image(index: int, width: int, height: int) -> Tensor:
 
 def clip(path: Path, width: int, height: int, frames: int) -> Path:
     """Write so many frames of H.264, 30 in a second, with a stereo tone in AAC."""
+    # Here, so that networks alone can be measured where there is no PyAV.
+    import av
+
     with av.open(str(path), "w") as output:
         # Without B-frames, so that pieces can be put one after the other.
         options = {"crf": "20", "preset": "veryfast", "bf": "0"}
@@ -64,7 +69,9 @@ def clip(path: Path, width: int, height: int, frames: int) -> Path:
     return path
 
 
-def _tone(output: av.container.OutputContainer, stream: av.AudioStream, seconds: float) -> None:
+def _tone(output: "av.container.OutputContainer", stream: "av.AudioStream", seconds: float) -> None:
+    import av
+
     for start in range(0, int(_SOUND * seconds), 1024):
         wave = 0.3 * np.sin(2 * np.pi * 440 * np.arange(start, start + 1024) / _SOUND)
         stereo = np.stack([wave, wave]).astype(np.float32)

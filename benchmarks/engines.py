@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cache, partial
 from statistics import median
 
 import torch
@@ -56,7 +56,7 @@ def measure(plan: Plan) -> Part:
         speed
         for preset in plan.presets
         for size in plan.sizes_of(preset)
-        for speed in _compare(plan, preset, size)
+        for speed in speeds(plan, preset, size)
     ]
     rows = [
         (
@@ -80,6 +80,12 @@ def measure(plan: Plan) -> Part:
     return Part({"engines": data}, [table])
 
 
+@cache
+def speeds(plan: Plan, preset: str, size: Size) -> tuple[Speed, ...]:
+    """All engines with a preset on frames of a size; measured once."""
+    return tuple(_compare(plan, preset, size))
+
+
 def _compare(plan: Plan, preset: str, size: Size) -> Iterator[Speed]:
     file, device = plan.checkpoint(preset), plan.where
     with ExitStack() as stack:
@@ -91,12 +97,11 @@ def _compare(plan: Plan, preset: str, size: Size) -> Iterator[Speed]:
             runner = Runner(file, str(device), engine, precision, size)
             threads = sleeping if engine == "eager" else "-"
             runners[engine, precision, threads] = runner
-            with _exactly():
-                made = runner.restored()
             if reference is None:
                 assert (engine, precision) == ("eager", "float32")
-                reference = made
-            psnr[engine, precision, threads] = _psnr(made, reference)
+                with _exactly():
+                    reference = runner.restored()
+            psnr[engine, precision, threads] = _psnr(runner.restored(), reference)
             if engine == "eager" and device.type == "cpu":
                 spinning = Spinning(file, engine, precision, size)
                 stack.callback(spinning.close)
@@ -107,7 +112,7 @@ def _compare(plan: Plan, preset: str, size: Size) -> Iterator[Speed]:
             work[f"{label} latency"] = partial(runners[key].latency_ms, plan.turn_s)
             if device.type != "cpu" or runners[key].in_flight > 1:
                 work[f"{label} fps"] = partial(runners[key].fps, plan.turn_s)
-        times = in_turns(work, plan.rounds)
+        times = in_turns(work, plan.rounds, limit_s=plan.limit_s)
         for label in labels:
             # One at a time on a CPU: the one follows from the other.
             times.setdefault(f"{label} fps", [1e3 / ms for ms in times[f"{label} latency"]])

@@ -33,6 +33,8 @@ class Plan:
     rounds: int = 5
     turn_s: float = 0.6
     """How long each of those that are compared has its turn."""
+    limit_s: float = 120.0
+    """After which those that are compared get no further round, once they had two."""
     frames: int = 240
     """Of a clip, at most."""
     run_s: float = 12.0
@@ -75,6 +77,7 @@ def quick(folder: Path, device: str = "auto") -> Plan:
         lengths_s=(0.5, 1.0),
         rounds=2,
         turn_s=0.05,
+        limit_s=10.0,
         frames=24,
         run_s=1.0,
         quick=True,

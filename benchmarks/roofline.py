@@ -9,22 +9,25 @@ nothing. Caches can keep what is written for the next layer, so the bound by mem
 engines that go layer by layer, and one that fuses more can be faster.
 """
 
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from statistics import median
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+import mssnet
+from benchmarks.engines import speeds
 from benchmarks.plan import Plan, Size, named
 from benchmarks.presets import engines
-from benchmarks.runner import Runner
 from benchmarks.tables import Part, Table, figure
-from benchmarks.timing import Stopwatch, in_turns
+from benchmarks.timing import Stopwatch
 from mssnet import PRESETS, MSSNet
 from mssnet.model import Leaving
+from stream.engine import choose_engine
 from stream.models import PRECISIONS
 
 
@@ -88,7 +91,7 @@ class Peaks:
 
     precision: str
     flops: float
-    """Floating-point operations per second, of a large matrix product; two to a MAC."""
+    """Floating-point operations per second, of matrix products; two to a MAC."""
     bytes_per_s: float
     """Read and written, of a large copy."""
 
@@ -119,15 +122,13 @@ def bound(layers: Iterable[Layer], peaks: Peaks, item: int) -> Bound:
 
 def measure(plan: Plan) -> Part:
     """The peaks in every precision, and the best engine's time in each beside its bound."""
-    device = plan.where
-    usable = dict.fromkeys(precision for _, precision in engines(device))
-    peaks = {name: _peaks(plan, name) for name in usable}
+    best = peaks(plan)
     data: list[dict[str, Any]] = []
     rows = []
     for preset in plan.presets:
         for size in plan.sizes_of(preset):
             layers = layers_of_preset(preset, size)
-            for precision, peak in peaks.items():
+            for precision, peak in best.items():
                 item = torch.empty((), dtype=PRECISIONS[precision]).element_size()
                 least = bound(layers, peak, item)
                 engine, took = _fastest(plan, preset, precision, size)
@@ -146,14 +147,15 @@ def measure(plan: Plan) -> Part:
     times = ("compute, ms", "memory, ms", "bound, ms", "frame, ms", "reached")
     peak_rows = [
         (each.precision, figure(each.flops / 1e12), figure(each.bytes_per_s / 1e9))
-        for each in peaks.values()
+        for each in best.values()
     ]
     tables = [
         Table(
             "Peaks of the machine",
             ("precision", "TFLOP/s", "GB/s"),
             peak_rows,
-            note="The best of a large matrix product and of a large copy (bytes read and written).",
+            note="The best of a large copy (bytes read and written), and of matrix products: "
+            "PyTorch's, and convolutions of 128 to 1024 channels on every engine.",
         ),
         Table(
             "How near the networks come to the machine's limits",
@@ -165,44 +167,107 @@ def measure(plan: Plan) -> Part:
             "1 over the frames per second of the fastest engine of that precision.",
         ),
     ]
-    return Part({"peaks": [asdict(each) for each in peaks.values()], "rows": data}, tables)
+    return Part({"peaks": [asdict(each) for each in best.values()], "rows": data}, tables)
 
 
 def _fastest(plan: Plan, preset: str, precision: str, size: Size) -> tuple[str, float]:
     """The engine that is fastest in a precision, and the median time of a frame in ms."""
-    file = plan.checkpoint(preset)
-    runners = {
-        engine: Runner(file, str(plan.where), engine, each, size)
-        for engine, each in engines(plan.where)
-        if each == precision
-    }
-    for runner in runners.values():
-        runner.restored(1)
-    work = {name: lambda run=run: run.fps(plan.turn_s) for name, run in runners.items()}
-    fps = {name: median(found) for name, found in in_turns(work, max(2, plan.rounds // 2)).items()}
-    best = max(fps, key=lambda name: fps[name])
-    return best, 1e3 / fps[best]
+    found = [each for each in speeds(plan, preset, size) if each.precision == precision]
+    best = max(found, key=lambda each: each.fps)
+    return best.engine, 1e3 / best.fps
+
+
+def peaks(plan: Plan) -> dict[str, Peaks]:
+    """By precision, the best that could be seen: by PyTorch's products, and by every engine's."""
+    device = plan.where
+    moved = _copied(plan)
+    found = {}
+    for precision in dict.fromkeys(precision for _, precision in engines(device)):
+        work = {
+            engine: partial(_products, plan, choose_engine(engine, device, PRECISIONS[precision]))
+            for engine, each in engines(device)
+            if each == precision
+        }
+        work["mm"] = partial(_product, plan, PRECISIONS[precision])
+        best = max(flops() for flops in work.values())
+        found[precision] = Peaks(precision, best, moved)
+    return found
 
 
 @torch.inference_mode()
-def _peaks(plan: Plan, precision: str) -> Peaks:
-    device, dtype = plan.where, PRECISIONS[precision]
-    side = 512 if plan.quick else 2048 if device.type == "cpu" else 8192
-    numbers = (8 << 20) if plan.quick else (128 << 20) if device.type == "cpu" else (1 << 30)
-    a, b = (torch.rand(side, side, device=device).to(dtype) for _ in range(2))
-    made = torch.empty_like(a)
-    source = torch.ones(numbers // 4, device=device)
+def _copied(plan: Plan) -> float:
+    """Bytes per second, read and written, of a copy too large for caches."""
+    numbers = (8 << 20) if plan.quick else (64 << 20) if plan.where.type == "cpu" else (512 << 20)
+    source = torch.ones(numbers, device=plan.where)
     copy = torch.empty_like(source)
-
-    def product() -> float:
-        with Stopwatch(device) as watch:
-            torch.mm(a, b, out=made)
-        return 2 * side**3 / watch.cost.wall_s
-
-    def copied() -> float:
-        with Stopwatch(device) as watch:
+    times = []
+    for _ in range(4 if plan.quick else 20):
+        with Stopwatch(plan.where) as watch:
             copy.copy_(source)
-        return 2 * numbers / watch.cost.wall_s
+        times.append(watch.cost.wall_s)
+    return 2 * source.nbytes / min(times)
 
-    found = in_turns({"product": product, "copy": copied}, 5 if plan.quick else 20, warm_up=3)
-    return Peaks(precision, max(found["product"]), max(found["copy"]))
+
+@torch.inference_mode()
+def _product(plan: Plan, dtype: torch.dtype) -> float:
+    """FLOP/s of a square matrix product, the best of a few."""
+    side = 512 if plan.quick else 2048 if plan.where.type == "cpu" else 8192
+    a, b = (torch.rand(side, side, device=plan.where).to(dtype) for _ in range(2))
+    made = torch.empty_like(a)
+    times = []
+    for _ in range(5):
+        with Stopwatch(plan.where) as watch:
+            torch.mm(a, b, out=made)
+        times.append(watch.cost.wall_s)
+    return 2 * side**3 / min(times)
+
+
+_ROWS = ((1024, 1), (512, 1), (256, 3), (128, 3))
+"""Channels, and the side of the kernels, of rows of convolutions that engines are tried with."""
+
+
+class _Row(nn.Module):
+    """Convolutions, one after the other, so that little is read and written beside them."""
+
+    def __init__(self, channels: int, kernel: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            nn.Conv2d(channels, channels, kernel, padding=kernel // 2, bias=False) for _ in range(8)
+        )
+        self.channels, self.kernel = channels, kernel
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.to(next(self.parameters()).dtype)
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+    def flops(self, pixels: int) -> int:
+        return len(self.layers) * 2 * (self.channels * self.kernel) ** 2 * pixels
+
+
+@torch.inference_mode()
+def _products(plan: Plan, engine: mssnet.Engine) -> float:
+    """FLOP/s of convolutions, which are matrix products, as an engine runs them; of all rows."""
+    side = 24 if plan.quick else 64 if plan.where.type == "cpu" else 256
+    best = 0.0
+    for channels, kernel in _ROWS[-1:] if plan.quick else _ROWS:
+        row = _Row(channels, kernel)
+        flops = row.flops(side**2)
+        image = torch.rand(1, channels, side, side, device=plan.where)
+        try:
+            program = engine.compile(row)
+            under_way = deque(program(image) for _ in range(engine.in_flight))
+        except (TypeError, ValueError, NotImplementedError):
+            # An engine that runs the project's own networks alone.
+            continue
+        # The first ones warm up.
+        for _ in range(1 if plan.quick else 4):
+            with Stopwatch(plan.where) as watch:
+                for _ in range(2 * engine.in_flight):
+                    under_way.popleft()()
+                    under_way.append(program(image))
+            best = max(best, 2 * engine.in_flight * flops / watch.cost.wall_s)
+        while under_way:
+            under_way.popleft()()
+    return best

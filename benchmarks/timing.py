@@ -1,5 +1,6 @@
 """Clocks, turns and medians."""
 
+import math
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -30,19 +31,27 @@ def spread(values: Sequence[float]) -> Spread:
 
 
 def in_turns(
-    work: Mapping[str, Callable[[], float]], rounds: int, warm_up: int = 1
+    work: Mapping[str, Callable[[], float]],
+    rounds: int,
+    warm_up: int = 1,
+    limit_s: float = math.inf,
 ) -> dict[str, list[float]]:
     """Ask each for a figure, one after the other, `rounds` times; the first rounds do not count.
 
-    The figures of one round stand at the same place of each list.
+    The figures of one round stand at the same place of each list. After `limit_s` there is no other
+    round, but there are two at least; where there are no more than that, all of them count.
     """
     found: dict[str, list[float]] = {name: [] for name in work}
+    ends = time.monotonic() + limit_s
     for turn in range(warm_up + rounds):
+        if turn >= 2 and time.monotonic() >= ends:
+            break
         for name, measure in work.items():
-            figure = measure()
-            if turn >= warm_up:
-                found[name].append(figure)
-    return found
+            found[name].append(measure())
+    return {
+        name: figures[warm_up:] if len(figures) > 2 or rounds < 2 else figures
+        for name, figures in found.items()
+    }
 
 
 def ratio(these: Sequence[float], those: Sequence[float]) -> float:

@@ -94,6 +94,10 @@ def test_turns_alternate_and_ratios_are_within_rounds() -> None:
     times = timing.in_turns(work, 3, warm_up=1)
     assert said == ["a", "b"] * 4
     assert [len(each) for each in times.values()] == [3, 3]
+    # Where rounds take too long there are two, and all count.
+    said.clear()
+    assert [len(each) for each in timing.in_turns(work, 5, limit_s=0).values()] == [2, 2]
+    assert said == ["a", "b"] * 2
     assert timing.ratio([2, 30, 4], [1, 10, 2]) == 2
     assert timing.spread([5.0, 1.0, 3.0, 2.0, 4.0]) == timing.Spread(3.0, 2.0, 4.0, 5)
     assert timing.spread([7.0]).high == 7.0
