@@ -85,18 +85,29 @@ def _measure(plan: Plan, parts: tuple[str, ...], out: Path) -> None:
     facts = machine()
     for key, value in facts.items():
         _console.print(f"{key:>24}  {value}", markup=False, highlight=False)
+    measured, failed = Measured(facts, plan.quick, {}), []
     for name in parts:
-        with _console.status(f"measuring {name}"):
-            found: Part = import_module(f"benchmarks.{name}").measure(plan)
+        try:
+            with _console.status(f"measuring {name}"):
+                found: Part = import_module(f"benchmarks.{name}").measure(plan)
+        except Exception:
+            # What was measured, and what is to come, is worth having all the same.
+            _console.print_exception()
+            failed.append(name)
+            continue
         for table in found.tables:
             _console.print(table.shown())
         # After each part, so that an interruption loses no more than one.
         measured = write(out, Measured(facts, plan.quick, {name: found}))
     if plots.available():
+        out.mkdir(parents=True, exist_ok=True)
         drawn = plots.draw(out, measured)
         _console.print(f"{len(drawn)} plots, bench.json and bench.md are in {out}")
     else:
         _console.print(f"bench.json and bench.md are in {out}; no plots: there is no Matplotlib")
+    if failed:
+        _console.print(f"benchmarks: not measured: {', '.join(failed)}", markup=False)
+        raise typer.Exit(1)
 
 
 def _publish(out: Path) -> None:

@@ -13,6 +13,8 @@ from benchmarks.timing import cores
 
 _FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_bf16", "amx_int8")
 """Instructions that decide how fast a network runs on a CPU."""
+_BEST = ("amx_bf16", "avx512_bf16", "avx512f", "avx2")
+"""Those that tell processors of one name apart."""
 _PACKAGES = ("torch", "openvino", "av", "numpy", "opencv-python-headless", "kornia")
 _ROOT = Path(__file__).parents[1]
 
@@ -38,7 +40,9 @@ def machine() -> dict[str, str]:
 def hardware(facts: dict[str, str]) -> str:
     """The machine in one line, without what changes from day to day."""
     gpu = "" if facts["gpu"] == "none" else f"{facts['gpu']}; "
-    return f"{gpu}{facts['cores']} cores of {facts['cpu']}, {facts['memory']}"
+    best = next((flag for flag in _BEST if flag in facts["instructions"].split()), "")
+    cpu = f"{facts['cpu']} with {best}" if best else facts["cpu"]
+    return f"{gpu}{facts['cores']} cores of {cpu}, {facts['memory']}"
 
 
 def _cpu() -> tuple[str, list[str]]:

@@ -26,6 +26,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 """What each clip is restored with."""
 
+_LEAST_FRAMES = 20
+
 
 @dataclass(frozen=True)
 class Run:
@@ -77,7 +79,8 @@ def _drawn(plan: Plan) -> Iterable[Path]:
 
 def _clip(plan: Plan, clip: Path) -> tuple[dict[str, Any], list[Table]]:
     source = Source(clip)
-    size = source.size
+    size, rate = source.size, float(source.rate)
+    whole = source.expected_frames or plan.frames
     source.close()
     restore = load_model("lite", device=plan.device)
     precision = str(restore.dtype).removeprefix("torch.")
@@ -85,32 +88,26 @@ def _clip(plan: Plan, clip: Path) -> tuple[dict[str, Any], list[Table]]:
     runner.restored()
     upscaler = find_upscaler("auto", restore.engine)
     output = plan.folder / "restored.mp4"
-    span = stream.Span(0, _seconds(plan, clip, runner.fps(plan.turn_s)))
+    # The first turn only warms up, on a second of video, and tells how much is right for later.
+    seconds = dict.fromkeys(VARIANTS, 1.0)
     runs: dict[str, list[Run]] = {name: [] for name in VARIANTS}
     network: list[float] = []
     for turn in range(1 + max(2, plan.rounds // 2)):
         network.append(runner.fps(plan.turn_s))
         for name, changes in VARIANTS.items():
-            # The first turn only warms up, and so on less.
-            asked = stream.Span(0, min(1.0, span.duration or 1.0)) if turn == 0 else span
-            settings = stream.Settings(device=plan.device, overwrite=True, span=asked, **changes)
+            span = stream.Span(0, seconds[name])
+            settings = stream.Settings(device=plan.device, overwrite=True, span=span, **changes)
             each = run(clip, output, settings, restore, upscaler)
             if turn:
                 runs[name].append(each)
+            else:
+                seconds[name] = min(max(plan.run_s * each.fps, _LEAST_FRAMES), whole) / rate
     stages = {
         name: alone(clip, stream.Settings(**changes), restore, upscaler, plan)
         for name, changes in VARIANTS.items()
     }
     net_fps = median(network[1:])
     return _told(clip, size, net_fps, runs, stages, restore.device)
-
-
-def _seconds(plan: Plan, clip: Path, fps: float) -> float:
-    """How much of a clip is restored in the time that a run is to take."""
-    source = Source(clip)
-    source.close()
-    frames = min(max(plan.run_s * fps * 0.6, 20), source.expected_frames or plan.frames)
-    return float(frames / source.rate)
 
 
 def _told(
