@@ -6,6 +6,7 @@ BASE   := $(firstword $(foreach p,python3 python3.11 python3.12 python3.13,$(she
 PY     := $(or $(PYTHON),.venv/bin/python)
 READY  := $(if $(PYTHON),,.venv/ready)
 INPUT  ?=
+BENCH  ?=
 
 .PHONY: help setup demo test test-cuda check format bench clean
 .DEFAULT_GOAL := help
@@ -14,7 +15,7 @@ help:
 	@echo "make demo [INPUT=my.mp4]  set up everything, restore a clip, show the result"
 	@echo "make test                 set up everything, run the tests"
 	@echo "make check                formatting, lint, types"
-	@echo "make bench                measure speed and memory"
+	@echo "make bench [BENCH=--quick] measure speed and memory"
 	@echo "make test-cuda            the tests that need a GPU; fails without one"
 
 setup: $(READY)
@@ -43,8 +44,12 @@ format: $(READY)
 	$(PY) -m ruff format .
 	$(PY) -m ruff check --fix .
 
-bench: $(READY)
-	$(PY) -m benchmarks
+bench: $(if $(PYTHON),,.venv/plots)
+	$(PY) -m benchmarks $(BENCH)
+
+.venv/plots: .venv/ready
+	.venv/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
+	@touch $@
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache dist build demo/*.mp4 demo/*.png benchmarks/out

@@ -28,7 +28,7 @@ from stream.models import find_upscaler, load_model
 from stream.pipeline import Pipeline, Stage
 from stream.place import check_output, check_space, default_output
 from stream.reading import Span
-from stream.report import Progress, Report, warnings_of
+from stream.report import Progress, Report, bytes_beside, warnings_of
 from stream.settings import Settings
 from stream.sink import Plan, SegmentSink, plan
 from stream.source import Source
@@ -97,7 +97,8 @@ class Job:
                     say(f"resuming: {work.done} frames are done already")
                 aspect = float(source.aspect or 1)
                 stages = stages_of(settings, restore, enlarge, work.memory(), aspect)
-                return self._run(source, chosen, stages, work, progress)
+                runs_on = f"{restore.engine.name}, {str(restore.dtype).removeprefix('torch.')}"
+                return self._run(source, chosen, stages, work, progress, runs_on)
             finally:
                 work.close()
         finally:
@@ -146,6 +147,7 @@ class Job:
         stages: dict[str, Stage[Frame]],
         work: Work,
         progress: Callable[[Progress], None] | None,
+        runs_on: str,
     ) -> Report:
         earlier = work.done
         source.go_on(earlier, work.in_segments, work.last_pts)
@@ -170,6 +172,8 @@ class Job:
                             duration_s=source.duration_s,
                             elapsed_s=elapsed,
                             busy={clock.name: clock.busy_s / elapsed for clock in pipeline.clocks},
+                            expected_bytes=self._expected_bytes(source, sink),
+                            runs_on=runs_on,
                         )
                     )
 
@@ -202,6 +206,12 @@ class Job:
             conformance=found,
             busy={clock.name: clock.busy_s / seconds for clock in pipeline.clocks},
         )
+
+    def _expected_bytes(self, source: Source, sink: SegmentSink) -> int | None:
+        each, frames = sink.bytes_per_frame, source.expected_frames
+        if each is None or frames is None:
+            return None
+        return round(each * frames) + bytes_beside(source, self.settings.drop)
 
     def _join(self, source: Source, sink: SegmentSink, work: Work) -> tuple[Joined, list[Segment]]:
         segments = list(work.segments)

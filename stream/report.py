@@ -1,5 +1,6 @@
 """What a job says of itself, while it runs and at its end."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,10 @@ class Progress:
     elapsed_s: float
     busy: dict[str, float]
     """Share of the time, 0..1, that each stage worked."""
+    expected_bytes: int | None = None
+    """About how large the output will be, once enough is encoded to tell."""
+    runs_on: str = ""
+    """What runs the network, such as "openvino, bfloat16"."""
 
     @property
     def fps(self) -> float:
@@ -65,6 +70,21 @@ class Report:
     def conforms(self) -> bool:
         """Whether nothing was lost or changed but the blur, and what was asked for."""
         return self.conformance is not None and self.conformance.conforms
+
+
+def bytes_beside(source: Source, drop: Collection[str]) -> int:
+    """About how large all streams but the restored one are, as far as the file says it."""
+    size = 0.0
+    for each in source.container.streams:
+        # Streams of data have no such attribute, and many files do not say it of the others.
+        bits_per_s = getattr(each, "bit_rate", None)
+        if each.index == source.video.index or each.type in drop or not bits_per_s:
+            continue
+        whole_s = source.duration_s or 0.0
+        if each.duration and each.time_base:
+            whole_s = min(whole_s, float(each.duration * each.time_base))
+        size += bits_per_s / 8 * whole_s
+    return round(size)
 
 
 def warnings_of(output: Path, source: Source, joined: Joined) -> list[str]:

@@ -5,7 +5,7 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
@@ -29,11 +29,12 @@ from stream.encoders import (
     ordinary_scheduling,
 )
 from stream.errors import SinkError, UsageError, WriteError
-from stream.frame import Frame, Memory
+from stream.frame import Frame, Memory, Packet
 from stream.place import megabytes
 from stream.remux import holds
 from stream.scale import Scale
 from stream.source import Source
+from stream.weighing import Weighing
 from stream.work import Work
 
 _log = logging.getLogger(__name__)
@@ -151,6 +152,7 @@ class SegmentSink:
         self._pix_fmt = plan.encoder.pix_fmt(plan.coding)
         self._work = work
         self._source = source
+        self._weighing = Weighing(plan.segment)
         self._marker = None if plan.top_first is None else FieldMarker(plan.top_first)
         self._container: av.container.OutputContainer | None = None
         self._video: av.VideoStream | None = None
@@ -167,6 +169,11 @@ class SegmentSink:
     def frames(self) -> int:
         """How many frames there are by now, those of earlier runs included."""
         return self._work.in_segments + len(self._pts)
+
+    @property
+    def bytes_per_frame(self) -> float | None:
+        """How large a frame is, encoded; None while too little is known."""
+        return self._weighing.per_frame
 
     def push(self, frame: Frame) -> None:
         """Take a restored frame. Raises `WriteError`."""
@@ -244,7 +251,7 @@ class SegmentSink:
         # Each segment begins at zero, so that it can be played; the index has the times.
         made.pts = frame.pts - self._first
         try:
-            self._container.mux(self._video.encode(made))
+            self._mux(self._container, self._video.encode(made))
         except av.error.FFmpegError as error:
             raise self._encoder_error(error) from error
         self._pts.append(frame.pts)
@@ -287,11 +294,16 @@ class SegmentSink:
         assert self._container is not None
         assert self._video is not None
         try:
-            self._container.mux(self._video.encode(None))
+            self._mux(self._container, self._video.encode(None))
             self._container.close()
         except av.error.FFmpegError as error:
             raise self._encoder_error(error) from error
         self._container = None
+
+    def _mux(self, container: av.container.OutputContainer, packets: Iterable[Packet]) -> None:
+        for packet in packets:
+            self._weighing.add(packet.size)
+            container.mux(packet)
 
     def _finish(self) -> None:
         self._close()

@@ -6,7 +6,6 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -15,14 +14,16 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from stream.cli.bench import bench
 from stream.cli.compare import compare
 from stream.cli.doctor import doctor
 from stream.cli.live import live
 from stream.cli.options import Decoder, Device, Encoder, Engine, Model, Precision, Smooth
-from stream.cli.terminal import bar, clock, handle_signals, out, plain, reported, say
+from stream.cli.terminal import bar, clock, forecast, handle_signals, out, plain, reported, say
 
 if TYPE_CHECKING:
     from stream.batch import Batch, Outcome, Task
+    from stream.forecast import Forecast
     from stream.report import Progress, Report
 
 app = typer.Typer(
@@ -182,8 +183,15 @@ def run(
             return
         job = stream.Job(paths[0], paths[1] if len(paths) == 2 else None, settings)
         handle_signals(job)
+        estimates = forecast()
         with bar(job.input.name) as show, _quiet_end():
-            report = job.run(partial(show, job.input.name) if show else None, say=say)
+
+            def seen(progress: "Progress") -> None:
+                estimates.see(progress)
+                if show is not None:
+                    show(job.input.name, progress)
+
+            report = job.run(seen, say=say)
         for warning in report.warnings:
             say(f"note: {warning}")
         if report.stopped:
@@ -213,14 +221,16 @@ def _run_batch(batch: "Batch") -> None:
 
     handle_signals(batch)
     outcomes: list[Outcome] = []
+    forecasts: dict[Path, Forecast] = {}
     with bar() as show, _quiet_end():
         total = len(batch.tasks)
 
         def seen(task: "Task", progress: "Progress") -> None:
-            assert show is not None
-            show(f"[{len(outcomes) + 1}/{total}] {task.input.name}", progress)
+            forecasts.setdefault(task.output, forecast(f"{task.input}: ")).see(progress)
+            if show is not None:
+                show(f"[{len(outcomes) + 1}/{total}] {task.input.name}", progress)
 
-        for outcome in batch.run(seen if show else None):
+        for outcome in batch.run(seen):
             outcomes.append(outcome)
             for warning in outcome.report.warnings if outcome.report else ():
                 say(f"{outcome.task.input}: note: {warning}")
@@ -334,6 +344,7 @@ def verify(
 
 app.command()(live)
 app.command()(compare)
+app.command()(bench)
 app.command()(doctor)
 
 

@@ -20,6 +20,7 @@ from rich.progress import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from stream.forecast import Estimate, Forecast
     from stream.report import Progress as JobProgress
 
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -46,6 +47,49 @@ def plain(value: object) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key}={text}" for key, text in value.items())
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def spoken(seconds: float) -> str:
+    """A time as people say it, no finer than it is known."""
+    whole = round(seconds) if seconds < 60 else 10 * round(seconds / 10)
+    minutes, rest = divmod(whole, 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    parts = [f"{minutes} min"] * (minutes > 0) + [f"{rest} s"] * (rest > 0 or not minutes)
+    return " ".join(parts)
+
+
+def estimated(estimate: "Estimate") -> str:
+    """What a job will take, in one line."""
+    size = f"; about {_size(estimate.bytes)}" if estimate.bytes is not None else ""
+    return (
+        f"about {spoken(estimate.seconds)} for {estimate.frames} frames "
+        f"({rate(estimate.fps)} fps on {estimate.runs_on}){size}"
+    )
+
+
+def forecast(name: str = "", *, longer_than_s: float = 30.0, least_s: float = 1.0) -> "Forecast":
+    """What says, once, how long a job will take, where that is longer than so many seconds."""
+    from stream.forecast import Forecast
+
+    return Forecast(
+        lambda estimate: say(f"{name}{estimated(estimate)}"),
+        longer_than_s=longer_than_s,
+        least_s=least_s,
+    )
+
+
+def rate(fps: float) -> str:
+    """Frames per second, no finer than they are known."""
+    return f"{fps:.0f}" if fps >= 10 else f"{fps:.2g}"
+
+
+def _size(count: int) -> str:
+    size, unit = (count / 1e9, "GB") if count >= 1e9 else (count / 1e6, "MB")
+    if size < 10:
+        return f"{size:.1f} {unit}"
+    return f"{10 * round(size / 10) if size >= 100 else round(size)} {unit}"
 
 
 def clock(seconds: float) -> str:

@@ -2,14 +2,16 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from statistics import median
 from typing import TypeVar
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from benchmarks.clip import image as drawn
+from benchmarks.plan import Plan, named
+from benchmarks.tables import Part, Table, figure
+from benchmarks.timing import synchronize
 from filters import Smoother, Tracker, Upscaler, luma, need
 from stream.models import find_upscaler, load_model
 
@@ -32,7 +34,7 @@ class Cost:
 
 def costs(model: str, device: str, width: int, height: int, seconds: float) -> list[Cost]:
     """The network first, then what is done beside it: medians of one run, filters in turns."""
-    restore = load_model(model, device=device)
+    restore = load_model(model, device=device, late=False)
     upscaler = find_upscaler("auto", restore.engine)
     assert isinstance(upscaler, Upscaler)
     where = restore.device
@@ -42,8 +44,7 @@ def costs(model: str, device: str, width: int, height: int, seconds: float) -> l
     def timed(name: str, work: Callable[..., _T], *given: object) -> _T:
         begun = time.perf_counter()
         made = work(*given)
-        if where.type == "cuda":
-            torch.cuda.synchronize()
+        synchronize(where)
         times.setdefault(name, []).append(time.perf_counter() - begun)
         return made
 
@@ -51,8 +52,7 @@ def costs(model: str, device: str, width: int, height: int, seconds: float) -> l
     ends = time.perf_counter() + seconds
     index = 0
     while time.perf_counter() < ends or index < 2 * _WARM_UP:
-        frame = _frame(index % 32, width, height)
-        image = torch.from_numpy(frame).permute(2, 0, 1)[None].float().div(255).to(where)
+        image = drawn(index % 32, width, height).to(where)
         light = (luma(image)[0, 0] * 255).byte().cpu().numpy()
         restored = timed("network", restore, image)
         motion = timed("motion", tracker.push, light)
@@ -64,17 +64,19 @@ def costs(model: str, device: str, width: int, height: int, seconds: float) -> l
     rows = {"network": found.pop("network")}
     rows["smoothing"] = found.pop("motion") + found.pop("blending")
     rows |= found
-    size = f"{width}x{height}"
-    return [
-        Cost(name, size, round(ms, 1), round(ms / rows["network"], 3)) for name, ms in rows.items()
+    size = named((width, height))
+    return [Cost(name, size, ms, ms / rows["network"]) for name, ms in rows.items()]
+
+
+def measure(plan: Plan) -> Part:
+    """What filters cost beside `lite`, at the first two sizes."""
+    found = [
+        cost
+        for width, height in plan.sizes[:2]
+        for cost in costs("lite", plan.device, width, height, 10 * plan.turn_s)
     ]
-
-
-def _frame(index: int, width: int, height: int) -> NDArray[np.uint8]:
-    """(H, W, 3) RGB: colored squares that drift, with sensor-like noise."""
-    rng = np.random.default_rng(1)
-    world = rng.integers(0, 255, (height // 8 + 10, width // 8 + 10, 3), np.uint8)
-    world = world.repeat(8, axis=0).repeat(8, axis=1)
-    view = world[index : index + height, 2 * index : 2 * index + width]
-    noise = np.random.default_rng(index).normal(20, 3, view.shape)
-    return np.asarray(np.clip(view * 0.7 + noise, 0, 255), np.uint8)
+    rows = [(each.size, each.filter, figure(each.ms), figure(each.share)) for each in found]
+    columns = ("size", "filter", "ms a frame", "of the network's")
+    note = "Frame after frame, each after the one before it; one frame at a time."
+    table = Table("Filters beside the network", columns, rows, names=2, note=note)
+    return Part({"filters": [asdict(each) for each in found]}, [table])
