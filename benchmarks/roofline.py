@@ -9,6 +9,7 @@ nothing. Caches can keep what is written for the next layer, so the bound by mem
 engines that go layer by layer, and one that fuses more can be faster.
 """
 
+import logging
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -222,6 +223,7 @@ def _product(plan: Plan, dtype: torch.dtype) -> float:
     return 2 * side**3 / min(times)
 
 
+_log = logging.getLogger(__name__)
 _ROWS = ((1024, 1), (512, 1), (256, 3), (128, 3))
 """Channels, and the side of the kernels, of rows of convolutions that engines are tried with."""
 
@@ -252,22 +254,27 @@ def _products(plan: Plan, engine: mssnet.Engine) -> float:
     side = 24 if plan.quick else 64 if plan.where.type == "cpu" else 256
     best = 0.0
     for channels, kernel in _ROWS[-1:] if plan.quick else _ROWS:
-        row = _Row(channels, kernel)
-        flops = row.flops(side**2)
         image = torch.rand(1, channels, side, side, device=plan.where)
         try:
-            program = engine.compile(row)
-            under_way = deque(program(image) for _ in range(engine.in_flight))
-        except (TypeError, ValueError, NotImplementedError):
-            # An engine that runs the project's own networks alone.
-            continue
-        # The first ones warm up.
-        for _ in range(1 if plan.quick else 4):
-            with Stopwatch(plan.where) as watch:
-                for _ in range(2 * engine.in_flight):
-                    under_way.popleft()()
-                    under_way.append(program(image))
-            best = max(best, 2 * engine.in_flight * flops / watch.cost.wall_s)
-        while under_way:
-            under_way.popleft()()
+            best = max(best, _row_flops(plan, engine, _Row(channels, kernel), image))
+        except Exception as error:
+            # An engine may run the project's own networks alone, and say so in its own way.
+            _log.debug("%s does not run %d channels: %s", engine.name, channels, error)
+    return best
+
+
+def _row_flops(plan: Plan, engine: mssnet.Engine, row: _Row, image: Tensor) -> float:
+    best = 0.0
+    program = engine.compile(row)
+    under_way = deque(program(image) for _ in range(engine.in_flight))
+    # The first ones warm up.
+    for _ in range(1 if plan.quick else 4):
+        with Stopwatch(plan.where) as watch:
+            for _ in range(2 * engine.in_flight):
+                under_way.popleft()()
+                under_way.append(program(image))
+        flops = row.flops(image[0, 0].numel())
+        best = max(best, 2 * engine.in_flight * flops / watch.cost.wall_s)
+    while under_way:
+        under_way.popleft()()
     return best
