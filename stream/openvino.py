@@ -25,8 +25,9 @@ _SMALLEST = 64
 """Sides of an image in pixels below which OpenVINO resizes what is a pixel wide in another way."""
 _SIZES = 4
 """Sizes of images that a module is kept compiled for."""
-_LARGE = 4_000_000
-"""Pixels from which on there is one stream: it keeps all cores busy, and memory within bounds."""
+_FEWER = ((4_000_000, 1), (1_000_000, 2))
+"""Pixels from which on there are at most so many streams: large images keep cores busy without,
+and the memory of each stream grows with them."""
 _MOST_STREAMS = 4
 """Images worked on at once: beyond that memory grows and speed does not."""
 
@@ -67,10 +68,11 @@ class OpenVino:
 
     def options(self, shape: torch.Size) -> dict[str, Any]:
         """How OpenVINO is to compile a module for images of a shape."""
-        large = shape[0] * shape[2] * shape[3] >= _LARGE
+        pixels = shape[0] * shape[2] * shape[3]
+        most = next((streams for least, streams in _FEWER if pixels >= least), self.streams)
         return {
             "INFERENCE_PRECISION_HINT": _PRECISIONS[self.dtype],
-            "NUM_STREAMS": 1 if large else self.streams,
+            "NUM_STREAMS": min(self.streams, most),
             "INFERENCE_NUM_THREADS": self.threads,
             # The system knows better which core is free: decoder and encoder work as well.
             "ENABLE_CPU_PINNING": False,

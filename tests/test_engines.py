@@ -194,6 +194,8 @@ def test_what_runs_where() -> None:
     assert choose_engine("auto", CPU, torch.bfloat16, late=False).in_flight == 1
     late = OpenVino(torch.bfloat16, threads=8)
     assert (late.streams, late.in_flight) == (4, 5)
+    shapes = [torch.Size([1, 3, *size]) for size in ((384, 640), (1088, 1920), (2176, 3840))]
+    assert [late.options(shape)["NUM_STREAMS"] for shape in shapes] == [4, 2, 1]
     assert one_by_one(late).in_flight == 1
     plain = Eager()
     assert one_by_one(plain) is plain
