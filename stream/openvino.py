@@ -60,8 +60,8 @@ class OpenVino:
         self.dtype = dtype
         self.threads = threads or torch.get_num_threads()
         self.streams = min(self.threads, _MOST_STREAMS) if late else 1
-        # One more than are worked on, for the moment in which a result is taken up.
-        self.in_flight = self.streams + 1 if late else 1
+        # More than are worked on, so that none of the streams waits while results are taken up.
+        self.in_flight = self.streams + 2 if late else 1
 
     def compile(self, module: nn.Module) -> Program:
         return _Sizes(self, module).submit
