@@ -13,7 +13,7 @@ _FRAMES = 24
 
 def bound_mib(size: Size) -> float:
     """What the README promises of `lite` on a CPU, in MiB."""
-    return 1024 * (1 + 0.4 * size[0] * size[1] / 1e6)
+    return 1024 * (1 + 0.5 * size[0] * size[1] / 1e6)
 
 
 def measure(plan: Plan) -> Part:

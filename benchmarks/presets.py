@@ -2,16 +2,21 @@
 
 from functools import cache
 from pathlib import Path
+from typing import cast
 
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
-import mssnet
 import weights
-from mssnet import PRESETS
+from mssnet import PRESETS, MSSNet
+from mssnet.model import Scale
 from stream.engine import ENGINES, choose_engine
 from stream.errors import DeblurError
 from stream.models import PRECISIONS
+
+_CHANGE = 0.03
+"""Standard deviation of what networks change, on a scale of 0 to 1."""
 
 
 @cache
@@ -21,17 +26,29 @@ def shipped() -> frozenset[str]:
 
 
 def checkpoint(preset: str, folder: Path) -> Path:
-    """A weights file of a preset: the shipped one, or random weights, written into `folder`.
-
-    What the weights are decides nothing of the speed.
-    """
+    """A weights file of a preset: the shipped one, or random weights, written into `folder`."""
     if preset in shipped():
         return weights.path(preset)
     file = folder / f"{preset}.safetensors"
     if not file.exists():
-        torch.manual_seed(1)
-        save_file(mssnet.MSSNet(PRESETS[preset]).state_dict(), file)
+        save_file(made_up(preset).state_dict(), file)
     return file
+
+
+def made_up(preset: str) -> MSSNet:
+    """A network with random weights.
+
+    They decide nothing of the speed; and it changes images by as much as trained ones do, so that
+    engines can be compared by what they make of them.
+    """
+    torch.manual_seed(1)
+    net = MSSNet(PRESETS[preset]).eval()
+    probe = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        for exit in net.config.exits:
+            tail = cast(Scale, net.scales[exit.scale - 1]).tails[exit.stage - 1]
+            cast(nn.Conv2d, tail).weight.mul_(_CHANGE / net.change(probe, exit).std())
+    return net
 
 
 def engines(device: torch.device) -> list[tuple[str, str]]:

@@ -92,10 +92,9 @@ class Processor:
             yield self._made.popleft()()
 
     def _most(self, frame: Frame) -> int:
-        """How many frames like this one may be begun at once; a GPU has no room for many of 8K."""
-        if not self._staging.overlaps:
-            return self._in_flight
-        return min(self._in_flight, max(_HELD // (12 * frame.width * frame.height), 2))
+        """How many frames like this one may be begun at once: there is no room for many of 8K."""
+        held = _HELD if self._staging.overlaps else _HELD_ON_CPU
+        return min(self._in_flight, max(held // (12 * frame.width * frame.height), 2))
 
     @torch.inference_mode()
     def _begin(self, frame: Frame) -> _Begun | Frame:
@@ -146,6 +145,8 @@ class Processor:
 
 
 _HELD = 1 << 30
-"""Bytes of R'G'B' that frames under way may have on a GPU."""
+"""Bytes of R'G'B' that frames under way may have on a GPU ..."""
+_HELD_ON_CPU = 1 << 27
+"""... and on a CPU, which large ones keep busy one by one."""
 _OURS = "filter/"
 """What the names of the filters' own memory begin with."""

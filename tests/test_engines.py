@@ -8,7 +8,6 @@ from copy import deepcopy
 from functools import cache
 from itertools import product
 from pathlib import Path
-from typing import cast
 
 import av
 import numpy as np
@@ -18,10 +17,10 @@ from torch import Tensor, nn
 
 import mssnet
 import weights
+from benchmarks.presets import made_up
 from demo.scene import render
 from filters import UPSCALERS, Upscaler, load_upscaler
 from mssnet import PRESETS, Deblurrer, Eager, Engine, MSSNet
-from mssnet.model import Scale
 from stream import openvino
 from stream.engine import choose_engine, one_by_one
 from stream.errors import DeviceError, UsageError
@@ -69,14 +68,7 @@ def network(preset: str) -> MSSNet:
 def _network(preset: str) -> MSSNet:
     if preset == "lite":
         return mssnet.load(weights.path("lite")).net
-    torch.manual_seed(5)
-    net = MSSNet(PRESETS[preset]).eval()
-    probe = torch.rand(1, 3, 64, 64)
-    with torch.no_grad():
-        for exit in net.config.exits:
-            tail = cast(Scale, net.scales[exit.scale - 1]).tails[exit.stage - 1]
-            cast(nn.Conv2d, tail).weight.mul_(0.03 / net.change(probe, exit).std())
-    return net
+    return made_up(preset)
 
 
 MAKE: dict[str, Callable[[], Engine]] = {
