@@ -221,7 +221,9 @@ def smaller_tile(tile: int | None, height: int, width: int) -> int | None:
 
 def _out_of_memory(error: RuntimeError) -> bool:
     # The CPU's allocator has no exception class of its own.
-    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
+    said = str(error)
+    named = "DefaultCPUAllocator" in said or "bad_alloc" in said
+    return isinstance(error, torch.OutOfMemoryError) or named
 
 
 def _ramp(size: int, rises: bool, falls: bool) -> Tensor:

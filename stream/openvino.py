@@ -120,27 +120,37 @@ class _Compiled:
         self._idle: deque[Any] = deque()
 
     def submit(self, image: Tensor) -> Result:
-        openvino = _openvino()
         request = None
         with suppress(IndexError):
             request = self._idle.pop()
         request = request or self._compiled.create_infer_request()
-        image = image.float().contiguous()
-        made = torch.empty(self._shape)
+        return _Running(request, image.float().contiguous(), torch.empty(self._shape), self._idle)
+
+
+class _Running:
+    """One image that OpenVINO works on."""
+
+    def __init__(self, request: Any, image: Tensor, made: Tensor, idle: deque[Any]) -> None:
+        """`request` is put among the `idle` ones when it is done."""
+        openvino = _openvino()
+        self._request, self._idle = request, idle
         # Neither is copied: OpenVINO reads and writes the tensors' own memory.
+        self._image, self._made = image, made
         request.set_input_tensor(openvino.Tensor(image.numpy(), shared_memory=True))
         request.set_output_tensor(openvino.Tensor(made.numpy(), shared_memory=True))
         request.start_async()
 
-        def result() -> Tensor:
-            # Mentioned here, so that its memory lives until nothing reads it any more.
-            nonlocal image
-            request.wait()
-            image = made
-            self._idle.append(request)
-            return made
+    def __call__(self) -> Tensor:
+        request, self._request = self._request, None
+        request.wait()
+        self._idle.append(request)
+        return self._made
 
-        return result
+    def __del__(self) -> None:
+        # Nobody wants it any more, as where a job is stopped; but its memory is written to still.
+        if self._request is not None:
+            with suppress(Exception):
+                self()
 
 
 def _openvino() -> Any:
