@@ -61,14 +61,14 @@ class Smoother:
         if motion is None or past is None or past.shape != image.shape:
             return image, {"steady": _kept(image)}
         trust, past = _moved(past.float(), motion)
-        difference = past - image
+        sharper = _detail(past).add_(_NOISE).div_(_detail(image).add_(_NOISE))
+        difference = past.sub_(image)
         red, green, blue = (difference[:, index : index + 1] for index in range(3))
         apart = _smooth(red.abs().add_(green.abs()).add_(blue.abs()).mul_(1 / 3))
         some = apart[..., ::4, ::4].flatten()
         usual = some.kthvalue(int(_USUAL * (len(some) - 1)) + 1).values
         agree = (_AGREE * usual).clamp(_LEAST, _MOST)
         trust = apart.div_(agree).square_().mul_(-0.5).exp_().mul_(trust)
-        sharper = _detail(past).add_(_NOISE).div_(_detail(image).add_(_NOISE))
         # To the power of 1.5; a general power takes ten times as long.
         share = sharper.mul_(sharper.sqrt()).mul_(self.amount).clamp_(max=_SHARE).mul_(trust)
         steady = torch.addcmul(image, difference, share)

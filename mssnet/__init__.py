@@ -9,6 +9,7 @@ from mssnet.deblurrer import Deblurrer, load, tile_within
 from mssnet.engine import Eager, Engine, Program, Result
 from mssnet.model import MSSNet
 from mssnet.state import from_state_dict
+from mssnet.strided import strided
 from mssnet.widen import widened
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "Result",
     "from_state_dict",
     "load",
+    "strided",
     "tile_within",
     "widened",
 ]

@@ -117,8 +117,9 @@ class Scale(nn.Module):
     def forward(
         self, image: Tensor, before: Features | None, slope: Tensor, last_stage: int
     ) -> list[Features]:
-        x = F.pixel_unshuffle(image, self.unshuffle).to(self.embed.weight.dtype)
-        x = self.embed_block(self.embed(x), slope)
+        if self.embed.stride == (1, 1):  # else it takes the steps itself, see mssnet.strided
+            image = F.pixel_unshuffle(image, self.unshuffle)
+        x = self.embed_block(self.embed(image.to(self.embed.weight.dtype)), slope)
         if before is not None:
             x = self.fuse(torch.cat([x, _resize(self.lift(before.decoder[0]), 2)], dim=1))
         features = []

@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Literal
 
@@ -11,6 +11,7 @@ import torch
 
 import mssnet
 from filters import Enlarger, Upscaler
+from stream.cores import shared
 from stream.encoders import EncoderSettings
 from stream.errors import (
     CancelledError,
@@ -98,7 +99,9 @@ class Job:
                 aspect = float(source.aspect or 1)
                 stages = stages_of(settings, restore, enlarge, work.memory(), aspect)
                 runs_on = f"{restore.engine.name}, {str(restore.dtype).removeprefix('torch.')}"
-                return self._run(source, chosen, stages, work, progress, runs_on)
+                # Enlarging is most of the work, and done frame by frame by all cores.
+                with shared(restore.engine) if enlarge is None else nullcontext():
+                    return self._run(source, chosen, stages, work, progress, runs_on)
             finally:
                 work.close()
         finally:

@@ -16,7 +16,8 @@ from typing import Any, Final, cast
 import torch
 from torch import Tensor, nn
 
-from mssnet import Program, Result
+from mssnet import Program, Result, strided
+from mssnet.model import Leaving
 
 _PRECISIONS: Final = {torch.float32: "f32", torch.bfloat16: "bf16"}
 _TRACED = 96
@@ -104,7 +105,11 @@ class _Sizes:
     def _compile(self, image: Tensor) -> "_Compiled":
         openvino = _openvino()
         if self._model is None:
-            self._model = _converted(self._module, image[..., :_TRACED, :_TRACED])
+            module = self._module
+            if isinstance(module, Leaving):
+                # OpenVINO copies an image that is unshuffled from layout to layout.
+                module = Leaving(strided(module.net), module.exit)
+            self._model = _converted(module, image[..., :_TRACED, :_TRACED])
         model = self._model.clone()
         model.reshape(list(image.shape))
         options = self._engine.options(image.shape)

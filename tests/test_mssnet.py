@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 import mssnet
-from mssnet import PRESETS, Config, Deblurrer, Exit, MSSNet
+from mssnet import PRESETS, Config, Deblurrer, Exit, MSSNet, strided
 from mssnet.deblurrer import pad_to_multiple, smaller_tile, spans, tile_within
 from mssnet.state import from_published_names
 
@@ -191,6 +191,22 @@ def test_nothing_beyond_the_exit_is_computed() -> None:
         restore.exit = exit
         restore(torch.rand(1, 3, 20, 30))
         assert len(asked) == count, "one stage of the first scale and those up to the exit"
+
+
+@pytest.mark.parametrize("config", [*SIZES, Config((8, 4, 4), (1, 1, 1), 1, 3)])
+def test_a_strided_network_computes_the_same(config: Config) -> None:
+    net = tiny(config)
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    steps = strided(net)
+    image = torch.rand(1, 3, config.multiple_of, 2 * config.multiple_of)
+    with torch.inference_mode():
+        for exit in config.exits:
+            change = net.change(image, exit)
+            assert (steps.change(image, exit) - change).abs().max() <= 1e-6 * change.abs().max()
+    unshuffled = [scale.unshuffle for scale in net.scales]
+    assert [scale.embed.stride[0] for scale in steps.scales] == unshuffled  # type: ignore[index]
+    assert all(torch.equal(net.state_dict()[name], before[name]) for name in before)
+    assert strided(net.bfloat16()).scales[0].embed.weight.dtype == torch.bfloat16  # type: ignore[union-attr]
 
 
 def test_a_deblurrer_can_be_left_early_at_any_time() -> None:
