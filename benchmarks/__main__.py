@@ -19,7 +19,6 @@ from stream.errors import DeblurError
 HERE = Path(__file__).parent
 PARTS = ("engines", "roofline", "pipeline", "filters", "memory", "growth")
 """Each is a module here that measures."""
-_LONG_S = 600.0
 
 _console = Console()
 if not _console.is_terminal:
@@ -45,7 +44,9 @@ def main(
     lengths: Annotated[
         str | None, typer.Option(help="Seconds of video, for what grows with them, such as 10,60.")
     ] = None,
-    long: Annotated[bool, typer.Option("--long", help="Ten minutes of video as well.")] = False,
+    long: Annotated[
+        bool, typer.Option("--long", help="Ten minutes of small video as well.")
+    ] = False,
     clip: Annotated[
         list[Path] | None, typer.Option(help="A real video for the pipeline; can be repeated.")
     ] = None,
@@ -72,7 +73,7 @@ def main(
                 check_presets(named)
                 plan = replace(plan, presets=named)
             spans = tuple(map(float, _words(lengths))) or plan.lengths_s
-            plan = replace(plan, lengths_s=(*spans, _LONG_S) if long else spans)
+            plan = replace(plan, lengths_s=spans, long=long)
             plan = replace(plan, clips=tuple(clip or ()))
             plan = replace(plan, turn_s=seconds or plan.turn_s, rounds=rounds or plan.rounds)
             _measure(plan, parts, out)

@@ -6,7 +6,7 @@ from typing import Any
 import stream
 from benchmarks.clip import RATE
 from benchmarks.pipeline import run
-from benchmarks.plan import Plan, named
+from benchmarks.plan import LONG_S, SMALLEST, Plan, Size, named
 from benchmarks.runner import Runner
 from benchmarks.tables import Part, Table, figure
 from benchmarks.timing import in_turns
@@ -15,36 +15,45 @@ from stream.models import load_model
 
 def measure(plan: Plan) -> Part:
     """The whole program by length, and the network alone by size."""
-    lengths, tables = _lengths(plan)
-    sizes, more = _sizes(plan)
-    return Part({"lengths": lengths, "sizes": sizes}, [tables, more])
+    asked = [(plan.growing[0], plan.lengths_s)]
+    if plan.long:
+        asked.append((SMALLEST, (*plan.lengths_s, LONG_S)))
+    lengths, tables = [], []
+    for size, lengths_s in asked:
+        found, table = _lengths(plan, size, lengths_s)
+        lengths += found
+        tables.append(table)
+    sizes, table = _sizes(plan)
+    return Part({"lengths": lengths, "sizes": sizes}, [*tables, table])
 
 
-def _lengths(plan: Plan) -> tuple[list[dict[str, Any]], Table]:
+def _lengths(
+    plan: Plan, size: Size, lengths_s: tuple[float, ...]
+) -> tuple[list[dict[str, Any]], Table]:
     """The shortest one once more after each of the others, to see what drifts."""
     restore = load_model("lite", device=plan.device)
-    size = plan.growing[0]
     output = plan.folder / "restored.mp4"
     settings = stream.Settings(device=plan.device, overwrite=True)
 
     def fps(seconds: float) -> float:
         return run(plan.drawn(size, round(seconds * RATE)), output, settings, restore).fps
 
-    shortest, *longer = plan.lengths_s
+    shortest, *longer = lengths_s
     fps(shortest)
     before = fps(shortest)
-    found = [{"seconds": shortest, "frame_ms": 1e3 / before, "over_shortest": 1.0}]
+    rows = [(shortest, 1e3 / before, 1.0)]
     for seconds in longer:
         took = fps(seconds)
         after = fps(shortest)
         beside = (before + after) / 2
-        found.append({"seconds": seconds, "frame_ms": 1e3 / took, "over_shortest": beside / took})
+        rows.append((seconds, 1e3 / took, beside / took))
         before = after
-    rows = [tuple(map(figure, each.values())) for each in found]
+    names = ("seconds", "frame_ms", "over_shortest")
+    found = [{"size": named(size), **dict(zip(names, row, strict=True))} for row in rows]
     table = Table(
         f"Time of a frame by the video's length, {named(size)}",
         ("video, s", "ms a frame", "over the shortest"),
-        rows,
+        [tuple(map(figure, row)) for row in rows],
         note="deblur run with lite, all of it. The shortest video is restored before and after "
         "each of the others, and the ratio is to the mean of both.",
     )

@@ -14,6 +14,9 @@ Size = tuple[int, int]
 _USUAL: tuple[Size, ...] = ((640, 360), (1280, 720), (1920, 1080))
 _GROWING: tuple[Size, ...] = (*_USUAL, (2560, 1440), (3840, 2160))
 _SMALL: tuple[Size, ...] = ((192, 112), (320, 176))
+SMALLEST: Size = _SMALL[0]
+LONG_S: float = 600.0
+"""Of the video that shows whether a frame takes longer in long ones."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,8 @@ class Plan:
     clips: tuple[Path, ...] = ()
     """Videos for the pipeline; those drawn here where there are none."""
     lengths_s: tuple[float, ...] = (10.0, 60.0)
+    long: bool = False
+    """Whether growth is measured with `LONG_S` of video as well, at the smallest size."""
     rounds: int = 5
     turn_s: float = 0.6
     """How long each of those that are compared has its turn."""
