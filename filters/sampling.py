@@ -179,6 +179,13 @@ def mirrored(image: Tensor, margin: int) -> Tensor:
     """(N, C, H, W) with a mirrored margin, the edge itself repeated; H and W from 1 up."""
     for dim in (2, 3):
         size = image.shape[dim]
+        if margin <= size:
+            # By far the faster way on a CPU.
+            first, last = image.narrow(dim, 0, margin), image.narrow(dim, size - margin, margin)
+            if margin > 1:
+                first, last = first.flip(dim), last.flip(dim)
+            image = torch.cat([first, image, last], dim)
+            continue
         # A triangle wave, so that an image smaller than its margin mirrors again and again.
         place = torch.arange(-margin, size + margin, device=image.device) % (2 * size)
         place = torch.minimum(place, 2 * size - 1 - place)

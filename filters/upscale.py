@@ -165,7 +165,7 @@ def kept_in_range(change: Tensor, low: Tensor) -> Tensor:
     That is the range of the nine pixels around it in `low`, and 2/255 more. Of what lies farther
     6/255 are taken back, or all of it, and it is at most half as far again as the range is wide.
     """
-    darkest, brightest = (_around(low, which) - low for which in (torch.minimum, torch.maximum))
+    darkest, brightest = (limit - low for limit in _range(low))
     half = ((brightest - darkest) / 2).to(change.dtype)
     kept = torch.clamp(
         change, (darkest - _BEYOND).to(change.dtype), (brightest + _BEYOND).to(change.dtype)
@@ -175,11 +175,15 @@ def kept_in_range(change: Tensor, low: Tensor) -> Tensor:
     return kept + torch.clamp(beyond - beyond.clamp(-_DOUBTED, _DOUBTED), -half, half)
 
 
-def _around(low: Tensor, which: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-    """The least or greatest of the nine pixels around each; a tenth of `max_pool2d`'s time."""
+def _range(low: Tensor) -> tuple[Tensor, Tensor]:
+    """The least and greatest of the nine pixels around each; a tenth of `max_pool2d`'s time."""
     low = mirrored(low, 1)
-    rows = which(which(low[:, :, :-2], low[:, :, 1:-1]), low[:, :, 2:])
-    return which(which(rows[..., :-2], rows[..., 1:-1]), rows[..., 2:])
+
+    def around(which: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+        rows = which(which(low[:, :, :-2], low[:, :, 1:-1]), low[:, :, 2:])
+        return which(which(rows[..., :-2], rows[..., 1:-1]), rows[..., 2:])
+
+    return around(torch.minimum), around(torch.maximum)
 
 
 class Enlarging(nn.Module):
@@ -308,7 +312,8 @@ class Upscaler:
             inner = (..., slice(_MARGIN, -_MARGIN), slice(_MARGIN, -_MARGIN))
             _assemble(
                 bright[inner],
-                interpolate(colors[:, :, part], self.dtype)[inner],
+                # As all else is laid out: operations on both layouts take three times as long.
+                interpolate(colors[:, :, part], self.dtype)[inner].contiguous(),
                 light[:, :, part][inner],
                 colors[:, :, part],
                 large[:, :, rows],
@@ -359,7 +364,7 @@ def _assemble(
     """
     kr, kb = LUMA["bt601"]
     inner = (..., slice(_MARGIN, -_MARGIN), slice(_MARGIN, -_MARGIN))
-    least, most = (_around(colors, which)[inner] for which in (torch.minimum, torch.maximum))
+    least, most = (limit[inner] for limit in _range(colors))
     colors, least, most = colors[inner], least.sub_(_BEYOND), most.add_(_BEYOND)
     for rows in _strips(light.shape[2], light.shape[3], light.device, _STRIP):
         y = bright[:, :, rows].float().add_(light[:, :, rows])
