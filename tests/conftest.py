@@ -1,6 +1,7 @@
 """Fixtures for every test."""
 
 import os
+import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,12 @@ from tests.tracks import Piece
 
 SHARED = Path(__file__).parents[2] / "shared"
 """Reference data that may lie beside the checkout; tests that need it skip where it is missing."""
+
+
+def pytest_configure() -> None:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # Begun in a shell's background, and so would be all commands that are to be interrupted.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
