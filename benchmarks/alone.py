@@ -2,7 +2,6 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from contextlib import nullcontext
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -69,7 +68,7 @@ def alone(
     if enlarge is not None:
         work["enlarged"] = lambda: _cpu_ms(lambda: _deblur(bare, untouched, enlarge), frames[:8])
     # With as many threads as the job has.
-    with shared(restore.engine) if enlarge is None else nullcontext():
+    with shared(restore.engine, enlarges=enlarge is not None):
         turns = in_turns(work, max(2, asked.rounds // 2))
     times = {name: median(each) for name, each in turns.items()}
     source.close()

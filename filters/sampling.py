@@ -182,7 +182,7 @@ def mirrored(image: Tensor, margin: int) -> Tensor:
         if margin <= size:
             # By far the faster way on a CPU.
             first, last = image.narrow(dim, 0, margin), image.narrow(dim, size - margin, margin)
-            if margin > 1:
+            if margin > 1:  # one row is its own mirror image; engines need not know of flips
                 first, last = first.flip(dim), last.flip(dim)
             image = torch.cat([first, image, last], dim)
             continue

@@ -9,7 +9,7 @@ from mssnet.deblurrer import Deblurrer, load, tile_within
 from mssnet.engine import Eager, Engine, Program, Result
 from mssnet.model import MSSNet
 from mssnet.state import from_state_dict
-from mssnet.strided import strided
+from mssnet.stride import strided
 from mssnet.widen import widened
 
 __all__ = [

@@ -117,7 +117,7 @@ class Scale(nn.Module):
     def forward(
         self, image: Tensor, before: Features | None, slope: Tensor, last_stage: int
     ) -> list[Features]:
-        if self.embed.stride == (1, 1):  # else it takes the steps itself, see mssnet.strided
+        if self.embed.stride == (1, 1):  # else it takes the steps itself, see mssnet.stride
             image = F.pixel_unshuffle(image, self.unshuffle)
         x = self.embed_block(self.embed(image.to(self.embed.weight.dtype)), slope)
         if before is not None:

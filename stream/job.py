@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Callable
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -99,8 +99,7 @@ class Job:
                 aspect = float(source.aspect or 1)
                 stages = stages_of(settings, restore, enlarge, work.memory(), aspect)
                 runs_on = f"{restore.engine.name}, {str(restore.dtype).removeprefix('torch.')}"
-                # Enlarging is most of the work, and done frame by frame by all cores.
-                with shared(restore.engine) if enlarge is None else nullcontext():
+                with shared(restore.engine, enlarges=enlarge is not None):
                     return self._run(source, chosen, stages, work, progress, runs_on)
             finally:
                 work.close()

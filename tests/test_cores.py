@@ -36,7 +36,14 @@ def test_the_network_gets_the_cores(cores: int, left: int) -> None:
 
 
 @needs_openvino
-def test_what_computes_with_pytorch_or_at_once_keeps_them() -> None:
-    for engine in (Eager(), openvino.OpenVino(torch.float32, late=False)):
-        with shared(engine):
-            assert in_a_thread() == torch.get_num_threads()
+def test_what_needs_the_cores_itself_keeps_them() -> None:
+    before = torch.get_num_threads()
+    late = openvino.OpenVino(torch.float32)
+    at_once = openvino.OpenVino(torch.float32, late=False)
+    try:
+        torch.set_num_threads(4)
+        for sharing in (shared(Eager()), shared(at_once), shared(late, enlarges=True)):
+            with sharing:
+                assert in_a_thread() == 4
+    finally:
+        torch.set_num_threads(before)
