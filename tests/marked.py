@@ -79,7 +79,8 @@ def film(
         times = moments or [Fraction(index, rate) for index in range(frames)]
         for index, moment in enumerate(times):
             luma = numbered(first + index, *size)
-            frame = av.VideoFrame.from_ndarray(luma, format="gray").reformat(format=pix_fmt)
+            frame = av.VideoFrame.from_ndarray(luma, format="gray")
+            frame = frame.reformat(format=pix_fmt, threads=1)
             frame.pts, frame.time_base = round((moment + move) / base), base
             packets += video.encode(frame)
         packets += video.encode(None)
