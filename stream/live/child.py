@@ -64,6 +64,13 @@ class Fatal:
     exit_code: int
 
 
+@dataclass(frozen=True)
+class Asked:
+    """Something that the supervisor is asked for."""
+
+    what: object
+
+
 class Stop:
     """Asks a process to finish what it has in hand and end."""
 
@@ -100,6 +107,14 @@ class Control:
     def say(self, text: str) -> None:
         """Tell the user something, in one line."""
         self._send(Line(" ".join(text.split())))
+
+    def ask(self, what: object) -> None:
+        """Ask the supervisor for something."""
+        self._send(Asked(what))
+
+    def fileno(self) -> int:
+        """Of the line, which can be read where `changes` has something."""
+        return self._line.fileno()
 
     def latency(self, arrived: int) -> None:
         """Note that a picture that came in at `arrived`, in ns, leaves now."""

@@ -28,6 +28,7 @@ class Quality:
 
     crf: int = 20
     preset: str = "veryfast"
+    profile: str = "high"
 
 
 class VideoEncoder:
@@ -52,6 +53,7 @@ class VideoEncoder:
             rate=whole_rate,
             options={
                 "preset": quality.preset,
+                "profile": quality.profile,
                 "tune": "zerolatency",
                 "crf": str(quality.crf),
                 "maxrate": str(most),

@@ -14,6 +14,7 @@ from stream.live.child import Beat, Control
 from stream.live.ladder import Ladder
 from stream.live.picture import Mailbox, Picture
 from stream.live.settings import Beyond, LiveSettings, Restoring
+from stream.live.window import Window
 from stream.models import load_model
 
 _WAIT_S = 0.1
@@ -29,8 +30,15 @@ _READER = 0
 """This process's number among the readers of the camera's mailbox."""
 
 
-def restore(control: Control, settings: LiveSettings, camera: Mailbox, restored: Mailbox) -> None:
-    """The work of the process: restore the newest picture of `camera` into `restored`."""
+def restore(
+    control: Control,
+    settings: LiveSettings,
+    camera: Mailbox,
+    restored: Mailbox,
+    window: Window | None = None,
+) -> None:
+    """The work of the process: restore the newest picture of `camera` into `restored`, and show it
+    in the `window` where one is open."""
     if (threads := torch.get_num_threads()) > 2:
         # One is left to what reads and writes.
         torch.set_num_threads(threads - 1)
@@ -41,7 +49,7 @@ def restore(control: Control, settings: LiveSettings, camera: Mailbox, restored:
         engine=settings.engine,
         late=False,
     )
-    Restoration(control, settings, camera, restored, load).run()
+    Restoration(control, settings, camera, restored, load, window).run()
 
 
 class Restoration:
@@ -54,6 +62,7 @@ class Restoration:
         camera: Mailbox,
         restored: Mailbox,
         load: Load,
+        window: Window | None = None,
     ) -> None:
         """`load` loads models by their names. Raises a `DeblurError` where that fails."""
         self._control = control
@@ -61,6 +70,7 @@ class Restoration:
         self._camera = camera
         self._restored = restored
         self._load = load
+        self._window = window
         self._counts = Beat(state="loading")
         self._costs_ms: deque[float] = deque(maxlen=_SHOWN)
         self._beyond_ms = 0.0
@@ -136,6 +146,8 @@ class Restoration:
         begun = time.monotonic()
         made = self._push(picture)
         self._restored.put(made)
+        if self._window is not None and self._window.open:
+            self._window.put(picture, made)
         spent_s = time.monotonic() - begun
         late_ms = (time.monotonic_ns() - picture.arrived) / 1e6 + self._beyond_ms
         self._control.latency(picture.arrived)

@@ -1,0 +1,238 @@
+"""The processes of a live feed, seen from outside: started, listened to, and started again."""
+
+import asyncio
+import multiprocessing
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from typing import Any
+
+import psutil
+
+from stream.live.child import Asked, Beat, Fatal, Line, Stop, enter
+from stream.live.figures import Meter, ProcessFigures, Role
+from stream.live.patience import back_off
+from stream.secrets import Secrets
+
+TICK_S = 0.25
+"""How often they are looked after."""
+_GOOD_S = 30.0
+"""A process that lived for so long is started again at once when it dies."""
+_LOADING_S = 180.0
+"""A process that tells nothing for so long while it loads a model hangs."""
+_END_S = 4.0
+"""Processes that are told to stop get so long to finish."""
+
+Say = Callable[[str, str], None]
+"""Shows a line: who says it, and what."""
+
+
+class Worker:
+    """One process: its work, its line, and its next lives."""
+
+    def __init__(
+        self,
+        name: str,
+        role: Role,
+        work: Callable[..., None],
+        arguments: tuple[Any, ...],
+        silent_s: float,
+    ) -> None:
+        """After `silent_s` without a word it hangs, and is killed."""
+        self.name = name
+        self.role: Role = role
+        self.meter = Meter(name, role)
+        self.silent_s = silent_s
+        self.process: multiprocessing.process.BaseProcess | None = None
+        self.line: Connection | None = None
+        self.heard_s = self.started_s = 0.0
+        self.due_s = 0.0
+        """When it is to be started, while it is not running."""
+        self.proven = False
+        """Whether it has been live; what stops it for good after that is no mistake of the user."""
+        self._work = work
+        self._arguments = arguments
+        self._deaths = 0
+
+    @property
+    def alive(self) -> bool:
+        return self.process is not None and self.process.is_alive()
+
+    def start(self, context: multiprocessing.context.SpawnContext, secrets: Secrets) -> None:
+        """Begin a life."""
+        self.line, theirs = context.Pipe()
+        self.process = context.Process(
+            target=enter,
+            args=(self._work, theirs, secrets, self._arguments),
+            name=f"deblur {self.name}",
+            daemon=True,
+        )
+        self.process.start()
+        theirs.close()
+        self.heard_s = self.started_s = time.monotonic()
+
+    def tell(self, message: object) -> None:
+        """Send something, if anybody is there."""
+        if self.line is not None:
+            with suppress(OSError):
+                self.line.send(message)
+
+    def heard(self) -> list[Line | Fatal | Asked]:
+        """Take what it told; figures are kept, the rest is returned."""
+        said: list[Line | Fatal | Asked] = []
+        try:
+            while self.line is not None and self.line.poll():
+                message = self.line.recv()
+                self.heard_s = time.monotonic()
+                if isinstance(message, Beat):
+                    self.meter.told(message)
+                    self.proven = self.proven or message.state == "live"
+                elif isinstance(message, Line | Fatal | Asked):
+                    said.append(message)
+        except (EOFError, OSError):
+            pass
+        return said
+
+    @property
+    def hung(self) -> bool:
+        """Whether it has been silent for too long."""
+        loading = self.role == "model" and self.meter.beat.state in ("starting", "loading")
+        limit = _LOADING_S if loading else self.silent_s
+        return time.monotonic() - self.heard_s > limit
+
+    def bury(self) -> None:
+        """Clear up after its death, and plan the next life."""
+        assert self.process is not None
+        self.process.join()
+        self.process.close()
+        self.process = None
+        if self.line is not None:
+            self.line.close()
+            self.line = None
+        self.meter.died()
+        now = time.monotonic()
+        self._deaths = 0 if now - self.started_s > _GOOD_S else self._deaths + 1
+        self.due_s = now + (back_off(self._deaths) if self._deaths else 0.0)
+
+    def kill(self) -> None:
+        """End it now."""
+        if self.process is not None:
+            self.process.kill()
+
+    def figures(self) -> ProcessFigures:
+        """How it does."""
+        pid, memory = None, 0
+        if self.process is not None and self.process.is_alive():
+            pid = self.process.pid
+            with suppress(psutil.Error):
+                memory = psutil.Process(pid).memory_info().rss
+        return self.meter.figures(pid, memory)
+
+
+class Workers:
+    """Keeps processes up. All is called in one asyncio loop."""
+
+    def __init__(
+        self,
+        workers: Sequence[Worker],
+        context: multiprocessing.context.SpawnContext,
+        *,
+        secrets: Secrets,
+        say: Say,
+        fail: Callable[[str, int], None],
+        asked: Callable[[object], None] = lambda what: None,
+    ) -> None:
+        """`fail` is told why nothing can work, with an exit code; `asked` what a process asks
+        for."""
+        self._workers = workers
+        self._context = context
+        self._secrets = secrets
+        self._say = say
+        self._fail = fail
+        self._asked = asked
+        self._stopping = self._killed = False
+
+    def start(self) -> None:
+        """Begin all their lives."""
+        for worker in self._workers:
+            self._start(worker)
+
+    def tend(self) -> None:
+        """Start again what died, and kill what hangs; to be called every `TICK_S`."""
+        for worker in self._workers:
+            self._tend(worker)
+
+    def stop(self) -> None:
+        """Ask all to finish what is in hand; the second time end them at once."""
+        self._killed = self._stopping
+        self._stopping = True
+        for worker in self._workers:
+            worker.kill() if self._killed else worker.tell(Stop())
+
+    async def end(self) -> None:
+        """Wait until all have finished, for a few seconds, and end what has not."""
+        self._stopping = True
+        for worker in self._workers:
+            worker.tell(Stop())
+        end = time.monotonic() + _END_S
+        while any(worker.alive for worker in self._workers):
+            if self._killed or time.monotonic() > end:
+                for worker in self._workers:
+                    worker.kill()
+            await asyncio.sleep(0.02)
+
+    def clear(self) -> None:
+        """End what is left."""
+        for worker in self._workers:
+            worker.kill()
+            if worker.process is not None:
+                self._unwatch(worker)
+                worker.process.join()
+
+    def _start(self, worker: Worker) -> None:
+        worker.start(self._context, self._secrets)
+        assert worker.line is not None
+        asyncio.get_running_loop().add_reader(worker.line.fileno(), self._listen, worker)
+
+    def _listen(self, worker: Worker) -> None:
+        for message in worker.heard():
+            if isinstance(message, Asked):
+                self._asked(message.what)
+                continue
+            text = self._secrets.hide(message.text)
+            if isinstance(message, Fatal) and not worker.proven:
+                self._fail(text, message.exit_code)
+            else:
+                self._say(worker.name, text)
+        if not worker.alive:
+            # Its end of the line is closed, which would be reported again and again.
+            self._unwatch(worker)
+
+    def _tend(self, worker: Worker) -> None:
+        if worker.process is None:
+            if time.monotonic() >= worker.due_s and not self._stopping:
+                self._start(worker)
+        elif not worker.alive:
+            self._listen(worker)
+            code = worker.process.exitcode
+            ended = worker.role == "reader" and worker.meter.beat.state == "ended"
+            if ended or self._stopping:
+                return
+            self._unwatch(worker)
+            hung = worker.hung
+            worker.bury()
+            why = "did not answer" if hung else _ending(code)
+            self._say(worker.name, f"{why}; started again")
+        elif worker.hung:
+            worker.kill()
+
+    def _unwatch(self, worker: Worker) -> None:
+        if worker.line is not None:
+            asyncio.get_running_loop().remove_reader(worker.line.fileno())
+
+
+def _ending(code: int | None) -> str:
+    if code is None:
+        return "ended"
+    return f"was ended by signal {-code}" if code < 0 else f"ended with {code}"
