@@ -1,5 +1,6 @@
 """The network a job works with, on the device and in the precision it works in."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -54,6 +55,16 @@ def load_model(
         budget = int(0.6 * psutil.virtual_memory().available)
         restore.tile = mssnet.tile_within(restore.net, budget, restore.dtype)
     return restore
+
+
+def deblurrers() -> tuple[str, ...]:
+    """The names of all models that there are for `load_model`."""
+    with suppress(weights.WeightsError):  # a damaged list stops nothing that is loaded already
+        known = weights.checkpoints()
+        return tuple(
+            each.name for each in known if each.preset in mssnet.PRESETS or "/" in each.preset
+        )
+    return ()
 
 
 def usual_upscaler(name: str, device: torch.device) -> str:

@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -18,7 +19,7 @@ from stream.cli.bench import bench
 from stream.cli.compare import compare
 from stream.cli.doctor import doctor
 from stream.cli.live import live
-from stream.cli.options import Decoder, Device, Encoder, Engine, Model, Precision, Smooth
+from stream.cli.options import Decoder, Device, Encoder, Engine, Model, Precision, Smooth, with_ports
 from stream.cli.terminal import bar, clock, forecast, handle_signals, out, plain, reported, say
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def main() -> None:
     # Threads of the network that wait must sleep, not spin: decoder and encoder need the cores.
     # Read when torch is loaded, which is later.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    app(prog_name="deblur")
+    app(args=with_ports(sys.argv[1:]), prog_name="deblur")
 
 
 def _version(wanted: bool) -> None:

@@ -5,6 +5,7 @@ import logging
 import os
 import secrets as random_secrets
 import signal
+import socket
 import sys
 import time
 from collections.abc import Sequence
@@ -14,13 +15,14 @@ import typer
 from rich.live import Live
 from rich.text import Text
 
-from stream.cli.options import Device, Engine, Model, Precision, Smooth
+from stream.cli.options import Device, Engine, Model, Precision, Preview, PreviewHost, Smooth
 from stream.cli.terminal import clock, err, reported, say
 
 if TYPE_CHECKING:
     from stream.live.figures import Snapshot
     from stream.live.http import Http
     from stream.live.supervisor import Supervisor
+    from stream.preview.host import Preview as Page
 
 _EVERY_S = 60.0
 """How often figures are said where there is no terminal."""
@@ -101,6 +103,8 @@ def live(
     http: Annotated[
         str, typer.Option(help="[HOST:]PORT of /healthz and /metrics, or off.")
     ] = "9554",
+    preview: Preview = None,
+    preview_host: PreviewHost = "127.0.0.1",
 ) -> None:
     """Restore a camera live; goes on until it is stopped."""
     _hide_arguments([source, *(outputs or [])])
@@ -111,6 +115,8 @@ def live(
     from stream.live.settings import LiveSettings, Restoring
     from stream.live.supervisor import Supervisor
     from stream.live.targets import OutputSettings
+    from stream.preview.access import Access
+    from stream.preview.host import Preview as Page
     from stream.scale import Scale
     from stream.secrets import Secrets
 
@@ -154,14 +160,21 @@ def live(
         def tell(who: str, text: str) -> None:
             say(f"{time.strftime('%H:%M:%S')} {who}: {text}")
 
-        feed = Supervisor(camera, aims, settings, secrets=secrets, say=tell)
+        page = None
+        if preview is not None:
+            page = Page(Access.of(preview_host, preview, token, own), secrets=secrets, say=tell)
+        feed = Supervisor(
+            camera, aims, settings, secrets=secrets, say=tell, preview=page is not None
+        )
         shown = Http([feed], address) if address is not None else None
-        asyncio.run(_run(feed, shown, own if token is None else None))
+        asyncio.run(_run(feed, shown, page, own if token is None else None))
         if feed.killed:
             raise typer.Exit(130)
 
 
-async def _run(feed: "Supervisor", http: "Http | None", token: str | None) -> None:
+async def _run(
+    feed: "Supervisor", http: "Http | None", page: "Page | None", token: str | None
+) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, _stop, feed)
@@ -170,13 +183,28 @@ async def _run(feed: "Supervisor", http: "Http | None", token: str | None) -> No
         # Where lines are kept in a file, no token of ours is among them.
         known = f"?token={token}" if token is not None and err.is_terminal else ""
         say(f"figures: http://127.0.0.1:{http.port}/metrics{known}")
-    status = asyncio.create_task(_show(feed))
+    beside = [asyncio.create_task(_show(feed))]
+    if page is not None:
+        page.show([feed])
+        beside.append(asyncio.create_task(page.run()))
+        hint = "" if token is None or err.is_terminal else " (set DEBLUR_TOKEN to open it)"
+        known = token if err.is_terminal else None
+        say(f"preview: {address_of(page.host, page.port, known)}{hint}")
     try:
         await feed.run()
     finally:
-        status.cancel()
+        for task in beside:
+            task.cancel()
+        await asyncio.gather(*beside, return_exceptions=True)
         if http is not None:
             await http.stop()
+
+
+def address_of(host: str, port: int, token: str | None) -> str:
+    """Where the preview is; with the token where it is a random one, which nobody else has."""
+    name = socket.gethostname() if host in ("0.0.0.0", "::") else host
+    name = f"[{name}]" if ":" in name else name
+    return f"http://{name}:{port}/" + (f"?token={token}" if token is not None else "")
 
 
 def _stop(feed: "Supervisor") -> None:

@@ -1,8 +1,12 @@
 """Options that several commands take."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
+
+USUAL_PORT = 9555
+"""Of the preview; it gives way to any other one where it is taken."""
 
 Model = Annotated[
     str, typer.Option(help="A model's name (see `deblur models`) or a .safetensors file.")
@@ -42,3 +46,31 @@ Encoder = Annotated[
         help="auto (software), software or nvenc (an NVIDIA GPU's h264, hevc and av1 encoders)."
     ),
 ]
+Preview = Annotated[
+    int | None,
+    typer.Option(
+        metavar="[PORT]",
+        help="Show before and after in a browser, at this port of 127.0.0.1; 9555 by default.",
+        show_default=False,
+    ),
+]
+PreviewHost = Annotated[
+    str,
+    typer.Option(
+        metavar="HOST",
+        help="Serve the preview at this address; beyond this machine only with a password of "
+        "yours in DEBLUR_TOKEN.",
+    ),
+]
+
+
+def with_ports(arguments: Sequence[str]) -> list[str]:
+    """Arguments in which `--preview` has its port, which may be left out."""
+    given = []
+    for index, argument in enumerate(arguments):
+        if argument == "--":
+            return [*given, *arguments[index:]]
+        following = arguments[index + 1 : index + 2]
+        bare = argument == "--preview" and not (following and following[0].isdigit())
+        given.append(f"--preview={USUAL_PORT}" if bare else argument)
+    return given

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from typing import Final
 
@@ -86,6 +87,11 @@ class Chain:
             changes=restoring.strength > 0 or self._settings.smoothing > 0,
             enlarges=isinstance(self._upscaler, Upscaler),
         )
+
+    @property
+    def in_use(self) -> Restoring:
+        """What is asked for, with what is usual where nothing was said."""
+        return replace(self.restoring, smooth=self._settings.smoothing)
 
     def use(self, rung: Rung) -> None:
         """Go on at this step; what is remembered of earlier pictures is kept where it can be."""

@@ -18,7 +18,8 @@ _LIMITED, _FULL = 1, 2
 def tags_of(frame: av.VideoFrame) -> Tags:
     """A decoded frame's color tags; those of an RGB frame are the ones it is converted to."""
     if _is_rgb(frame.format):
-        return _guess(frame), int(frame.color_primaries), int(frame.color_trc), _LIMITED
+        matrix = _guess(frame.width, frame.height)
+        return matrix, int(frame.color_primaries), int(frame.color_trc), _LIMITED
     full = frame.format.name.startswith("yuvj")
     return (
         int(frame.colorspace),
@@ -26,6 +27,16 @@ def tags_of(frame: av.VideoFrame) -> Tags:
         int(frame.color_trc),
         _FULL if full else int(frame.color_range),
     )
+
+
+def swscale_matrix(tags: Tags, width: int, height: int) -> int:
+    """The matrix of a picture as swscale counts them, as players guess it where nothing is said."""
+    return _SWSCALE.get(tags[0]) or _SWSCALE[_guess(width, height)]
+
+
+def is_full(tags: Tags) -> bool:
+    """Whether codes use their full range."""
+    return tags[3] == _FULL
 
 
 class Unpacker:
@@ -52,9 +63,8 @@ class Unpacker:
         return data
 
     def _planar(self, frame: av.VideoFrame, width: int, height: int) -> av.VideoFrame:
-        matrix, _, _, range_ = tags_of(frame)
-        code = _SWSCALE.get(matrix) or _SWSCALE[_guess(frame)]
-        full = range_ == _FULL
+        tags = tags_of(frame)
+        code, full = swscale_matrix(tags, frame.width, frame.height), is_full(tags)
         # Told nothing, swscale would make yuvj formats limited whatever they are tagged.
         return self._reformatter.reformat(
             frame,
@@ -69,9 +79,9 @@ class Unpacker:
         )
 
 
-def _guess(frame: av.VideoFrame) -> int:
+def _guess(width: int, height: int) -> int:
     """Players' rule for what does not say its matrix."""
-    return _BT709 if frame.width >= 1280 or frame.height > 576 else _BT601
+    return _BT709 if width >= 1280 or height > 576 else _BT601
 
 
 def _is_rgb(format: av.VideoFormat) -> bool:

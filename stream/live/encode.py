@@ -31,6 +31,15 @@ class Quality:
     profile: str = "high"
 
 
+def frame_of(picture: Picture) -> av.VideoFrame:
+    """A picture as FFmpeg has it, without its tags."""
+    frame = av.VideoFrame(picture.width, picture.height, "yuv420p")
+    for plane, data in zip(frame.planes, picture.planes, strict=True):
+        rows = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, -1)
+        rows[:, : plane.width] = data
+    return frame
+
+
 class VideoEncoder:
     """Encodes pictures of one size into a stream of a container, in the order they are shown."""
 
@@ -87,10 +96,7 @@ class VideoEncoder:
 
     def encode(self, picture: Picture) -> list["av.Packet[av.VideoStream]"]:
         """The packets of a picture; raises an `av.error.FFmpegError`."""
-        frame = av.VideoFrame(picture.width, picture.height, "yuv420p")
-        for plane, data in zip(frame.planes, picture.planes, strict=True):
-            rows = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, -1)
-            rows[:, : plane.width] = data
+        frame = frame_of(picture)
         frame.colorspace, frame.color_range = self._tags[0], self._tags[3]
         frame.color_primaries, frame.color_trc = self._tags[1], self._tags[2]
         self._last = max(self.ticks(picture.moment), self._last + 1)

@@ -13,7 +13,7 @@ WINDOW_S = 10.0
 _FULL = 0.85
 """A process that works for this share of the time is the bottleneck."""
 
-Role = Literal["reader", "model", "writer"]
+Role = Literal["reader", "model", "writer", "preview"]
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,11 @@ class Shared:
             self._memory.unlink()
 
     @property
+    def name(self) -> str:
+        """Under which processes find it; no other memory has the same."""
+        return self._memory.name
+
+    @property
     def _buffer(self) -> memoryview:
         assert self._memory.buf is not None
         return self._memory.buf

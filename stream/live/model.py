@@ -13,9 +13,9 @@ from stream.live.chain import Chain, Load
 from stream.live.child import Beat, Control
 from stream.live.ladder import Ladder
 from stream.live.picture import Mailbox, Picture
-from stream.live.settings import Beyond, LiveSettings, Restoring
+from stream.live.settings import Beyond, InUse, LiveSettings, Restoring
 from stream.live.window import Window
-from stream.models import load_model
+from stream.models import deblurrers, load_model
 
 _WAIT_S = 0.1
 _GAP_NS = 500_000_000
@@ -80,6 +80,7 @@ class Restoration:
         control.beat(lambda latencies: replace(self._counts, latencies_ms=latencies), now=True)
         self._chain = self._new_chain(settings.restoring)
         self._ladder = Ladder(len(self._chain.rungs), self._bound_ms)
+        self._say_what_is_in_use()
 
     def run(self) -> None:
         """Work until told to stop. Raises `UsageError` where no picture can be as asked for."""
@@ -115,12 +116,17 @@ class Restoration:
         except DeblurError as error:
             self._control.say(f"{error}; going on as before")
             self._counts = before
+            self._say_what_is_in_use()
             return
         if chain.rungs != self._chain.rungs:
             self._ladder = Ladder(len(chain.rungs), self._bound_ms)
         chain.use(chain.rungs[self._ladder.step])
         self._chain = chain
         self._costs_ms.clear()
+        self._say_what_is_in_use()
+
+    def _say_what_is_in_use(self) -> None:
+        self._control.ask(InUse(self._chain.in_use, deblurrers()))
 
     def _next(self) -> Picture | None:
         """The newest picture, where there is one that is to be taken up."""

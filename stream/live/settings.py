@@ -72,3 +72,14 @@ class Beyond:
 
     ms: float
     """From the end of its work until a frame is encoded, as the slowest output needs it."""
+
+
+@dataclass(frozen=True)
+class InUse:
+    """Told by the model's process: how it restores from now on."""
+
+    restoring: Restoring
+    models: tuple[str, ...] = ()
+    """Names of all that there are to choose from."""
+    feed: str = ""
+    """The name of the feed, where there are several."""

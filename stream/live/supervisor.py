@@ -12,7 +12,7 @@ from stream.live.figures import Snapshot
 from stream.live.picture import Mailbox, Picture
 from stream.live.reader import read
 from stream.live.restoring import start as restore
-from stream.live.settings import Beyond, LiveSettings, Restoring
+from stream.live.settings import Beyond, InUse, LiveSettings, Restoring
 from stream.live.sound import SoundRing
 from stream.live.window import Window
 from stream.live.workers import TICK_S, Say, Worker, Workers
@@ -49,8 +49,8 @@ class Supervisor:
         """With `preview` there is a `window`, and pictures may become larger than at first."""
         self.name = name
         self.settings = settings
-        self.restoring = settings.restoring
-        """As it is now."""
+        self.in_use: InUse | None = None
+        """How it restores; None as long as no model is loaded."""
         context = multiprocessing.get_context("spawn")
         enlarged = settings.restoring.upscale is not None or preview
         largest = max(settings.max_pixels, _LARGEST) if enlarged else settings.max_pixels
@@ -89,7 +89,9 @@ class Supervisor:
             for index, target in enumerate(targets)
         ]
         self.workers = [self._reader, self._model, *self._writers]
-        self._kept = Workers(self.workers, context, secrets=secrets, say=say, fail=self._fail)
+        self._kept = Workers(
+            self.workers, context, secrets=secrets, say=say, fail=self._fail, asked=self._told
+        )
         self._begun_s = time.monotonic()
         self._stopping = asyncio.Event()
         self.killed = False
@@ -127,7 +129,6 @@ class Supervisor:
 
     def change(self, restoring: Restoring) -> None:
         """Restore in another way from the next frame on."""
-        self.restoring = restoring
         self._model.tell(restoring)
 
     def newest(self) -> tuple[Picture | None, Picture | None]:
@@ -149,6 +150,10 @@ class Supervisor:
         latest = max((each for each in writers if each is not None), default=None)
         if model is not None and latest is not None:
             self._model.tell(Beyond(max(0.0, latest - model)))
+
+    def _told(self, what: object) -> None:
+        if isinstance(what, InUse):
+            self.in_use = what
 
     def _fail(self, text: str, exit_code: int) -> None:
         if self._error is None:

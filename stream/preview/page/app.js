@@ -183,7 +183,8 @@ class Stage {
     this.ended?.abort();
     this.ended = null;
     this.peer?.close();
-    this.peer = null;
+    if (this.number) link.ask({ type: "leave", peer: this.number }).catch(() => {});
+    this.peer = this.number = null;
     clearTimeout(this.watch);
     if (this.video) this.video.srcObject = null;
     this.how = "";
@@ -212,7 +213,6 @@ class Stage {
     const next = () => video.requestVideoFrameCallback
       ? video.requestVideoFrameCallback(shown)
       : requestAnimationFrame(shown);
-    peer.addTransceiver("video", { direction: "recvonly" });
     peer.addEventListener("track", event => {
       if ("jitterBufferTarget" in event.receiver) event.receiver.jitterBufferTarget = 0;
       video.srcObject = event.streams[0] ?? new MediaStream([event.track]);
@@ -224,9 +224,11 @@ class Stage {
     });
     this.watch = setTimeout(fail, MUTE_MS);
     try {
-      await peer.setLocalDescription(await peer.createOffer());
-      const answer = await link.ask({ type: "offer", feed: this.feed.name, sdp: peer.localDescription.sdp });
-      await peer.setRemoteDescription({ type: "answer", sdp: answer.sdp });
+      const offer = await link.ask({ type: "watch", feed: this.feed.name });
+      this.number = offer.peer;
+      await peer.setRemoteDescription({ type: "offer", sdp: offer.sdp });
+      await peer.setLocalDescription(await peer.createAnswer());
+      await link.ask({ type: "answer", peer: offer.peer, sdp: peer.localDescription.sdp });
     } catch {
       fail();
     }
@@ -370,8 +372,8 @@ function choose(stage) {
   for (const each of stages) each.box.hidden = Boolean(chosen) && each !== chosen;
   $("overview").hidden = grid || stages.length < 2;
   $("panel").hidden = !chosen;
-  document.title = chosen ? `${chosen.feed.name} - deblur` : "deblur";
-  document.querySelector("h1").textContent = chosen ? chosen.feed.name : "deblur";
+  const title = chosen && stages.length > 1 ? `${chosen.feed.name} - deblur` : "deblur";
+  document.title = document.querySelector("h1").textContent = title;
   $("how").textContent = chosen?.how ?? "";
   if (chosen) form(chosen);
   if (!chosen) reset();

@@ -1,0 +1,141 @@
+"""Who may look: from which address, under which name, and with which word."""
+
+import asyncio
+import hashlib
+import hmac
+import ipaddress
+import re
+import socket
+from base64 import b64decode
+from binascii import Error as Base64Error
+from contextlib import suppress
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from stream.errors import SinkError, UsageError
+from stream.live.hosts import is_loopback
+from stream.live.rtsp.login import Attempts
+
+DEFAULT_PORT = 9555
+_SHORTEST = 8
+"""Characters of a password."""
+
+
+@dataclass(frozen=True)
+class Access:
+    """Where the page is served, and who gets it."""
+
+    word: str = field(repr=False)
+    """The password, or a random token."""
+    host: str = "127.0.0.1"
+    port: int = DEFAULT_PORT
+    """0: any that is free."""
+    chosen: bool = False
+    """Whether the word is the user's own, for which a browser can ask."""
+
+    @classmethod
+    def of(cls, host: str, port: int, password: str | None, token: str) -> "Access":
+        """`password` is the user's, `token` a random one, which will do on loopback.
+
+        Raises `UsageError`.
+        """
+        if not 0 <= port < 65536:
+            raise UsageError(f"--preview takes a port, got {port}")
+        if password is not None and len(password) < _SHORTEST:
+            raise UsageError(f"DEBLUR_TOKEN must have at least {_SHORTEST} characters")
+        if password is None and not is_loopback(host):
+            raise UsageError(
+                f"--preview-host {host} can be reached from elsewhere; set the environment "
+                "variable DEBLUR_TOKEN to the password that viewers must know"
+            )
+        return cls(password or token, host, port, chosen=password is not None)
+
+    def listen(self) -> socket.socket:
+        """The socket to serve at; the usual port gives way to any free one. Raises `SinkError`."""
+        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+        for port in (self.port, 0):
+            try:
+                return socket.create_server((self.host, port), family=family, backlog=64)
+            except OSError as error:
+                if self.port != DEFAULT_PORT or port == 0:
+                    where = f"--preview at {self.host}:{self.port}"
+                    reason = error.strerror or str(error)
+                    raise SinkError(f"cannot listen for {where}: {reason}") from None
+        raise AssertionError("not reached")
+
+    @property
+    def only_here(self) -> bool:
+        """Whether none but this machine can reach the page."""
+        return is_loopback(self.host)
+
+
+class Guard:
+    """Lets in who may look."""
+
+    def __init__(self, access: Access, port: int) -> None:
+        """`port`: where the page really is."""
+        self._access = access
+        self._attempts = Attempts()
+        self._cookie = f"deblur-{port}"
+        # What a browser keeps is no password.
+        self._kept = hmac.digest(access.word.encode(), self._cookie.encode(), hashlib.sha256).hex()
+
+    def check_names(self, request: web.Request) -> None:
+        """Raise `HTTPForbidden` where the request comes by way of another site."""
+        # A page on the web could have its own name resolve to this machine, and read along.
+        host = request.headers.get("Host", "")
+        if not self._is_ours(host):
+            raise web.HTTPForbidden(text="unknown host\n")
+        origin = request.headers.get("Origin")
+        if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+            raise web.HTTPForbidden(text="unknown origin\n")
+        site = request.headers.get("Sec-Fetch-Site", "none")
+        top = request.headers.get("Sec-Fetch-Mode") == "navigate" and request.method == "GET"
+        if site not in ("same-origin", "none") and not top:
+            raise web.HTTPForbidden(text="unknown origin\n")
+
+    async def check_word(self, request: web.Request) -> None:
+        """Raise `HTTPUnauthorized` where the word is missing or wrong."""
+        given = self._given(request)
+        if given == [] and self._same(request.cookies.get(self._cookie, ""), self._kept):
+            return
+        who = request.remote or ""
+        await asyncio.sleep(self._attempts.delay_s(who))
+        if any(self._same(each, self._access.word) for each in given):
+            return
+        if given:
+            self._attempts.wrong(who)
+        asks = 'Basic realm="deblur", charset="UTF-8"' if self._access.chosen else "Bearer"
+        text = "open the address that deblur printed\n"
+        if self._access.chosen:
+            text = "the password is what DEBLUR_TOKEN was set to, with any user name\n"
+        raise web.HTTPUnauthorized(text=text, headers={"WWW-Authenticate": asks})
+
+    def remember(self, response: web.StreamResponse) -> None:
+        """Have the browser let in from now on."""
+        response.set_cookie(self._cookie, self._kept, httponly=True, samesite="Lax", path="/")
+
+    def _given(self, request: web.Request) -> list[str]:
+        given = [request.query["token"]] if "token" in request.query else []
+        scheme, _, rest = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() == "bearer":
+            given.append(rest.strip())
+        elif scheme.lower() == "basic":
+            with suppress(Base64Error, UnicodeDecodeError):
+                given.append(b64decode(rest.strip()).decode().partition(":")[2])
+        return given
+
+    @staticmethod
+    def _same(one: str, other: str) -> bool:
+        return hmac.compare_digest(one.encode("utf-8", "replace"), other.encode())
+
+    def _is_ours(self, host: str) -> bool:
+        name = re.sub(r":\d+$", "", host).strip("[]").lower()
+        if name in ("localhost", self._access.host.lower()):
+            return True
+        with suppress(ValueError):
+            address = ipaddress.ip_address(name)
+            return address.is_loopback or not self._access.only_here
+        return not self._access.only_here and name == socket.gethostname().lower()

@@ -1,0 +1,307 @@
+"""The page, and what it asks for: pictures, figures, stills, and other settings."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from importlib.resources import files
+from typing import Any
+
+from aiohttp import WSMsgType, web
+
+from stream.errors import UsageError
+from stream.live.settings import InUse, Restoring
+from stream.preview.access import Guard
+from stream.preview.broadcast import Broadcast
+from stream.preview.rtc import Peer
+from stream.preview.shown import Change, Feeds, Figures, Shown
+from stream.scale import Scale
+
+_TYPES = {
+    "index.html": "text/html",
+    "style.css": "text/css",
+    "app.js": "text/javascript",
+    "icon.svg": "image/svg+xml",
+}
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
+        "img-src 'self' blob:; media-src 'self' blob:; connect-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+}
+_BOUNDARY = "picture"
+_LARGEST = 64 << 10
+"""Bytes of what a browser sends at once."""
+_MOST_VIEWERS = 32
+_UPSCALES = ("", "1.5", "2", "3")
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Page:
+    """Serves the preview of feeds."""
+
+    def __init__(self, guard: Guard, ask: Callable[[Change], None]) -> None:
+        """`ask` is given what viewers want changed."""
+        self._guard = guard
+        self._ask = ask
+        self._feeds: dict[str, tuple[Shown, Broadcast]] = {}
+        self._figures: Mapping[str, Mapping[str, object]] = {}
+        self._open: set[web.WebSocketResponse] = set()
+        self._watching = 0
+        root = files(__package__).joinpath("page")
+        # All that is served is read here; no request ever names a file.
+        self._files = {name: root.joinpath(name).read_bytes() for name in _TYPES}
+        self.app = web.Application(middlewares=[self._check], client_max_size=_LARGEST)
+        self.app.router.add_get("/", self._home)
+        for name in _TYPES:
+            if name != "index.html":
+                self.app.router.add_get(f"/{name}", self._file)
+        self.app.router.add_get("/ws", self._talk)
+        self.app.router.add_get("/mjpeg", self._mjpeg)
+        self.app.router.add_get("/still", self._still)
+        self.app.router.add_post("/settings", self._settings)
+        self.app.on_shutdown.append(self._shut)
+
+    @property
+    def viewers(self) -> int:
+        """How many pages are open, and others who watch."""
+        return len(self._open) + self._watching
+
+    async def told(self, message: object) -> None:
+        """Take what the supervisor tells."""
+        if isinstance(message, Feeds):
+            await self._show(message.feeds)
+        elif isinstance(message, Figures):
+            self._figures = message.feeds
+            await self._send({"type": "figures", "figures": message.feeds})
+        elif isinstance(message, InUse) and message.feed in self._feeds:
+            shown, broadcast = self._feeds[message.feed]
+            shown = replace(shown, restoring=message.restoring, models=message.models)
+            self._feeds[message.feed] = shown, broadcast
+            await self._send(self._introduction())
+
+    async def close(self) -> None:
+        """Show nothing any more."""
+        await self._show(())
+
+    async def _show(self, feeds: tuple[Shown, ...]) -> None:
+        before, self._feeds = self._feeds, {}
+        for shown in feeds:
+            kept = before.pop(shown.name, None)
+            if kept is not None and kept[0].window.name == shown.window.name:
+                shown.window.close()
+                self._feeds[shown.name] = replace(shown, window=kept[0].window), kept[1]
+            else:
+                self._feeds[shown.name] = shown, Broadcast(shown.window)
+                if kept is not None:
+                    await kept[1].close()
+        for _, broadcast in before.values():
+            await broadcast.close()
+        await self._send(self._introduction())
+
+    def _introduction(self) -> dict[str, Any]:
+        return {"type": "feeds", "feeds": [_told(shown) for shown, _ in self._feeds.values()]}
+
+    async def _send(self, message: Mapping[str, object]) -> None:
+        text = json.dumps(message)
+        for socket in list(self._open):
+            # One that does not read must not hold up the others.
+            with suppress(ConnectionError, RuntimeError, TimeoutError):
+                await asyncio.wait_for(socket.send_str(text), 1.0)
+
+    @web.middleware
+    async def _check(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            self._guard.check_names(request)
+            await self._guard.check_word(request)
+            response = await handler(request)
+        except web.HTTPException as error:
+            error.headers.update(_HEADERS)
+            raise
+        if not response.prepared:
+            response.headers.update(_HEADERS)
+        return response
+
+    async def _home(self, request: web.Request) -> web.StreamResponse:
+        if "token" in request.query:
+            # It shall not stay in the address line, and so in the history.
+            response: web.StreamResponse = web.Response(status=303, headers={"Location": "/"})
+            self._guard.remember(response)
+            return response
+        response = self._answer("index.html")
+        self._guard.remember(response)
+        return response
+
+    async def _file(self, request: web.Request) -> web.StreamResponse:
+        return self._answer(request.path.removeprefix("/"))
+
+    def _answer(self, name: str) -> web.Response:
+        charset = None if name.endswith(".svg") else "utf-8"
+        return web.Response(body=self._files[name], content_type=_TYPES[name], charset=charset)
+
+    def _named(self, name: object) -> tuple[Shown, Broadcast]:
+        if not self._feeds:
+            raise web.HTTPServiceUnavailable(text="nothing is shown yet\n")
+        first = next(iter(self._feeds)) if name is None else name
+        if not isinstance(first, str) or first not in self._feeds:
+            raise web.HTTPNotFound(text="there is no such feed\n")
+        return self._feeds[first]
+
+    async def _still(self, request: web.Request) -> web.StreamResponse:
+        _, broadcast = self._named(request.query.get("feed"))
+        png = await broadcast.still()
+        if png is None:
+            raise web.HTTPServiceUnavailable(text="there is no picture yet\n")
+        return web.Response(body=png, content_type="image/png")
+
+    async def _mjpeg(self, request: web.Request) -> web.StreamResponse:
+        _, broadcast = self._named(request.query.get("feed"))
+        self._limit()
+        kind = f"multipart/x-mixed-replace; boundary={_BOUNDARY}"
+        response = web.StreamResponse(headers={**_HEADERS, "Content-Type": kind})
+        await response.prepare(request)
+        viewer = broadcast.join("jpeg")
+        self._watching += 1
+        try:
+            while True:
+                data = await viewer.take()
+                head = f"--{_BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}"
+                await response.write(head.encode() + b"\r\n\r\n" + data + b"\r\n")
+        except ConnectionError:
+            return response
+        finally:
+            self._watching -= 1
+            broadcast.leave(viewer)
+
+    def _limit(self) -> None:
+        if self.viewers >= _MOST_VIEWERS:
+            raise web.HTTPServiceUnavailable(text="too many are watching\n")
+
+    async def _talk(self, request: web.Request) -> web.StreamResponse:
+        self._limit()
+        socket = web.WebSocketResponse(heartbeat=10.0, max_msg_size=_LARGEST)
+        await socket.prepare(request)
+        peers: dict[int, Peer] = {}
+        try:
+            await socket.send_json(self._introduction())
+            await socket.send_json({"type": "figures", "figures": self._figures})
+            self._open.add(socket)
+            async for message in socket:
+                if message.type is not WSMsgType.TEXT:
+                    break
+                await socket.send_json(await self._reply(message.data, peers))
+        except (ConnectionError, RuntimeError):
+            pass
+        finally:
+            self._open.discard(socket)
+            for peer in peers.values():
+                await peer.close()
+        return socket
+
+    async def _reply(self, text: str, peers: dict[int, Peer]) -> dict[str, object]:
+        """Answer one message of a page: to be shown a feed by WebRTC, or not any more."""
+        number: object = None
+        try:
+            asked = json.loads(text)
+            number = asked["id"]
+            match asked["type"]:
+                case "watch":
+                    for gone in [key for key, peer in peers.items() if peer.closed.is_set()]:
+                        await peers.pop(gone).close()
+                    if len(peers) >= _MOST_VIEWERS:
+                        raise ValueError("too many are watched")
+                    _, broadcast = self._named(asked["feed"])
+                    key = max(peers, default=0) + 1
+                    peers[key] = Peer(broadcast)
+                    return {"id": number, "peer": key, "sdp": await peers[key].offer()}
+                case "answer":
+                    await peers[asked["peer"]].answered(asked["sdp"])
+                    return {"id": number}
+                case "leave":
+                    await peers.pop(asked["peer"]).close()
+                    return {"id": number}
+            raise ValueError("unknown type")
+        except web.HTTPException as error:
+            return {"id": number, "error": (error.text or "").strip()}
+        except (ValueError, KeyError, TypeError) as error:
+            return {"id": number, "error": f"that makes no sense: {error}"}
+
+    async def _settings(self, request: web.Request) -> web.StreamResponse:
+        if request.content_type != "application/json":
+            # What another site's form can send is none.
+            raise web.HTTPUnsupportedMediaType(text="send JSON\n")
+        try:
+            wanted = await request.json()
+            shown, _ = self._named(wanted["feed"])
+            restoring = _restoring(shown, wanted)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise web.HTTPBadRequest(text=f"that makes no sense: {error}\n") from None
+        except UsageError as error:
+            raise web.HTTPBadRequest(text=f"{error}\n") from None
+        self._ask(Change(shown.name, restoring))
+        return web.Response(status=202, text="")
+
+    async def _shut(self, app: web.Application) -> None:
+        for socket in list(self._open):
+            await socket.close()
+
+
+def _told(shown: Shown) -> dict[str, object]:
+    """A feed as the page wants it."""
+    now = shown.restoring
+    if now is None:
+        return {"name": shown.name, "settings": None, "choices": None}
+    upscale = str(now.upscale) if now.upscale is not None else ""
+    return {
+        "name": shown.name,
+        "settings": {
+            "model": now.model,
+            "strength": now.strength,
+            "smooth": now.smooth,
+            "upscale": upscale,
+            "early": now.early,
+        },
+        "choices": {
+            "model": _with(shown.models, now.model),
+            "upscale": _with(_UPSCALES, upscale),
+        },
+    }
+
+
+def _with(choices: tuple[str, ...], one: str) -> list[str]:
+    return [*choices, *([] if one in choices else [one])]
+
+
+def _restoring(shown: Shown, wanted: Mapping[str, object]) -> Restoring:
+    """What a page asks for; raises where it may not be had."""
+    now = shown.restoring
+    if now is None:
+        raise UsageError("what is being worked on cannot be changed")
+    known = {"feed", "model", "strength", "smooth", "upscale", "early"}
+    if unknown := wanted.keys() - known:
+        raise UsageError(f"there is no setting {', '.join(sorted(unknown))}")
+    model = wanted.get("model", now.model)
+    # A path would have files read that the viewer names.
+    if model != now.model and model not in shown.models:
+        raise UsageError("there is no such model")
+    upscale = wanted.get("upscale", "" if now.upscale is None else str(now.upscale))
+    early = wanted.get("early", now.early)
+    if not isinstance(early, bool) or not isinstance(upscale, str | None):
+        raise TypeError("early is true or false, upscale a factor or a size")
+    smooth = wanted.get("smooth", now.smooth)
+    return replace(
+        now,
+        model=str(model),
+        strength=float(wanted.get("strength", now.strength)),  # type: ignore[arg-type]
+        smooth=None if smooth is None else float(smooth),  # type: ignore[arg-type]
+        upscale=Scale.parse(upscale) if upscale else None,
+        early=early,
+    )

@@ -1,0 +1,42 @@
+"""What the page shows of a feed, as it passes between processes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from stream.live.settings import Restoring
+from stream.live.window import Window
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A feed, or a file that is being worked on."""
+
+    name: str
+    window: Window
+    restoring: Restoring | None = None
+    """How it is restored, where that can be changed."""
+    models: tuple[str, ...] = ()
+    """Which there are to choose from."""
+
+
+@dataclass(frozen=True)
+class Feeds:
+    """Told to the preview's process: all there is to show from now on."""
+
+    feeds: tuple[Shown, ...]
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Told to the preview's process now and then."""
+
+    feeds: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    """For each feed by name what the page shows, as JSON has it."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """Asked for by the preview's process: restore a feed in another way."""
+
+    feed: str
+    restoring: Restoring
