@@ -29,6 +29,8 @@ MAY_USE_AV = {
     "stream/live/rtsp/output.py",
     *(f"stream/live/{name}.py" for name in ("hls", "mux", "publish", "record")),
     *(f"stream/doctor/{name}.py" for name in ("live", "program")),
+    "stream/preview/broadcast.py",
+    "stream/preview/pair.py",
     "stream/compare/clip.py",
     "stream/compare/film.py",
     "stream/verify/reading.py",

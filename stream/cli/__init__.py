@@ -19,7 +19,16 @@ from stream.cli.bench import bench
 from stream.cli.compare import compare
 from stream.cli.doctor import doctor
 from stream.cli.live import live
-from stream.cli.options import Decoder, Device, Encoder, Engine, Model, Precision, Smooth, with_ports
+from stream.cli.options import (
+    Decoder,
+    Device,
+    Encoder,
+    Engine,
+    Model,
+    Precision,
+    Smooth,
+    with_ports,
+)
 from stream.cli.terminal import bar, clock, forecast, handle_signals, out, plain, reported, say
 
 if TYPE_CHECKING:

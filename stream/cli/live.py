@@ -188,8 +188,8 @@ async def _run(
         page.show([feed])
         beside.append(asyncio.create_task(page.run()))
         hint = "" if token is None or err.is_terminal else " (set DEBLUR_TOKEN to open it)"
-        known = token if err.is_terminal else None
-        say(f"preview: {address_of(page.host, page.port, known)}{hint}")
+        shown = token if err.is_terminal else None
+        say(f"preview: {address_of(page.host, page.port, shown)}{hint}")
     try:
         await feed.run()
     finally:

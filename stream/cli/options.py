@@ -66,7 +66,7 @@ PreviewHost = Annotated[
 
 def with_ports(arguments: Sequence[str]) -> list[str]:
     """Arguments in which `--preview` has its port, which may be left out."""
-    given = []
+    given: list[str] = []
     for index, argument in enumerate(arguments):
         if argument == "--":
             return [*given, *arguments[index:]]

@@ -1,6 +1,7 @@
 """One feed's pairs to all who watch it: taken once, encoded once, and only while anybody does."""
 
 import asyncio
+import time
 from collections import deque
 from contextlib import suppress
 from typing import Any, Literal
@@ -14,7 +15,7 @@ Kind = Literal["video", "jpeg"]
 _POLL_S = 0.008
 _BEHIND = 50
 """Packets that a viewer may be behind; then it goes on at the next key frame."""
-_STILL_S = 3.0
+_STILL_S = 2.0
 """How long a still is waited for."""
 
 
@@ -69,6 +70,9 @@ class Broadcast:
         self._viewers.add(viewer)
         self._pairs.key()
         if self._task is None or self._task.done():
+            if not self.window.open:
+                # What was left when somebody looked last may be of yesterday.
+                self._number = self.window.count
             self._task = asyncio.create_task(self._run())
         return viewer
 
@@ -77,11 +81,11 @@ class Broadcast:
 
     async def still(self) -> bytes | None:
         """The newest pair as PNG; None where there is none."""
-        self.window.look()
-        wait = asyncio.get_running_loop().time() + _STILL_S
-        before = 0 if self._viewers else self.window.count
+        before = 0 if self.window.open else self.window.count
+        end = time.monotonic() + _STILL_S
         while (pair := self.window.newest(before)) is None:
-            if asyncio.get_running_loop().time() > wait:
+            self.window.look()
+            if time.monotonic() > end:
                 pair = self.window.newest()
                 break
             await asyncio.sleep(_POLL_S)

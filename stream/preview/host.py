@@ -125,7 +125,9 @@ def told(snapshot: Snapshot) -> dict[str, object]:
         "reconnects": snapshot.reconnects,
         "facts": {
             "source": " ".join(
-                snapshot.reader.facts[key] for key in ("codec", "size") if key in snapshot.reader.facts
+                snapshot.reader.facts[key]
+                for key in ("codec", "size")
+                if key in snapshot.reader.facts
             ),
             **{key: value for key, value in snapshot.model.facts.items()},
         },

@@ -78,7 +78,8 @@ class Pairs:
         before, after = (self._bgr(each) for each in pair)
         height, width = after.shape[:2]
         if before.shape != after.shape:
-            before = cv2.resize(before, (width, height), interpolation=cv2.INTER_CUBIC)
+            larger = cv2.resize(before, (width, height), interpolation=cv2.INTER_CUBIC)
+            before = np.asarray(larger, np.uint8)
         return _encoded(".png", np.hstack([before, after]), cv2.IMWRITE_PNG_COMPRESSION, 3)
 
     def _bgr(self, picture: Picture) -> NDArray[np.uint8]:
@@ -113,5 +114,3 @@ def _encoded(kind: str, picture: NDArray[np.uint8], *settings: int) -> bytes:
 
 def _even(length: float) -> int:
     return max(2, round(length / 2) * 2)
-
-

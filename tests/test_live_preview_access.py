@@ -1,0 +1,346 @@
+"""Who gets the preview, and what is refused."""
+
+import asyncio
+import json
+import socket
+from base64 import b64encode
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, closing
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+import cv2
+import numpy as np
+import pytest
+from aiohttp import web
+
+from stream.errors import SinkError, UsageError
+from stream.live.settings import InUse, Restoring
+from stream.live.window import Window
+from stream.preview.access import Access, Guard
+from stream.preview.server import Page
+from stream.preview.shown import Change, Feeds, Figures, Shown
+from stream.scale import Scale
+from tests.feeds import SPAWN, gray
+
+WORD = "a word of ours"
+OURS = {"Authorization": f"Bearer {WORD}"}
+
+
+@dataclass
+class Site:
+    """A page that is served, and what it asked for."""
+
+    port: int
+    session: aiohttp.ClientSession
+    window: Window
+    page: Page
+    asked: list[Change]
+
+    async def ask(
+        self, path: str, method: str = "GET", json: object = None, **headers: str
+    ) -> tuple[int, bytes, Any]:
+        given = {key.replace("_", "-"): value for key, value in headers.items()}
+        async with self.session.request(
+            method,
+            f"http://127.0.0.1:{self.port}{path}",
+            headers=given,
+            json=json,
+            allow_redirects=False,
+        ) as answer:
+            return answer.status, await answer.read(), answer.headers
+
+
+@asynccontextmanager
+async def site(*, chosen: bool = False) -> AsyncIterator[Site]:
+    access = Access(WORD, port=0, chosen=chosen)
+    listening = access.listen()
+    asked: list[Change] = []
+    page = Page(Guard(access, listening.getsockname()[1]), asked.append)
+    runner = web.AppRunner(page.app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.SockSite(runner, listening).start()
+    window = Window(SPAWN, 320 * 240, 640 * 480)
+    shown = Shown("yard", window, Restoring(), ("lite", "wide"))
+    await page.told(Feeds((shown,)))
+    # Only by name: quoting of paths is what is tried here.
+    async with aiohttp.ClientSession(requote_redirect_url=False) as session:
+        try:
+            yield Site(listening.getsockname()[1], session, window, page, asked)
+        finally:
+            await runner.cleanup()
+            for memory in (window._before, window._after, window):
+                memory.close(remove=True) if memory is not window else memory._memory.unlink()
+
+
+def tried(trial: Callable[[Site], Awaitable[None]], *, chosen: bool = False) -> None:
+    async def run() -> None:
+        async with site(chosen=chosen) as there:
+            await trial(there)
+
+    asyncio.run(run())
+
+
+PATHS = ("/", "/app.js", "/style.css", "/icon.svg", "/ws", "/mjpeg", "/still")
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_nothing_is_given_without_the_word(path: str) -> None:
+    async def trial(there: Site) -> None:
+        basic = b64encode(b"me:another").decode()
+        for headers in (
+            {},
+            {"Authorization": "Bearer another"},
+            {"Authorization": f"Basic {basic}"},
+        ):
+            status, _, answer = await there.ask(path, **headers)
+            assert status == 401
+            assert answer["WWW-Authenticate"].startswith("Bearer")
+        assert (await there.ask(f"{path}?token=another"))[0] == 401
+        assert (await there.ask(path, Cookie=f"deblur-{there.port}={WORD}"))[0] == 401
+
+    tried(trial)
+
+
+def test_the_word_opens_the_page_and_is_not_kept() -> None:
+    async def trial(there: Site) -> None:
+        status, _, headers = await there.ask(f"/?token={WORD.replace(' ', '%20')}")
+        assert (status, headers["Location"]) == (303, "/")
+        cookie = headers["Set-Cookie"]
+        assert "HttpOnly" in cookie
+        assert "SameSite=Lax" in cookie
+        assert WORD not in cookie
+        kept = cookie.partition(";")[0]
+        status, body, headers = await there.ask("/", Cookie=kept)
+        assert status == 200
+        assert b"<title>deblur</title>" in body
+        assert "default-src 'none'" in headers["Content-Security-Policy"]
+        assert headers["Cache-Control"] == "no-store"
+        assert headers["X-Frame-Options"] == "DENY"
+        assert (await there.ask("/app.js", Cookie=kept))[0] == 200
+
+    tried(trial)
+
+
+def test_a_password_of_ones_own_can_be_typed() -> None:
+    async def trial(there: Site) -> None:
+        status, _, headers = await there.ask("/")
+        assert status == 401
+        assert headers["WWW-Authenticate"].startswith("Basic")
+        typed = b64encode(f"anybody:{WORD}".encode()).decode()
+        assert (await there.ask("/", Authorization=f"Basic {typed}"))[0] == 200
+
+    tried(trial, chosen=True)
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "192.168.1.5", ""])
+def test_a_foreign_host_is_refused(host: str) -> None:
+    async def trial(there: Site) -> None:
+        for path in PATHS:
+            assert (await there.ask(path, Host=host, **OURS))[0] == 403
+        assert (await there.ask("/settings", "POST", {"feed": "yard"}, Host=host, **OURS))[0] == 403
+        assert not there.asked
+
+    tried(trial)
+
+
+@pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://127.0.0.1:1"])
+def test_a_foreign_origin_is_refused(origin: str) -> None:
+    async def trial(there: Site) -> None:
+        wanted = {"feed": "yard", "strength": 0.5}
+        for path in ("/ws", "/mjpeg", "/still"):
+            assert (await there.ask(path, Origin=origin, **OURS))[0] == 403
+        assert (await there.ask("/settings", "POST", wanted, Origin=origin, **OURS))[0] == 403
+        assert not there.asked
+        own = f"http://127.0.0.1:{there.port}"
+        assert (await there.ask("/settings", "POST", wanted, Origin=own, **OURS))[0] == 202
+        assert there.asked
+        with pytest.raises(aiohttp.WSServerHandshakeError):
+            await there.session.ws_connect(f"{own}/ws", headers=OURS, origin=origin)
+
+    tried(trial)
+
+
+def test_other_sites_cannot_embed_it() -> None:
+    """Where a browser sends no origin, it says from where a request comes."""
+
+    async def trial(there: Site) -> None:
+        for path in ("/mjpeg", "/still", "/app.js"):
+            assert (await there.ask(path, Sec_Fetch_Site="cross-site", **OURS))[0] == 403
+        status, _, _ = await there.ask(
+            "/", Sec_Fetch_Site="cross-site", Sec_Fetch_Mode="navigate", **OURS
+        )
+        assert status == 200, "a link may be followed"
+
+    tried(trial)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/../etc/passwd",
+        "/%2e%2e/%2e%2e/etc/passwd",
+        "/..%2f..%2fetc/passwd",
+        "/%2fetc/passwd",
+        "//etc/passwd",
+        "/page/app.js",
+        "/index.html",
+        "/server.py",
+        "/app.js/../server.py",
+        "/app.js%00",
+    ],
+)
+def test_no_path_leads_elsewhere(path: str) -> None:
+    async def trial(there: Site) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", there.port)
+        request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {WORD}\r\n"
+        writer.write(f"{request}Connection: close\r\n\r\n".encode())
+        answer = await reader.read()
+        assert answer.split()[1] in (b"404", b"400")
+        assert b"root:" not in answer
+        writer.close()
+
+    tried(trial)
+
+
+def test_changes_need_the_word_and_json() -> None:
+    async def trial(there: Site) -> None:
+        wanted = {"feed": "yard", "strength": 0.5}
+        assert (await there.ask("/settings", "POST", wanted))[0] == 401
+        assert (await there.ask("/settings", **OURS))[0] == 405
+        assert (await there.ask("/still", "POST", wanted, **OURS))[0] == 405
+        form = {"Content-Type": "text/plain"}
+        async with there.session.post(
+            f"http://127.0.0.1:{there.port}/settings",
+            data=json.dumps(wanted),
+            headers={**OURS, **form},
+        ) as answer:
+            assert answer.status == 415
+        assert not there.asked
+
+    tried(trial)
+
+
+def test_settings() -> None:
+    async def trial(there: Site) -> None:
+        wanted = {
+            "feed": "yard",
+            "model": "wide",
+            "strength": 0.25,
+            "smooth": 0,
+            "upscale": "2",
+            "early": True,
+        }
+        assert (await there.ask("/settings", "POST", wanted, **OURS))[0] == 202
+        made = Restoring("wide", 0.25, 0.0, Scale.parse("2"), "auto", early=True)
+        assert there.asked == [Change("yard", made)]
+        for wrong in (
+            {"feed": "elsewhere"},
+            {"feed": "yard", "model": "/etc/passwd"},
+            {"feed": "yard", "model": ["lite"]},
+            {"feed": "yard", "strength": 2},
+            {"feed": "yard", "strength": "much"},
+            {"feed": "yard", "strength": None},
+            {"feed": "yard", "strength": float("nan")},
+            {"feed": "yard", "upscale": "100"},
+            {"feed": "yard", "upscale": 2},
+            {"feed": "yard", "early": 1},
+            {"feed": "yard", "device": "cuda"},
+            ["yard"],
+            "yard",
+        ):
+            status, text, _ = await there.ask("/settings", "POST", wrong, **OURS)
+            assert status in (400, 404), wrong
+            assert text.count(b"\n") == 1, "one line says why"
+        async with there.session.post(
+            f"http://127.0.0.1:{there.port}/settings",
+            data=b"x" * (1 << 20),
+            headers={**OURS, "Content-Type": "application/json"},
+        ) as answer:
+            assert answer.status in (400, 413)
+        assert len(there.asked) == 1
+
+    tried(trial)
+
+
+def test_pages_are_told_what_changes() -> None:
+    async def trial(there: Site) -> None:
+        socket = await there.session.ws_connect(f"http://127.0.0.1:{there.port}/ws", headers=OURS)
+        first = await socket.receive_json()
+        assert first["feeds"][0]["settings"]["model"] == "lite"
+        assert first["feeds"][0]["choices"]["model"] == ["lite", "wide"]
+        assert (await socket.receive_json())["type"] == "figures"
+        await there.page.told(InUse(Restoring("wide", early=True), ("lite", "wide"), "yard"))
+        told = await socket.receive_json()
+        assert (
+            told["feeds"][0]["settings"] | {"model": "wide", "early": True}
+            == (told["feeds"][0]["settings"])
+        )
+        await there.page.told(Figures({"yard": {"state": "live"}}))
+        assert (await socket.receive_json())["figures"] == {"yard": {"state": "live"}}
+        for nonsense in (
+            "{",
+            "[]",
+            '{"id": 1}',
+            '{"id": 2, "type": "watch", "feed": "x"}',
+            '{"id": 3, "type": "answer", "peer": 7, "sdp": "x"}',
+        ):
+            await socket.send_str(nonsense)
+            assert "error" in await socket.receive_json()
+        await socket.close()
+
+    tried(trial)
+
+
+def test_stills_and_mjpeg() -> None:
+    async def trial(there: Site) -> None:
+        assert not there.window.open, "nobody looks"
+        before, after = gray(60, 1000, (320, 240)), gray(180, 1000, (320, 240))
+        there.window.look()
+        there.window.put(before, after)
+        status, png, headers = await there.ask("/still?feed=yard", **OURS)
+        assert (status, headers["Content-Type"]) == (200, "image/png")
+        assert there.window.open
+        picture = cv2.imdecode(np.frombuffer(png, np.uint8), 1)
+        assert picture is not None
+        assert picture.shape == (240, 640, 3)
+        # Limited range: codes of 16 to 235 are shown as 0 to 255.
+        assert np.all(np.abs(picture[:, :320].astype(int) - (60 - 16) * 255 / 219) < 1.5)
+        assert np.all(np.abs(picture[:, 320:].astype(int) - (180 - 16) * 255 / 219) < 1.5)
+        assert (await there.ask("/still?feed=none", **OURS))[0] == 404
+
+        async with there.session.get(
+            f"http://127.0.0.1:{there.port}/mjpeg", headers=OURS
+        ) as stream:
+            reader = aiohttp.MultipartReader.from_response(stream)
+            for number, level in enumerate((60, 80, 120, 160), 1):
+                moment = 1000 * number
+                if number > 1:  # the first one is there already
+                    there.window.put(gray(level, moment, (320, 240)), gray(60, moment, (320, 240)))
+                part = await asyncio.wait_for(reader.next(), 5)
+                assert isinstance(part, aiohttp.BodyPartReader)
+                shown = cv2.imdecode(np.frombuffer(await part.read(), np.uint8), 1)
+                assert shown is not None
+                assert shown.shape == (240, 640, 3)
+                assert abs(float(shown[:, :300].mean()) - (level - 16) * 255 / 219) < 3
+
+    tried(trial)
+
+
+def test_where_it_listens() -> None:
+    with pytest.raises(UsageError, match="DEBLUR_TOKEN"):
+        Access.of("0.0.0.0", 9000, None, "random")
+    with pytest.raises(UsageError, match="at least 8"):
+        Access.of("127.0.0.1", 9000, "short", "random")
+    with pytest.raises(UsageError, match="a port"):
+        Access.of("127.0.0.1", 70000, None, "random")
+    assert Access.of("0.0.0.0", 9000, "long enough", "random").chosen
+    assert WORD not in repr(Access(WORD))
+    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        number = taken.getsockname()[1]
+        with pytest.raises(SinkError, match=f"--preview at 127.0.0.1:{number}"):
+            Access(WORD, port=number).listen()
+    with closing(Access(WORD).listen()) as first, closing(Access(WORD).listen()) as second:
+        ports = {each.getsockname()[1] for each in (first, second)}
+        assert len(ports) == 2, "the usual port gives way"
