@@ -10,6 +10,7 @@ from typing import Literal
 
 from stream.errors import CancelledError, DeblurError, NoInputError, UsageError
 from stream.job import Job
+from stream.live.window import Window
 from stream.models import find_upscaler, load_model
 from stream.place import kept_suffix
 from stream.report import Progress, Report
@@ -50,8 +51,12 @@ class Outcome:
 class Batch:
     """Files to restore one after the other. A file that fails does not stop the rest."""
 
-    def __init__(self, tasks: Sequence[Task], settings: Settings) -> None:
+    def __init__(
+        self, tasks: Sequence[Task], settings: Settings, *, window: Window | None = None
+    ) -> None:
+        """In `window` before and after can be looked at."""
         self.tasks = tasks
+        self._window = window
         # What was begun is gone on with, as what is finished is not done again.
         self.settings = replace(settings, resume=settings.resume or not settings.overwrite)
         self._job: Job | None = None
@@ -81,7 +86,7 @@ class Batch:
                 yield Outcome(task, "skipped", f"{task.output} is there already")
                 continue
             restore.tile = tile
-            self._job = Job(task.input, task.output, settings)
+            self._job = Job(task.input, task.output, settings, window=self._window)
             show = None if progress is None else lambda seen, task=task: progress(task, seen)
             try:
                 task.output.parent.mkdir(parents=True, exist_ok=True)

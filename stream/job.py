@@ -25,6 +25,8 @@ from stream.errors import (
 from stream.frame import Frame
 from stream.identity import describe
 from stream.join import Joined, join
+from stream.live.window import Window
+from stream.look import Looked
 from stream.models import find_upscaler, load_model
 from stream.pipeline import Pipeline, Stage
 from stream.place import check_output, check_space, default_output
@@ -46,12 +48,16 @@ class Job:
         input: str | os.PathLike[str],
         output: str | os.PathLike[str] | None = None,
         settings: Settings | None = None,
+        *,
+        window: Window | None = None,
     ) -> None:
+        """In `window` before and after can be looked at while it runs."""
         self.input = Path(input)
         self.output = Path(output) if output is not None else default_output(self.input)
         self.part = self.output.with_name(f"{self.output.stem}.part{self.output.suffix}")
         """Where the file is written until it is whole."""
         self.settings = settings or Settings()
+        self._window = window
         self._pipeline: Pipeline[Frame] | None = None
         self._stopped = self._cancelled = False
 
@@ -98,6 +104,8 @@ class Job:
                     say(f"resuming: {work.done} frames are done already")
                 aspect = float(source.aspect or 1)
                 stages = stages_of(settings, restore, enlarge, work.memory(), aspect)
+                if self._window is not None:
+                    stages["deblur"] = Looked(stages["deblur"], self._window)
                 runs_on = f"{restore.engine.name}, {str(restore.dtype).removeprefix('torch.')}"
                 with shared(restore.engine, enlarges=enlarge is not None):
                     return self._run(source, chosen, stages, work, progress, runs_on)

@@ -26,9 +26,12 @@ from stream.cli.options import (
     Engine,
     Model,
     Precision,
+    Preview,
+    PreviewHost,
     Smooth,
     with_ports,
 )
+from stream.cli.preview import Beside, beside
 from stream.cli.terminal import bar, clock, forecast, handle_signals, out, plain, reported, say
 
 if TYPE_CHECKING:
@@ -158,6 +161,8 @@ def run(
         bool, typer.Option("--resume", help="Go on where the same command was interrupted.")
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUTPUT.")] = False,
+    preview: Preview = None,
+    preview_host: PreviewHost = "127.0.0.1",
 ) -> None:
     """Restore a video file: everything in it but the blur stays as it is."""
     # Here, so that --help and a wrong option answer at once; torch takes seconds to load.
@@ -189,15 +194,21 @@ def run(
         )
         tasks = tasks_of(paths, list_file)
         if tasks is not None:
-            _run_batch(Batch(tasks, settings))
+            with beside(preview, preview_host) as page:
+                window = page.window if page is not None else None
+                _run_batch(Batch(tasks, settings, window=window), page)
             return
-        job = stream.Job(paths[0], paths[1] if len(paths) == 2 else None, settings)
-        handle_signals(job)
+        output = paths[1] if len(paths) == 2 else None
         estimates = forecast()
-        with bar(job.input.name) as show, _quiet_end():
+        with beside(preview, preview_host) as page, bar(paths[0].name) as show, _quiet_end():
+            window = page.window if page is not None else None
+            job = stream.Job(paths[0], output, settings, window=window)
+            handle_signals(job)
 
             def seen(progress: "Progress") -> None:
                 estimates.see(progress)
+                if page is not None:
+                    page.see(progress, job.input.name)
                 if show is not None:
                     show(job.input.name, progress)
 
@@ -225,7 +236,7 @@ def _strength(text: str) -> float | Literal["auto"]:
         raise stream.UsageError(f"--strength must be in 0..1 or auto, got {text}") from None
 
 
-def _run_batch(batch: "Batch") -> None:
+def _run_batch(batch: "Batch", page: "Beside | None") -> None:
     import stream
     from stream.batch import summary
 
@@ -237,6 +248,8 @@ def _run_batch(batch: "Batch") -> None:
 
         def seen(task: "Task", progress: "Progress") -> None:
             forecasts.setdefault(task.output, forecast(f"{task.input}: ")).see(progress)
+            if page is not None:
+                page.see(progress, task.input.name)
             if show is not None:
                 show(f"[{len(outcomes) + 1}/{total}] {task.input.name}", progress)
 

@@ -5,7 +5,6 @@ import logging
 import os
 import secrets as random_secrets
 import signal
-import socket
 import sys
 import time
 from collections.abc import Sequence
@@ -187,9 +186,7 @@ async def _run(
     if page is not None:
         page.show([feed])
         beside.append(asyncio.create_task(page.run()))
-        hint = "" if token is None or err.is_terminal else " (set DEBLUR_TOKEN to open it)"
-        shown = token if err.is_terminal else None
-        say(f"preview: {address_of(page.host, page.port, shown)}{hint}")
+        say(f"preview: {page.address(token is not None, shown=err.is_terminal)}")
     try:
         await feed.run()
     finally:
@@ -198,13 +195,6 @@ async def _run(
         await asyncio.gather(*beside, return_exceptions=True)
         if http is not None:
             await http.stop()
-
-
-def address_of(host: str, port: int, token: str | None) -> str:
-    """Where the preview is; with the token where it is a random one, which nobody else has."""
-    name = socket.gethostname() if host in ("0.0.0.0", "::") else host
-    name = f"[{name}]" if ":" in name else name
-    return f"http://{name}:{port}/" + (f"?token={token}" if token is not None else "")
 
 
 def _stop(feed: "Supervisor") -> None:

@@ -85,6 +85,25 @@ class Snapshot:
         busiest = max(self.processes, key=lambda each: each.busy)
         return busiest.name if busiest.busy >= _FULL else "source"
 
+    def told(self) -> dict[str, object]:
+        """What people want to know, as JSON has it: see `stream.preview.host.Watched`."""
+        slowest, reader, model = self.slowest, self.reader, self.model
+        p50 = slowest.latency_p50_ms if slowest is not None else None
+        p95 = slowest.latency_p95_ms if slowest is not None else None
+        known = [reader.facts[key] for key in ("codec", "size") if key in reader.facts]
+        rows = [
+            ("frames in", f"{reader.fps:.1f} fps"),
+            ("frames out", f"{model.fps:.1f} fps"),
+            ("dropped", str(self.dropped)),
+            ("latency p50 / p95", f"{p50:.0f} / {p95:.0f} ms" if p50 and p95 else "-"),
+            ("bottleneck", self.bottleneck),
+            ("reconnects", str(self.reconnects)),
+            *([("source", " ".join(known))] if known else []),
+            *model.facts.items(),
+        ]
+        plot = {"label": "latency, ms, last minute", "values": {"p50": p50, "p95": p95}}
+        return {"state": self.state, "rows": rows, "plot": plot, "fps": model.fps}
+
 
 class Meter:
     """Makes figures of what one process tells, across its deaths."""

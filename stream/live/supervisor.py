@@ -144,6 +144,10 @@ class Supervisor:
             state = "starting" if not all(each.proven for each in self._writers) else "degraded"
         return Snapshot(state, time.monotonic() - self._begun_s, processes)
 
+    def figures(self) -> dict[str, object]:
+        """The same as the preview shows it."""
+        return self.snapshot().told()
+
     def _tell_model(self) -> None:
         snapshot = [worker.meter.figures() for worker in (self._model, *self._writers)]
         model, *writers = (each.latency_p50_ms for each in snapshot)

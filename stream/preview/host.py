@@ -2,11 +2,12 @@
 
 import asyncio
 import multiprocessing
-from collections.abc import Sequence
+import socket
+import time
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Protocol
 
-from stream.live.figures import Snapshot
 from stream.live.settings import InUse, Restoring
 from stream.live.window import Window
 from stream.live.workers import TICK_S, Say, Worker, Workers
@@ -22,13 +23,20 @@ _SILENT_S = 8.0
 class Watched(Protocol):
     """A feed that can be looked at."""
 
-    name: str
-    window: Window | None
-    in_use: InUse | None
-    """How it is restored; None where that cannot be changed, or is not known yet."""
+    @property
+    def name(self) -> str: ...
 
-    def snapshot(self) -> Snapshot:
-        """How it does now."""
+    @property
+    def window(self) -> Window | None: ...
+
+    @property
+    def in_use(self) -> InUse | None:
+        """How it is restored; None where that cannot be changed, or is not known yet."""
+        ...
+
+    def figures(self) -> Mapping[str, object]:
+        """How it does now, as JSON has it: its `state`, `fps`, the `rows` of a table, pairs of a
+        name and a value, and a `plot`, a `label` and `values` by name."""
         ...
 
     def change(self, restoring: Restoring) -> None:
@@ -42,11 +50,12 @@ class Preview:
     def __init__(self, access: Access, *, secrets: Secrets, say: Say) -> None:
         """Listens from now on. Raises `SinkError`."""
         self._socket = access.listen()
-        self.host = access.host
+        self._access = access
         self.port: int = self._socket.getsockname()[1]
         self._say = say
         self._feeds: Sequence[Watched] = ()
         self._told: dict[str, InUse | None] = {}
+        self._told_s = 0.0
         self._worker = Worker("preview", "preview", serve, (self._socket, access), _SILENT_S)
         self._kept = Workers(
             [self._worker],
@@ -70,18 +79,47 @@ class Preview:
 
     async def run(self) -> None:
         """Keep the page up until cancelled."""
-        self._kept.start()
+        await self.start()
         try:
             while True:
-                self._kept.tend()
-                self._tell()
+                await self.turn()
                 await asyncio.sleep(TICK_S)
         finally:
-            self._kept.stop()
-            with suppress(asyncio.CancelledError):
-                await self._kept.end()
-            self._kept.clear()
-            self._socket.close()
+            await self.end()
+
+    async def start(self) -> None:
+        """Begin to keep it up."""
+        self._kept.start()
+
+    async def turn(self) -> None:
+        """Look after it; to be called a few times a second."""
+        # What it has told meanwhile first: it may have been long since the last turn.
+        for _ in range(3):
+            await asyncio.sleep(0)
+        self._kept.tend()
+        now = time.monotonic()
+        if now - self._told_s >= TICK_S:
+            self._told_s = now
+            self._tell()
+
+    async def end(self) -> None:
+        """End it."""
+        self._kept.stop()
+        with suppress(asyncio.CancelledError):
+            await self._kept.end()
+        self._kept.clear()
+        self._socket.close()
+
+    def address(self, random: bool, *, shown: bool) -> str:
+        """Where the page is, with the token where it is a `random` one, which nobody else has, and
+        may be `shown`."""
+        access = self._access
+        name = socket.gethostname() if access.host in ("0.0.0.0", "::") else access.host
+        name = f"[{name}]" if ":" in name else name
+        known = f"?token={access.word}" if random and shown else ""
+        # Where lines are kept in a file, no token of ours is among them.
+        hint = " (set DEBLUR_TOKEN to what opens it)" if random and not shown else ""
+        return f"http://{name}:{self.port}/{known}{hint}"
 
     def _introduce(self) -> None:
         self._told = {feed.name: feed.in_use for feed in self._feeds}
@@ -99,7 +137,7 @@ class Preview:
                 self._told[feed.name] = feed.in_use
                 self._worker.tell(InUse(feed.in_use.restoring, feed.in_use.models, feed.name))
         if self.viewers:
-            self._worker.tell(Figures({feed.name: told(feed.snapshot()) for feed in self._feeds}))
+            self._worker.tell(Figures({feed.name: feed.figures() for feed in self._feeds}))
 
     def _asked(self, what: object) -> None:
         if isinstance(what, Feeds):
@@ -108,27 +146,3 @@ class Preview:
             for feed in self._feeds:
                 if feed.name == what.feed:
                     feed.change(what.restoring)
-
-
-def told(snapshot: Snapshot) -> dict[str, object]:
-    """Figures as the page wants them."""
-    slowest = snapshot.slowest
-    return {
-        "state": snapshot.state,
-        "uptime_s": round(snapshot.uptime_s, 1),
-        "fps_in": round(snapshot.reader.fps, 2),
-        "fps_out": round(snapshot.model.fps, 2),
-        "dropped": snapshot.dropped,
-        "latency_p50_ms": slowest.latency_p50_ms if slowest is not None else None,
-        "latency_p95_ms": slowest.latency_p95_ms if slowest is not None else None,
-        "bottleneck": snapshot.bottleneck,
-        "reconnects": snapshot.reconnects,
-        "facts": {
-            "source": " ".join(
-                snapshot.reader.facts[key]
-                for key in ("codec", "size")
-                if key in snapshot.reader.facts
-            ),
-            **{key: value for key, value in snapshot.model.facts.items()},
-        },
-    }

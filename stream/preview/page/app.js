@@ -263,7 +263,9 @@ class Stage {
     const answer = await fetch(`still?feed=${encodeURIComponent(this.feed.name)}`, { cache: "no-store" });
     if (!answer.ok) throw new Error("there is no picture yet");
     this.png = await answer.blob();
-    this.still = await createImageBitmap(this.png);
+    const still = await createImageBitmap(this.png);
+    if (!view.paused) return still.close();
+    this.still = still;
     this.draw();
   }
 
@@ -402,20 +404,22 @@ function actual() {
   if (place) zoom(1 / place.scale);
 }
 
+let pausing = null;
+
 async function pause(wanted = !view.paused) {
   view.paused = wanted;
   $("pause").setAttribute("aria-pressed", wanted);
   $("pause").textContent = wanted ? "Go on" : "Pause";
-  for (const stage of shown()) {
-    if (wanted) await stage.pause().catch(error => say(error.message));
-    else stage.resume();
-  }
+  pausing = Promise.all(shown().map(stage => wanted
+    ? stage.pause().catch(error => say(error.message)) : stage.resume()));
+  await pausing;
 }
 
 async function save() {
   const stage = chosen ?? stages[0];
   if (!stage) return;
-  if (!view.paused) await pause(true);
+  if (!view.paused) pause(true);
+  await pausing;
   if (!stage.png) return;
   const when = new Date().toISOString().replace(/[-:]/g, "").replace("T", "-").slice(0, 15);
   const anchor = document.createElement("a");
@@ -431,7 +435,7 @@ function say(text) {
 
 // Figures ----------------------------------------------------------------------------------------
 
-const number = (value, digits = 1) => value == null ? "–" : value.toFixed(digits);
+const COLORS = ["--after", "--before"];  // of the lines of the plot
 
 function figures(all) {
   const now = performance.now();
@@ -439,30 +443,34 @@ function figures(all) {
     const figures = all[stage.feed.name];
     if (!figures) continue;
     stage.figures = figures;
-    stage.history.push({ at: now, p50: figures.latency_p50_ms, p95: figures.latency_p95_ms });
+    stage.history.push({ at: now, ...figures.plot.values });
     while (stage.history[0].at < now - WINDOW_MS) stage.history.shift();
-    stage.message.hidden = figures.state === "live" || figures.state === "working";
+    stage.message.hidden = ["live", "restoring"].includes(figures.state);
     stage.message.textContent = figures.state;
     stage.box.querySelector(".name").textContent =
-      `${stage.feed.name} · ${figures.state} · ${number(figures.fps_out)} fps`;
+      `${stage.feed.name} · ${figures.state} · ${figures.fps.toFixed(1)} fps`;
   }
   const live = stages.filter(stage => stage.figures?.state === "live").length;
   $("state").textContent = chosen?.figures
     ? chosen.figures.state : `${live} of ${stages.length} cameras live`;
   if (chosen?.figures) tell(chosen.figures);
+  const legend = $("legend"), drawn = chosen?.figures?.plot ?? {};
+  if (legend.dataset.label !== drawn.label) {
+    legend.dataset.label = drawn.label;
+    const names = Object.keys(drawn.values ?? {}).map((name, index) => {
+      const each = document.createElement("span");
+      each.textContent = `${name} `;
+      each.style.color = `var(${COLORS[index]})`;
+      return each;
+    });
+    legend.replaceChildren(...names, drawn.label ?? "");
+    $("plot").setAttribute("aria-label", drawn.label ?? "");
+  }
   plot();
 }
 
 function tell(figures) {
-  const rows = [
-    ["frames in", `${number(figures.fps_in)} fps`],
-    ["frames out", `${number(figures.fps_out)} fps`],
-    ["dropped", figures.dropped],
-    ["latency p50 / p95", `${number(figures.latency_p50_ms, 0)} / ${number(figures.latency_p95_ms, 0)} ms`],
-    ["bottleneck", figures.bottleneck],
-    ["reconnects", figures.reconnects],
-    ...Object.entries(figures.facts ?? {}),
-  ];
+  const rows = figures.rows;
   const list = $("figures");
   if (list.childElementCount !== 2 * rows.length) {
     list.replaceChildren(...rows.flatMap(() => [document.createElement("dt"), document.createElement("dd")]));
@@ -484,8 +492,9 @@ function plot() {
   const context = canvas.getContext("2d");
   const colors = getComputedStyle(document.documentElement);
   const now = performance.now();
-  const values = chosen.history.flatMap(each => [each.p50, each.p95]).filter(each => each != null);
-  const top = nice(Math.max(20, ...values));
+  const keys = Object.keys(chosen.figures?.plot.values ?? {});
+  const values = chosen.history.flatMap(each => keys.map(key => each[key])).filter(each => each != null);
+  const top = nice(Math.max(10, ...values));
   context.font = `${11 * ratio}px system-ui, sans-serif`;
   context.fillStyle = colors.getPropertyValue("--soft");
   context.strokeStyle = colors.getPropertyValue("--edge");
@@ -495,8 +504,8 @@ function plot() {
     context.beginPath(); context.moveTo(0, y); context.lineTo(wide, y); context.stroke();
     if (share) context.fillText(`${top * share}`, 2 * ratio, y - 3 * ratio);
   }
-  for (const [key, color] of [["p95", "--before"], ["p50", "--after"]]) {
-    context.strokeStyle = colors.getPropertyValue(color);
+  for (const [index, key] of keys.entries()) {
+    context.strokeStyle = colors.getPropertyValue(COLORS[index]);
     context.lineWidth = 2 * ratio;
     context.beginPath();
     let drawing = false;

@@ -1,0 +1,115 @@
+"""The preview of files that are being restored."""
+
+import asyncio
+import os
+import secrets as random_secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from stream.cli.terminal import clock, err, say
+
+if TYPE_CHECKING:
+    from stream.live.settings import InUse, Restoring
+    from stream.live.window import Window
+    from stream.report import Progress
+
+
+class Showing:
+    """A file at work, as the preview's page has it."""
+
+    in_use: "InUse | None" = None
+
+    def __init__(self, window: "Window") -> None:
+        self.name = "file"
+        self.window = window
+        self._progress: Progress | None = None
+        self._seen = (0.0, 0)
+        self._fps = 0.0
+
+    def see(self, progress: "Progress", name: str) -> None:
+        """Take note of how far it is."""
+        self._progress, self.name = progress, name
+        elapsed_s, frames = self._seen
+        if progress.elapsed_s < elapsed_s:
+            self._seen = 0.0, 0
+        elif progress.elapsed_s - elapsed_s > 1:
+            self._fps = (progress.frames - frames) / (progress.elapsed_s - elapsed_s)
+            self._seen = progress.elapsed_s, progress.frames
+
+    def figures(self) -> dict[str, object]:
+        """What the page shows."""
+        progress = self._progress
+        if progress is None:
+            return {"state": "loading", "rows": [], "plot": {}, "fps": 0.0}
+        done = str(progress.frames)
+        left = None
+        if progress.expected_frames:
+            done += f" of {progress.expected_frames}"
+            if progress.fps:
+                left = clock(max(0, progress.expected_frames - progress.frames) / progress.fps)
+        rows = [
+            ("frames", done),
+            ("speed", f"{self._fps:.1f} fps"),
+            *([("left", left)] if left else []),
+            ("bottleneck", progress.bottleneck),
+            *((name, f"{share:.0%} busy") for name, share in progress.busy.items()),
+            ("runs on", progress.runs_on),
+        ]
+        plot = {"label": "frames per second, last minute", "values": {"speed": self._fps}}
+        return {"state": progress.phase, "rows": rows, "plot": plot, "fps": self._fps}
+
+    def change(self, restoring: "Restoring") -> None:
+        """A file is restored in one way from its beginning to its end."""
+
+
+class Beside:
+    """The preview beside jobs of this process, which give it a turn now and then."""
+
+    def __init__(self, port: int, host: str) -> None:
+        """Begin to show. Raises `UsageError` or `SinkError`."""
+        import multiprocessing
+
+        from stream.live.window import Window
+        from stream.preview.access import Access
+        from stream.preview.host import Preview
+        from stream.secrets import Secrets
+
+        token = os.environ.get("DEBLUR_TOKEN")
+        own = token or random_secrets.token_urlsafe(24)
+        access = Access.of(host, port, token, own)
+        self._page = Preview(
+            access, secrets=Secrets((), [own]), say=lambda who, text: say(f"{who}: {text}")
+        )
+        most = 8192 * 4352
+        self.window = Window(multiprocessing.get_context("spawn"), most, most)
+        self._showing = Showing(self.window)
+        self._loop = asyncio.new_event_loop()
+        self._page.show([self._showing])
+        self._loop.run_until_complete(self._page.start())
+        say(f"preview: {self._page.address(token is None, shown=err.is_terminal)}")
+
+    def see(self, progress: "Progress", name: str) -> None:
+        """Show how far a job is."""
+        before = self._showing.name
+        self._showing.see(progress, name)
+        if name != before:
+            self._page.show([self._showing])
+        self._loop.run_until_complete(self._page.turn())
+
+    def close(self) -> None:
+        """Show nothing any more."""
+        self._loop.run_until_complete(self._page.end())
+        self._loop.close()
+        self.window.close(remove=True)
+
+
+@contextmanager
+def beside(port: int | None, host: str) -> Iterator[Beside | None]:
+    """A preview, where a port is given."""
+    shown = Beside(port, host) if port is not None else None
+    try:
+        yield shown
+    finally:
+        if shown is not None:
+            shown.close()
