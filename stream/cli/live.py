@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,9 +19,9 @@ from stream.cli.options import Device, Engine, Model, Precision, Preview, Previe
 from stream.cli.terminal import clock, err, reported, say
 
 if TYPE_CHECKING:
+    from stream.live.cameras import Cameras
     from stream.live.figures import Snapshot
     from stream.live.http import Http
-    from stream.live.supervisor import Supervisor
     from stream.preview.host import Preview as Page
 
 _EVERY_S = 60.0
@@ -29,13 +30,13 @@ _EVERY_S = 60.0
 
 def live(
     source: Annotated[
-        str,
+        str | None,
         typer.Argument(
             help="webcam:0, /dev/video0, rtsp://..., http(s)://..., rtmp://..., screen:, testsrc:, "
             "a file with --realtime, or env:NAME for an address in an environment variable.",
             show_default=False,
         ),
-    ],
+    ] = None,
     outputs: Annotated[
         list[str] | None,
         typer.Argument(
@@ -99,6 +100,14 @@ def live(
         bool, typer.Option("--insecure-tls", help="Do not check certificates.")
     ] = False,
     max_pixels: Annotated[int, typer.Option(help="Refuse larger frames.")] = 4096 * 2304,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            help="Restore the cameras that this file describes (see docs/cameras.md) instead of "
+            "SOURCE; it is read again on SIGHUP.",
+            show_default=False,
+        ),
+    ] = None,
     http: Annotated[
         str, typer.Option(help="[HOST:]PORT of /healthz and /metrics, or off.")
     ] = "9554",
@@ -106,89 +115,98 @@ def live(
     preview_host: PreviewHost = "127.0.0.1",
 ) -> None:
     """Restore a camera live; goes on until it is stopped."""
-    _hide_arguments([source, *(outputs or [])])
+    given = [*([source] if source is not None else []), *(outputs or [])]
+    _hide_arguments(given)
     from stream.errors import UsageError
-    from stream.live import targets
-    from stream.live.camera import Camera, resolve
+    from stream.live import config as configs
+    from stream.live.cameras import Cameras
+    from stream.live.description import DEFAULT_OUTPUT, Description
     from stream.live.http import Address, Http
-    from stream.live.settings import LiveSettings, Restoring
-    from stream.live.supervisor import Supervisor
-    from stream.live.targets import OutputSettings
     from stream.preview.access import Access
     from stream.preview.host import Preview as Page
-    from stream.scale import Scale
     from stream.secrets import Secrets
 
-    hide = Secrets([source, *(outputs or [])]).hide
+    hide = Secrets(given).hide
     with reported(lambda text: hide(text)):
-        settings = LiveSettings(
-            restoring=Restoring(
-                model,
-                strength,
-                smooth,
-                Scale.parse(upscale) if upscale is not None else None,
-                upscaler,
-            ),
-            device=device,
-            precision=precision,
-            engine=engine,
-            max_latency_ms=max_latency,
-            transport=transport,
-            stall_s=stall,
-            realtime=realtime,
-            loop=loop,
-            size=_size(size),
-            insecure_tls=insecure_tls,
-            max_pixels=max_pixels,
-        )
-        addresses = [resolve(each) for each in (source, *(outputs or ["serve:8554/live"]))]
+        if (config is None) == (source is None):
+            raise UsageError("name a SOURCE, or a file of cameras with --config")
+        if config is not None:
+            described = dict(configs.read(config).cameras)
+        else:
+            assert source is not None
+            one = Description(
+                source,
+                tuple(outputs or [DEFAULT_OUTPUT]),
+                model=model,
+                strength=strength,
+                smooth=smooth,
+                upscale=upscale,
+                upscaler=upscaler,
+                max_latency=max_latency,
+                device=device,
+                precision=precision,
+                engine=engine,
+                transport=transport,
+                stall=stall,
+                realtime=realtime,
+                loop=loop,
+                size=size,
+                segment=segment,
+                keep=keep,
+                insecure_tls=insecure_tls,
+                max_pixels=max_pixels,
+            )
+            described = {"live": one}
         token = os.environ.get("DEBLUR_TOKEN")
         own = token or random_secrets.token_urlsafe(24)
-        secrets = Secrets(addresses, [own])
+        secrets = Secrets([each for one in described.values() for each in one.addresses], [own])
         hide = secrets.hide
-        camera = Camera.parse(addresses[0], settings)
-        aims = [
-            targets.parse(each, OutputSettings(transport, insecure_tls, segment, keep * 3600))
-            for each in addresses[1:]
-        ]
-        names = [aim.name for aim in aims]
-        if len(set(names)) < len(names):
-            raise UsageError("two outputs are the same")
+        for one in described.values():
+            _ = one.camera, one.targets
         address = None if http == "off" else Address.parse(http, token, own)
 
         def tell(who: str, text: str) -> None:
+            who = who.removeprefix("live: ") if config is None else who
             say(f"{time.strftime('%H:%M:%S')} {who}: {text}")
 
         page = None
         if preview is not None:
             page = Page(Access.of(preview_host, preview, token, own), secrets=secrets, say=tell)
-        feed = Supervisor(
-            camera, aims, settings, secrets=secrets, say=tell, preview=page is not None
-        )
-        shown = Http([feed], address) if address is not None else None
-        asyncio.run(_run(feed, shown, page, own if token is None else None))
-        if feed.killed:
+
+        def show() -> None:
+            if page is not None:
+                page.show(list(cameras.feeds))
+
+        cameras = Cameras(described, words=[own], say=tell, preview=page is not None, changed=show)
+        shown = Http(cameras.feeds, address) if address is not None else None
+        asyncio.run(_run(cameras, config, shown, page, own if token is None else None))
+        if cameras.killed:
             raise typer.Exit(130)
 
 
 async def _run(
-    feed: "Supervisor", http: "Http | None", page: "Page | None", token: str | None
+    cameras: "Cameras",
+    config: Path | None,
+    http: "Http | None",
+    page: "Page | None",
+    token: str | None,
 ) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, _stop, feed)
+        loop.add_signal_handler(number, _stop, cameras)
+    if config is not None and hasattr(signal, "SIGHUP"):
+        loop.add_signal_handler(signal.SIGHUP, _reload, cameras, config)
     if http is not None:
         await http.start()
         # Where lines are kept in a file, no token of ours is among them.
         known = f"?token={token}" if token is not None and err.is_terminal else ""
         say(f"figures: http://127.0.0.1:{http.port}/metrics{known}")
-    beside = [asyncio.create_task(_show(feed))]
+    beside = [asyncio.create_task(_show(cameras))]
     if page is not None:
-        page.show([feed])
         beside.append(asyncio.create_task(page.run()))
         say(f"preview: {page.address(token is not None, shown=err.is_terminal)}")
     try:
-        await feed.run()
+        await cameras.run()
     finally:
         for task in beside:
             task.cancel()
@@ -197,21 +215,41 @@ async def _run(
             await http.stop()
 
 
-def _stop(feed: "Supervisor") -> None:
+def _reload(cameras: "Cameras", config: Path) -> None:
+    from stream.errors import DeblurError
+    from stream.live import config as configs
+
+    try:
+        found = configs.read(config)
+    except DeblurError as error:
+        say(f"{time.strftime('%H:%M:%S')} {error}; going on as before")
+        return
+    say(f"{time.strftime('%H:%M:%S')} {config} is read again")
+    cameras.become(found.cameras)
+
+
+def _stop(cameras: "Cameras") -> None:
     say("stopping (again to stop at once)")
-    feed.stop()
+    cameras.stop()
 
 
-async def _show(feed: "Supervisor") -> None:
-    """Keep one line of figures on the terminal; elsewhere say them once a minute."""
+async def _show(cameras: "Cameras") -> None:
+    """Keep a line of figures for each feed on the terminal; elsewhere say them once a minute."""
     if not err.is_terminal:
         while True:
             await asyncio.sleep(_EVERY_S)
-            say(f"{time.strftime('%H:%M:%S')} {status_line(feed.snapshot())}")
+            for line in _lines(cameras):
+                say(f"{time.strftime('%H:%M:%S')} {line}")
     with Live(console=err, auto_refresh=False, transient=True) as shown:
         while True:
-            shown.update(Text(status_line(feed.snapshot()), no_wrap=True), refresh=True)
+            shown.update(Text("\n".join(_lines(cameras)), no_wrap=True), refresh=True)
             await asyncio.sleep(0.5)
+
+
+def _lines(cameras: "Cameras") -> list[str]:
+    lines = [(feed.name, status_line(feed.snapshot())) for feed in cameras.feeds]
+    alone = len(lines) == 1 and lines[0][0] == "live"
+    return [line if alone else f"{name}: {line}" for name, line in lines]
 
 
 def status_line(snapshot: "Snapshot") -> str:
@@ -233,20 +271,6 @@ def status_line(snapshot: "Snapshot") -> str:
     if not step.startswith("1 of"):
         parts.append(f"step {step}")
     return " | ".join(parts)
-
-
-def _size(text: str | None) -> tuple[int, int] | None:
-    from stream.errors import UsageError
-
-    if text is None:
-        return None
-    width, mark, height = text.lower().partition("x")
-    if not (mark and width.isdigit() and height.isdigit()):
-        raise UsageError(f"--size takes WxH such as 1280x720, got {text}")
-    size = int(width), int(height)
-    if min(size) < 16 or size[0] % 2 or size[1] % 2 or size[0] * size[1] > 4096 * 2304:
-        raise UsageError(f"--size must be even, at least 16x16 and at most 4096x2304, got {text}")
-    return size
 
 
 def _hide_arguments(addresses: Sequence[str]) -> None:

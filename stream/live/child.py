@@ -170,6 +170,8 @@ def enter(
     # Ctrl-C and what a service manager sends go to all processes; the supervisor decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     _end_with_parent()
     setproctitle(multiprocessing.current_process().name)
     control = Control(line)

@@ -98,6 +98,11 @@ class Supervisor:
         """Whether it was ended at once."""
         self._error: DeblurError | None = None
 
+    @property
+    def stopping(self) -> bool:
+        """Whether it was told to stop."""
+        return self._stopping.is_set()
+
     async def run(self) -> None:
         """Keep the feed up until it is stopped, or its file ends. Raises a `DeblurError` where it
         cannot work at all."""

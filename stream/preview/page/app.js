@@ -416,17 +416,16 @@ async function pause(wanted = !view.paused) {
 }
 
 async function save() {
-  const stage = chosen ?? stages[0];
-  if (!stage) return;
   if (!view.paused) pause(true);
   await pausing;
-  if (!stage.png) return;
   const when = new Date().toISOString().replace(/[-:]/g, "").replace("T", "-").slice(0, 15);
-  const anchor = document.createElement("a");
-  anchor.href = URL.createObjectURL(stage.png);
-  anchor.download = `${stage.feed.name.replace(/[^\w.-]+/g, "_")}-${when}.png`;
-  anchor.click();
-  setTimeout(() => URL.revokeObjectURL(anchor.href), 10_000);
+  for (const stage of shown().filter(stage => stage.png)) {
+    const anchor = document.createElement("a");
+    anchor.href = URL.createObjectURL(stage.png);
+    anchor.download = `${stage.feed.name.replace(/[^\w.-]+/g, "_")}-${when}.png`;
+    anchor.click();
+    setTimeout(() => URL.revokeObjectURL(anchor.href), 10_000);
+  }
 }
 
 function say(text) {

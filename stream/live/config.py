@@ -1,0 +1,177 @@
+"""The file that describes several cameras, in TOML.
+
+[defaults]
+max_latency = 200
+
+[cameras.yard]
+source = "env:YARD"
+outputs = ["serve:8554/yard", "record:yard"]
+strength = 0.8
+"""
+
+import re
+import tomllib
+import types
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, get_args, get_origin, get_type_hints
+
+from stream.errors import DeblurError, UsageError
+from stream.live.description import Description
+from stream.live.null import Null
+from stream.live.rtsp.serve import Serve
+from stream.secrets import hidden
+
+_TABLES = ("cameras", "defaults")
+_NAME = re.compile(r"[\w.-]{1,64}")
+_TYPES = {
+    name: kind
+    for name, kind in get_type_hints(Description).items()
+    if name in {each.name for each in fields(Description)}
+}
+_WORDS = {str: "text", float: "a number", int: "a whole number", bool: "true or false"}
+
+
+@dataclass(frozen=True)
+class Config:
+    """The cameras of a file, by name, in its order."""
+
+    cameras: Mapping[str, Description]
+
+
+def read(path: Path) -> Config:
+    """Read the file. Raises `UsageError` with the number of the line that is wrong."""
+    try:
+        text = path.read_text("utf-8")
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}; name a file of cameras") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{path} is no text in UTF-8") from None
+    return parse(text, str(path))
+
+
+def parse(text: str, name: str = "cameras.toml") -> Config:
+    """Read the text of such a file, called `name` in what is said of it. Raises `UsageError`."""
+    try:
+        found = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        place = re.search(r" \(at (?:line (\d+), column \d+|end of document)\)$", str(error))
+        line = place[1] if place and place[1] else str(text.count("\n") + 1)
+        said = str(error)[: place.start()] if place else str(error)
+        raise UsageError(f"{name}:{line}: {said}") from None
+    return _Reader(text, name).read(found)
+
+
+class _Reader:
+    def __init__(self, text: str, name: str) -> None:
+        self._lines = text.splitlines()
+        self._name = name
+
+    def read(self, found: Mapping[str, Any]) -> Config:
+        for key in found:
+            if key not in _TABLES:
+                raise self._wrong((key,), f"unknown {key}{_meant(key, _TABLES)}")
+        defaults = found.get("defaults", {})
+        if not isinstance(defaults, dict):
+            raise self._wrong(("defaults",), "defaults is a table: [defaults]")
+        cameras = found.get("cameras", {})
+        if not isinstance(cameras, dict) or not cameras:
+            raise UsageError(
+                f"{self._name}: there is no camera; write a table [cameras.NAME] with its source"
+            )
+        usual = {key: self._value(("defaults",), key, value) for key, value in defaults.items()}
+        if "source" in usual or "outputs" in usual:
+            raise self._wrong(("defaults",), "source and outputs belong to a camera")
+        described: dict[str, Description] = {}
+        taken: dict[tuple[str, object], str] = {}
+        for name, options in cameras.items():
+            table = ("cameras", name)
+            if not _NAME.fullmatch(name):
+                raise self._wrong(table, f"{name!r} is no name; use letters, digits, _, - and .")
+            if not isinstance(options, dict):
+                raise self._wrong(table, f"a camera is a table: [cameras.{name}]")
+            own = {key: self._value(table, key, value) for key, value in options.items()}
+            if "source" not in own:
+                raise self._wrong(table, f"{name} has no source")
+            own.setdefault("outputs", (f"serve:8554/{name}",))
+            described[name] = self._checked(table, Description(**{**usual, **own}), taken)
+        return Config(described)
+
+    def _checked(
+        self, table: tuple[str, ...], description: Description, taken: dict[tuple[str, object], str]
+    ) -> Description:
+        """Raise `UsageError` where it makes no sense, alone or beside those before it."""
+        name = table[-1]
+        try:
+            _ = description.camera
+            targets = description.targets
+        except DeblurError as error:
+            raise self._wrong(table, str(error), _key_in(str(error))) from None
+        for target in targets:
+            if isinstance(target, Null):
+                continue
+            place: tuple[str, object] = ("name", target.name)
+            said = f"{target.name} is an output of {{}} as well"
+            if isinstance(target, Serve):
+                place = "port", target.port
+                said = f"port {target.port} serves {{}} as well; each camera needs its own"
+            if place in taken and (place[0] == "name" or taken[place] != name):
+                raise self._wrong(table, said.format(taken[place]), "outputs")
+            taken[place] = name
+        return description
+
+    def _value(self, table: tuple[str, ...], key: str, value: object) -> Any:
+        if key not in _TYPES:
+            raise self._wrong(table, f"unknown {key}{_meant(key, _TYPES)}", key)
+        kind = _TYPES[key]
+        if get_origin(kind) is types.UnionType:
+            kind = next(each for each in get_args(kind) if each is not type(None))
+        if get_origin(kind) is tuple:
+            every = [value] if isinstance(value, str) else value
+            if isinstance(every, list) and every and all(isinstance(each, str) for each in every):
+                return tuple(every)
+            raise self._wrong(table, f"{key} is a list of texts", key)
+        if key == "upscale" and type(value) in (int, float):
+            return f"{value:g}"
+        if kind is float and type(value) is int:
+            return float(value)
+        if type(value) is not kind:
+            raise self._wrong(table, f"{key} is {_WORDS[kind]}, got {_shown(value)}", key)
+        return value
+
+    def _wrong(self, table: tuple[str, ...], said: str, key: str | None = None) -> UsageError:
+        line = self._line(table, key)
+        return UsageError(f"{self._name}:{line}: {said}" if line else f"{self._name}: {said}")
+
+    def _line(self, table: tuple[str, ...], key: str | None) -> int | None:
+        """The line of a key in a table, or of the table; tomllib does not tell."""
+        found = inside = None
+        for number, line in enumerate(self._lines, 1):
+            if header := re.match(r"\s*\[\s*([^\[\]#]+?)\s*\]\s*(#.*)?$", line):
+                parts = tuple(part.strip().strip("\"'") for part in header[1].split("."))
+                inside = parts
+                if parts == table or (found is None and parts[: len(table)] == table):
+                    found = number
+            elif key is not None and inside == table:
+                if re.match(rf"\s*[\"']?{re.escape(key)}[\"']?\s*=", line):
+                    return number
+            elif inside is None and re.match(rf"\s*{re.escape(table[0])}\b", line):
+                found = found or number
+        return found
+
+
+def _meant(word: str, known: Any) -> str:
+    close = get_close_matches(word, list(known), 1)
+    return f"; did you mean {close[0]}?" if close else f"; there are {', '.join(known)}"
+
+
+def _key_in(said: str) -> str | None:
+    """The option that an error is about."""
+    option = re.search(r"--([a-z-]+)", said)
+    return option[1].replace("-", "_") if option else None
+
+
+def _shown(value: object) -> str:
+    return hidden(repr(value))[:60]

@@ -1,0 +1,96 @@
+"""A feed as its user describes it, on the command line or in a file."""
+
+from dataclasses import dataclass, field
+
+from stream.errors import UsageError
+from stream.live import targets
+from stream.live.camera import Camera, resolve
+from stream.live.picture import Size
+from stream.live.settings import DEFAULT_MAX_PIXELS, LiveSettings, Restoring
+from stream.live.targets import OutputSettings
+from stream.live.writer import Target
+from stream.scale import Scale
+
+DEFAULT_OUTPUT = "serve:8554/live"
+
+
+@dataclass(frozen=True)
+class Description:
+    """What `deblur live` is told about one feed; each field is the option of that name."""
+
+    source: str = field(repr=False)
+    outputs: tuple[str, ...] = field(default=(DEFAULT_OUTPUT,), repr=False)
+    model: str = "lite"
+    strength: float = 1.0
+    smooth: float | None = None
+    upscale: str | None = None
+    upscaler: str = "auto"
+    max_latency: float | None = None
+    device: str = "auto"
+    precision: str = "auto"
+    engine: str = "auto"
+    transport: str = "tcp"
+    stall: float = 5.0
+    realtime: bool = False
+    loop: bool = False
+    size: str | None = None
+    segment: float = 600.0
+    keep: float = 0.0
+    insecure_tls: bool = False
+    max_pixels: int = DEFAULT_MAX_PIXELS
+
+    @property
+    def addresses(self) -> list[str]:
+        """Source and outputs, those in the environment too, with their passwords. Raises
+        `UsageError`."""
+        return [resolve(each) for each in (self.source, *self.outputs)]
+
+    @property
+    def restoring(self) -> Restoring:
+        """Raises `UsageError`, as all do that follow."""
+        scale = Scale.parse(self.upscale) if self.upscale is not None else None
+        return Restoring(self.model, self.strength, self.smooth, scale, self.upscaler)
+
+    @property
+    def settings(self) -> LiveSettings:
+        return LiveSettings(
+            restoring=self.restoring,
+            device=self.device,
+            precision=self.precision,
+            engine=self.engine,
+            max_latency_ms=self.max_latency,
+            transport=self.transport,
+            stall_s=self.stall,
+            realtime=self.realtime,
+            loop=self.loop,
+            size=_size(self.size),
+            insecure_tls=self.insecure_tls,
+            max_pixels=self.max_pixels,
+        )
+
+    @property
+    def camera(self) -> Camera:
+        """Raises `NoInputError` as well."""
+        return Camera.parse(self.addresses[0], self.settings)
+
+    @property
+    def targets(self) -> list[Target]:
+        """Raises `SinkError` as well."""
+        asked = OutputSettings(self.transport, self.insecure_tls, self.segment, self.keep * 3600)
+        found = [targets.parse(each, asked) for each in self.addresses[1:]]
+        names = [target.name for target in found]
+        if len(set(names)) < len(names):
+            raise UsageError("two outputs are the same")
+        return found
+
+
+def _size(text: str | None) -> Size | None:
+    if text is None:
+        return None
+    width, mark, height = text.lower().partition("x")
+    if not (mark and width.isdigit() and height.isdigit()):
+        raise UsageError(f"--size takes WxH such as 1280x720, got {text}")
+    size = int(width), int(height)
+    if min(size) < 16 or size[0] % 2 or size[1] % 2 or size[0] * size[1] > DEFAULT_MAX_PIXELS:
+        raise UsageError(f"--size must be even, at least 16x16 and at most 4096x2304, got {text}")
+    return size

@@ -1,0 +1,108 @@
+"""Several cameras in one command: alone when they fail, and others when the file says so."""
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.rig.command import Live, live, refused, until
+from tests.rig.ports import free_port
+
+
+def camera(name: str, size: str, *more: str) -> str:
+    lines = [f"[cameras.{name}]", f'source = "testsrc:?size={size}&fps=10"', 'outputs = ["null:"]']
+    return "\n".join([*lines, *more]) + "\n"
+
+
+def states(feed: Live) -> dict[str, str]:
+    found = json.loads(feed.ask("/healthz")[1] or "{}")
+    return dict(found.get("feeds", {}))
+
+
+def workers(feed: Live) -> dict[int, str]:
+    return {each.pid: " ".join(each.cmdline()) for each in feed.tree[1:]}
+
+
+def frames(feed: Live, name: str) -> float:
+    for line in feed.metrics.splitlines():
+        if line.startswith("deblur_frames_total") and f'feed="{name}"' in line and "model" in line:
+            return float(line.split()[-1])
+    return 0.0
+
+
+def test_cameras_come_change_and_go(tmp_path: Path) -> None:
+    file = tmp_path / "cameras.toml"
+    file.write_text(camera("yard", "160x120") + camera("door", "192x144"))
+    with live(tmp_path, "--config", str(file)) as feed:
+        until(lambda: states(feed) == {"yard": "live", "door": "live"}, "they are not live")
+        yard = workers(feed)
+        at = frames(feed, "yard")
+
+        # A third one, and another strength for the second: the first does not notice.
+        file.write_text(
+            camera("yard", "160x120")
+            + camera("door", "192x144", "strength = 0.5")
+            + camera("gate", "128x96")
+        )
+        feed.process.send_signal(signal.SIGHUP)
+        until(lambda: states(feed).get("gate") == "live", "there is no third")
+        until(lambda: "door: restored in another way" in feed.said, "nothing is changed")
+        assert set(yard) <= set(workers(feed)), "something was begun anew"
+        until(lambda: frames(feed, "yard") > at + 10, "it stands still")
+
+        # What is wrong changes nothing.
+        file.write_text("[cameras.yard]\n")
+        feed.process.send_signal(signal.SIGHUP)
+        until(lambda: "cameras.toml:1: yard has no source; going on as before" in feed.said, "-")
+        assert set(states(feed)) == {"yard", "door", "gate"}
+
+        # Another source begins that feed anew, and one that is gone ends.
+        file.write_text(camera("yard", "160x120") + camera("gate", "96x64"))
+        feed.process.send_signal(signal.SIGHUP)
+        until(lambda: set(states(feed)) == {"yard", "gate"}, "it does not end")
+        until(lambda: "96x64" in feed.said, "the other source is not there")
+        until(lambda: set(states(feed).values()) == {"live"}, "they are not live")
+        assert feed.process.poll() is None
+        code, seconds = feed.stop()
+        assert code == 0
+        assert seconds < 6
+
+
+def test_one_that_cannot_work_does_not_end_the_others(tmp_path: Path) -> None:
+    file = tmp_path / "cameras.toml"
+    bad = camera("bad", "160x120", 'model = "no-such-model"')
+    file.write_text(camera("good", "160x120") + bad)
+    with live(tmp_path, "--config", str(file)) as feed:
+        until(lambda: "no-such-model" in feed.said, "nothing is said")
+        until(lambda: states(feed).get("good") == "live", "it is not live")
+        assert feed.process.poll() is None
+        # Mended, it comes.
+        file.write_text(camera("good", "160x120") + camera("bad", "160x120"))
+        feed.process.send_signal(signal.SIGHUP)
+        until(lambda: states(feed) == {"good": "live", "bad": "live"}, "it does not come")
+        until(lambda: frames(feed, "good") > 5, "nothing is restored")
+        assert feed.figure("restarts_total", "model") == 0
+
+
+def test_where_none_can_work_it_ends(tmp_path: Path) -> None:
+    file = tmp_path / "cameras.toml"
+    file.write_text(camera("bad", "160x120", 'model = "no-such-model"'))
+    code, said = refused("--config", str(file), "--http", str(free_port()))
+    assert code == 78
+    assert "no-such-model" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "name a SOURCE, or a file of cameras with --config"),
+        (["testsrc:", "--config", "cameras.toml"], "name a SOURCE, or a file of cameras"),
+        (["--config", "none.toml"], "cannot read none.toml: No such file or directory"),
+    ],
+)
+def test_what_makes_no_sense(words: list[str], said: str) -> None:
+    code, told = refused(*words)
+    assert code == 2
+    assert said in told
+    assert len(told.strip().splitlines()) == 1

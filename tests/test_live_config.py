@@ -1,0 +1,103 @@
+"""The file of cameras: what it may say, and where it is wrong."""
+
+from pathlib import Path
+
+import pytest
+
+from stream.errors import UsageError
+from stream.live.config import parse, read
+
+GOOD = """
+# Two of them.
+[defaults]
+smooth = 1
+max_latency = 200
+
+[cameras.yard]
+source = "testsrc:"
+outputs = ["serve:8554/yard", "null:"]
+strength = 0.5
+upscale = 2
+
+[cameras."back door"]
+source = "rtsp://user:secret@192.168.1.20/stream1"
+outputs = "serve:8555/door"
+smooth = 0.25
+""".replace('"back door"', "back-door")
+
+
+def test_what_is_said_and_what_is_usual() -> None:
+    yard, door = parse(GOOD).cameras.values()
+    assert list(parse(GOOD).cameras) == ["yard", "back-door"]
+    assert yard.outputs == ("serve:8554/yard", "null:")
+    assert (yard.smooth, yard.strength, yard.upscale, yard.max_latency) == (1.0, 0.5, "2", 200.0)
+    assert (door.smooth, door.outputs) == (0.25, ("serve:8555/door",))
+    assert "secret" not in repr(door)
+    assert yard.settings.restoring.upscale is not None
+    assert [target.name for target in door.targets] == ["serve:127.0.0.1:8555/door"]
+
+
+def test_an_output_is_named_after_its_camera() -> None:
+    (one,) = parse('[cameras.yard]\nsource = "testsrc:"').cameras.values()
+    assert one.outputs == ("serve:8554/yard",)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "c.toml: there is no camera; write a table [cameras.NAME] with its source"),
+        ("[cameras.a]\nsource =", "c.toml:2: Invalid value"),
+        ('[cameras.a]\nsource = "testsrc:"\n[cameras.a]', "c.toml:3: Cannot declare"),
+        ('[camera.a]\nsource = "testsrc:"', "c.toml:1: unknown camera; did you mean cameras?"),
+        ("[cameras.a]\nstrength = 1", "c.toml:1: a has no source"),
+        (
+            '[cameras.a]\nsource = "testsrc:"\n\n# x\nstrenght = 1',
+            "c.toml:5: unknown strenght; did you mean strength?",
+        ),
+        (
+            '[cameras.a]\nsource = "testsrc:"\nstrength = "much"',
+            "c.toml:3: strength is a number, got 'much'",
+        ),
+        ('[cameras.a]\nsource = "testsrc:"\nstrength = true', "c.toml:3: strength is a number"),
+        ('[cameras.a]\nsource = "testsrc:"\nloop = 1', "c.toml:3: loop is true or false, got 1"),
+        (
+            '[cameras.a]\nsource = "testsrc:"\n[cameras.b]\nstrength = 2\nsource = "testsrc:"',
+            "c.toml:1",
+        ),
+        ('[cameras.a]\nsource = "testsrc:"\nstrength = 2', "c.toml:3: --strength must be in 0..1"),
+        ('[cameras.a]\nsource = "testsrc:"\nmax_latency = -1', "c.toml:3: --max-latency must be"),
+        ('[cameras.a]\nsource = "testsrc:"\nsize = "big"', "c.toml:3: --size takes WxH"),
+        ('[cameras.a]\nsource = "testsrc:"\noutputs = []', "c.toml:3: outputs is a list of texts"),
+        ('[cameras.a]\nsource = "testsrc:"\noutputs = ["x:"]', "c.toml:1: x: is no output"),
+        ('[cameras.a]\nsource = "nothing.mkv"', "c.toml:1: "),
+        ('[cameras."a b"]\nsource = "testsrc:"', "c.toml:1: 'a b' is no name"),
+        ('[defaults]\nsource = "testsrc:"\n[cameras.a]', "c.toml:1: source and outputs belong"),
+        (
+            '[cameras.a]\nsource = "testsrc:"\noutputs = ["serve:8554/a"]\n'
+            '[cameras.b]\nsource = "testsrc:"\noutputs = ["serve:8554/b"]',
+            "c.toml:6: port 8554 serves a as well; each camera needs its own",
+        ),
+        ("cameras = 3", "c.toml: there is no camera"),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_line(text: str, said: str) -> None:
+    if said == "c.toml:1":  # the second camera is the wrong one
+        said = "c.toml:4: --strength"
+    with pytest.raises(UsageError) as error:
+        parse(text, "c.toml")
+    assert str(error.value).startswith(said)
+    assert "\n" not in str(error.value)
+
+
+def test_no_password_is_shown() -> None:
+    with pytest.raises(UsageError) as error:
+        parse('[cameras.a]\nsource = "testsrc:"\nstrength = "rtsp://me:geheim@host/x"')
+    assert "geheim" not in str(error.value)
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="No such file"):
+        read(tmp_path / "none.toml")
+    (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UsageError, match="UTF-8"):
+        read(tmp_path / "binary.toml")
