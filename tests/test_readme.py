@@ -22,6 +22,23 @@ COMMANDS = [
     for line in text.splitlines()
     if line.startswith("deblur ")
 ]
+PAGES = {path.name: path.read_text() for path in (ROOT / "docs").glob("*.md")}
+EVERY = {
+    line.strip()
+    for text in (README, *PAGES.values())
+    for fence in re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+    for line in fence.splitlines()
+    if line.strip()
+}
+"""The commands of all pages."""
+CAMERAS = """
+[cameras.yard]
+source = "testsrc:?size=160x120"
+outputs = ["null:"]
+[cameras.door]
+source = "testsrc:?size=160x120"
+outputs = ["null:"]
+"""
 PYTHON = [text for language, text in FENCES if language == "python"]
 
 
@@ -44,17 +61,42 @@ def test_commands_work_one_after_the_other(tmp_path: Path) -> None:
     assert (tmp_path / "shaky.deblurred.mp4").exists() or (tmp_path / "clean.mkv").exists()
 
 
+SOURCES = ("webcam:", "rtsp:", "env:")
+"""Cameras that have to be there."""
+
+
+def test_every_command_of_the_docs_is_run_or_says_what_it_needs() -> None:
+    """Those of the README are run above, live ones below; the others are named here."""
+    run = {"deblur run shaky.mp4 --preview", "deblur bench"}
+    for line in EVERY:
+        command, _, comment = (part.strip() for part in line.partition("#"))
+        words = command.split()
+        if any(command in text for text in (README, (ROOT / "docs/soak.md").read_text())):
+            continue
+        if re.match(r"needs \w+|.*\(needs one\)", comment):
+            continue
+        live = words[:2] == ["deblur", "live"] and not words[2].startswith(SOURCES)
+        known = command in run or command.startswith(("read -rs", "deblur live env:"))
+        assert live or known, f"nothing runs `{line}`"
+
+
+def test_a_file_is_looked_at(tmp_path: Path) -> None:
+    make_clip(tmp_path / "shaky.mp4", size=(96, 64), frames=30)
+    command = [str(Path(sys.executable).with_name("deblur")), "run", "shaky.mp4", "--preview"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "preview: http://127.0.0.1:" in done.stderr
+
+
 def test_live_feeds_work_until_they_are_stopped(tmp_path: Path) -> None:
     """Those that need no camera."""
     make_clip(tmp_path / "shaky.mp4", size=(96, 64), frames=300)
-    pages = README + (ROOT / "docs" / "live.md").read_text()
-    fences = re.findall(r"```sh\n(.*?)```", pages, re.DOTALL)
-    lines = {line.split("#")[0].strip() for text in fences for line in text.splitlines()}
+    (tmp_path / "cameras.toml").write_text(CAMERAS)
+    lines = {line.split("#")[0].strip() for line in EVERY}
     commands = [line.split() for line in lines if line.startswith("deblur live ")]
-    cameras = ("webcam:", "rtsp:", "env:")
-    there = [words for words in commands if not words[2].startswith(cameras)]
-    assert len(there) >= 2
-    for words in there:
+    there = [words for words in commands if not words[2].startswith(SOURCES)]
+    assert len(there) >= 4
+    for words in sorted(there):
         command = [str(Path(sys.executable).with_name("deblur")), *words[1:]]
         with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as feed:
             try:

@@ -45,8 +45,8 @@ class Cameras:
         self._errors: list[DeblurError] = []
 
     async def run(self) -> None:
-        """Work until stopped, or until every feed has ended. Raises the first `DeblurError` where
-        none of them can work."""
+        """Work until stopped, or until every feed has ended. Raises a `DeblurError` where none
+        of them can work."""
         try:
             await self._run()
         finally:
@@ -69,7 +69,7 @@ class Cameras:
             if not self._running and (self._stopping or not self._news.is_set()):
                 break
         if self._errors and not worked and not self._stopping:
-            raise self._errors[0]
+            raise self._errors[-1]
 
     def stop(self) -> None:
         """Finish what is in hand; a second call ends at once."""
@@ -146,7 +146,8 @@ class Cameras:
             error = task.exception()
             if isinstance(error, DeblurError):
                 self._errors.append(error)
-                self._say(name, str(error))
+                if self._running:  # else it is raised, and said once
+                    self._say(name, str(error))
                 return False
             if error is not None:
                 raise error
