@@ -75,7 +75,8 @@ def test_one_that_cannot_work_does_not_end_the_others(tmp_path: Path) -> None:
     file.write_text(camera("good", "160x120") + bad)
     with live(tmp_path, "--config", str(file)) as feed:
         until(lambda: "no-such-model" in feed.said, "nothing is said")
-        until(lambda: states(feed).get("good") == "live", "it is not live")
+        until(lambda: states(feed) == {"good": "live", "bad": "failed"}, "it is not live")
+        assert feed.ask("/healthz")[0] == 503, "somebody has to look"
         assert feed.process.poll() is None
         # Mended, it comes.
         file.write_text(camera("good", "160x120") + camera("bad", "160x120"))

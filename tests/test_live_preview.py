@@ -2,9 +2,12 @@
 
 import os
 import re
+import socket
+import subprocess
 import time
 from base64 import b64decode
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,8 +17,9 @@ import pytest
 from numpy.typing import NDArray
 from playwright.sync_api import Browser, Page
 
+from tests.clips import make_clip
 from tests.rig.browser import Watching, chromium, why_not
-from tests.rig.command import TOKEN, Live, live, until
+from tests.rig.command import DEBLUR, TOKEN, Live, live, until
 from tests.rig.ports import free_port
 
 SIZE = 320, 240
@@ -314,3 +318,31 @@ def test_the_page_comes_back_when_its_process_dies(watching: Watching, feed: Liv
     until_shown(page, lambda: drawn(page) > count + 5, "no frames come any more")
     assert feed.figure("frames_total", "model") > frames
     watching.errors.clear()  # the browser's own lines about the lost connection
+
+
+def test_a_file_at_work(browser: Browser, tmp_path: Path) -> None:
+    make_clip(tmp_path / "shaky.mp4", size=(160, 96), frames=1500)
+    port, command = free_port(), [DEBLUR, "run", "shaky.mp4", "--preview"]
+    environment = os.environ | {"DEBLUR_TOKEN": TOKEN}
+    with subprocess.Popen([*command, str(port)], cwd=tmp_path, env=environment) as running:
+        until(lambda: listens(port), "it does not listen")
+        seen = Watching(browser)
+        page = seen.page
+        page.goto(f"http://127.0.0.1:{port}/?token={TOKEN}")
+        until_shown(page, lambda: drawn(page) > 5, "no frames come")
+        until_shown(page, lambda: page.inner_text("#state") == "restoring", "no figures come")
+        frames = page.locator("[data-figure=frames]")
+        said = frames.inner_text()
+        until_shown(page, lambda: frames.inner_text() != said, "it stands still")
+        assert not page.locator("#settings").is_visible(), "it is restored in one way"
+        before, after = still(page)
+        assert before.shape == after.shape == (96, 160, 3)
+        assert not seen.errors
+        seen.close()
+        running.terminate()
+        assert running.wait(30) in (0, 130)
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as tried:
+        return tried.connect_ex(("127.0.0.1", port)) == 0

@@ -178,7 +178,7 @@ def live(
                 page.show(list(cameras.feeds))
 
         cameras = Cameras(described, words=[own], say=tell, preview=page is not None, changed=show)
-        shown = Http(cameras.feeds, address) if address is not None else None
+        shown = Http(cameras.watched, address) if address is not None else None
         asyncio.run(_run(cameras, config, shown, page, own if token is None else None))
         if cameras.killed:
             raise typer.Exit(130)

@@ -7,12 +7,24 @@ from dataclasses import replace
 
 from stream.errors import DeblurError
 from stream.live.description import Description
+from stream.live.figures import Snapshot
 from stream.live.supervisor import Supervisor
 from stream.live.workers import Say
 from stream.secrets import Secrets
 
 _RESTORING = ("model", "strength", "smooth", "upscale", "upscaler")
 """What can be changed without a feed being begun anew."""
+
+
+class Failed:
+    """A feed that cannot work, until it is described in another way."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def snapshot(self) -> Snapshot:
+        """That it failed."""
+        return Snapshot("failed", 0.0, ())
 
 
 class Cameras:
@@ -30,7 +42,10 @@ class Cameras:
         """`words` are secrets beside those of the addresses; `changed` is called when `feeds` are
         others."""
         self.feeds: list[Supervisor] = []
-        """Those there are; always the same list."""
+        """Those that run; always the same list."""
+        self.watched: list[Supervisor | Failed] = []
+        """Those, and the ones that cannot; always the same list."""
+        self._failed: dict[str, Failed] = {}
         self.killed = False
         """Whether they were ended at once."""
         self._wanted = dict(described)
@@ -110,11 +125,14 @@ class Cameras:
                 else len(self._wanted)
             )
         )
+        self._failed = {name: each for name, each in self._failed.items() if name in self._wanted}
+        self.watched[:] = [*self.feeds, *self._failed.values()]
         if self.feeds != before:
             self._changed()
 
     def _begin(self, name: str, description: Description) -> None:
         self._described[name] = description
+        self._failed.pop(name, None)
         try:
             secrets = Secrets(description.addresses, self._words)
             feed = Supervisor(
@@ -128,6 +146,7 @@ class Cameras:
             )
         except DeblurError as error:
             self._errors.append(error)
+            self._failed[name] = Failed(name)
             self._say(name, str(error))
             return
         self.feeds.append(feed)
@@ -146,6 +165,7 @@ class Cameras:
             error = task.exception()
             if isinstance(error, DeblurError):
                 self._errors.append(error)
+                self._failed[name] = Failed(name)
                 if self._running:  # else it is raised, and said once
                     self._say(name, str(error))
                 return False

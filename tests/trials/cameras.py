@@ -53,9 +53,9 @@ def pids(feed: Live) -> dict[int, str]:
 def figure(metrics: str, name: str, feed: str, role: str) -> float:
     """A figure of one process of a feed."""
     for line in metrics.splitlines():
-        if line.startswith(f"deblur_{name}{{") and f'feed="{feed}"' in line:
-            if f'role="{role}"' in line:
-                return float(line.split()[-1])
+        wanted = f'feed="{feed}"', f'role="{role}"'
+        if line.startswith(f"deblur_{name}{{") and all(each in line for each in wanted):
+            return float(line.split()[-1])
     return 0.0
 
 
