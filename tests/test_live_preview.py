@@ -2,7 +2,6 @@
 
 import os
 import re
-import socket
 import subprocess
 import time
 from base64 import b64decode
@@ -20,7 +19,7 @@ from playwright.sync_api import Browser, Page
 from tests.clips import make_clip
 from tests.rig.browser import Watching, chromium, why_not
 from tests.rig.command import DEBLUR, TOKEN, Live, live, until
-from tests.rig.ports import free_port
+from tests.rig.ports import free_port, listens
 
 SIZE = 320, 240
 
@@ -341,8 +340,3 @@ def test_a_file_at_work(browser: Browser, tmp_path: Path) -> None:
         seen.close()
         running.terminate()
         assert running.wait(30) in (0, 130)
-
-
-def listens(port: int) -> bool:
-    with socket.socket() as tried:
-        return tried.connect_ex(("127.0.0.1", port)) == 0

@@ -19,12 +19,14 @@ def frame(
     level: int, pts: int = 0, coding: Coding | None = None, size: tuple[int, int] = (32, 16)
 ) -> Frame:
     coding = coding or Coding()
-    dtype = np.uint8 if coding.depth == 8 else np.uint16
     (width, height), (across, down) = size, coding.subsampling
-    planes: list[Plane] = [np.full((height, width), level, dtype)]
+    parts = [((height, width), level)]
     if not coding.gray:
-        shape = -(-height // down), -(-width // across)
-        planes += [np.full(shape, coding.neutral, dtype) for _ in range(2)]
+        parts += [((-(-height // down), -(-width // across)), int(coding.neutral))] * 2
+    planes: list[Plane] = [
+        np.full(shape, code, np.uint8) if coding.depth == 8 else np.full(shape, code, np.uint16)
+        for shape, code in parts
+    ]
     return Frame(tuple(planes), coding, pts, Fraction(1, 25))
 
 

@@ -19,3 +19,9 @@ def free_port() -> int:
             except OSError:
                 continue
         return port
+
+
+def listens(port: int) -> bool:
+    """Whether anybody listens there."""
+    with socket.socket() as tried:
+        return tried.connect_ex(("127.0.0.1", port)) == 0

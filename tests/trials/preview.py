@@ -154,12 +154,12 @@ def main() -> None:
     def here(use_ipv4: bool, use_ipv6: bool) -> list[str]:
         return ["127.0.0.1"]
 
-    def idle(loop: Any, input: Any, output: Any) -> None:
-        while input.get() is not None:
+    def idle(loop: Any, packets: Any, *_: Any) -> None:
+        while packets.get() is not None:
             pass
 
     aioice.ice.get_host_addresses = here
-    aiortc.rtcrtpreceiver.decoder_worker = idle  # type: ignore[assignment]
+    vars(aiortc.rtcrtpreceiver)["decoder_worker"] = idle
     with tempfile.TemporaryDirectory() as folder:
         found = asyncio.run(run(asked.file, asked.rounds, asked.seconds, Path(folder)))
     text = json.dumps(found, indent=2)

@@ -16,8 +16,8 @@ import cv2
 from playwright.sync_api import Browser
 
 from tests.rig.browser import Watching, chromium
-from tests.rig.command import DEBLUR, TOKEN
-from tests.rig.ports import free_port
+from tests.rig.command import DEBLUR, TOKEN, until
+from tests.rig.ports import free_port, listens
 
 _PLAYED_MS = 20_000
 """Until the plot has something to show."""
@@ -49,8 +49,11 @@ def shoot(browser: Browser, port: int, to: Path, context: dict[str, Any], played
     """One picture of the page, as JPEG."""
     seen = Watching(browser, **context)
     page = seen.page
+    until(lambda: listens(port), "it does not listen")
     page.goto(f"http://127.0.0.1:{port}/?token={TOKEN}")
-    page.wait_for_function("document.querySelector('.stage')?.dataset.frames > 20", timeout=90_000)
+    stage = page.locator(".stage").first
+    while int(stage.get_attribute("data-frames") or 0) < 20:
+        page.wait_for_timeout(100)
     page.wait_for_timeout(played_ms)
     png = to.with_suffix(".png")
     page.screenshot(path=png)
