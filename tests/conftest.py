@@ -5,6 +5,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -15,6 +16,9 @@ from stream.models import load_model
 from tests.clips import make_clip
 from tests.rig.server import RtspServer, why_not
 from tests.tracks import Piece
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 SHARED = Path(__file__).parents[2] / "shared"
 """Reference data that may lie beside the checkout; tests that need it skip where it is missing."""
@@ -57,6 +61,20 @@ def rtsp_server(needs_rtsp: None) -> Iterator[RtspServer]:
     """A camera at /cam, 640x360 at 25 frames a second, and a relay from /in to /out."""
     with RtspServer() as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator["Browser"]:
+    """Chromium; skips where it is missing, and with DEBLUR_REQUIRE_CHROMIUM=1 it fails."""
+    from tests.rig import browser as rig
+
+    reason = rig.why_not()
+    if reason is not None and os.environ.get("DEBLUR_REQUIRE_CHROMIUM") == "1":
+        pytest.fail(reason)
+    if reason is not None:
+        pytest.skip(reason)
+    with rig.chromium() as started:
+        yield started
 
 
 @pytest.fixture(autouse=True)

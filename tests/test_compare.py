@@ -1,4 +1,4 @@
-"""Two videos are compared: which frames belong together, what is measured, and what is shown."""
+"""Videos are compared: which frames belong together, what is measured, and what is shown."""
 
 import json
 import re
@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from filters import Coding
 from stream.compare import Showing, compare, parse_crop, target
-from stream.compare.clip import Timed
+from stream.compare.clip import Clip, Timed
 from stream.compare.figures import Meter, means
-from stream.compare.pairs import Pair, Pairing
+from stream.compare.matches import Match, Matching
+from stream.compare.pictures import picture_of
 from stream.compare.spread import Spread
 from stream.errors import DeblurError, SinkError, UsageError
 from stream.frame import Frame
@@ -41,9 +42,10 @@ def at(*moments: float) -> list[Timed]:
 
 
 def partners(
-    first: Sequence[Timed], second: Sequence[Timed], pairing: Pairing
+    first: Sequence[Timed], second: Sequence[Timed], matching: Matching
 ) -> list[tuple[int, int]]:
-    return [(pair.frames[0].pts, pair.frames[1].pts) for pair in pairing.of(first, second)]
+    matches = matching.of(first, [second])
+    return [(match.frames[0].pts, match.frames[1].pts) for match in matches]
 
 
 def film(
@@ -73,42 +75,56 @@ def walk(count: int, *, seed: int = 0, size: tuple[int, int] = (96, 72)) -> list
 
 
 def test_frames_are_paired_by_time() -> None:
-    pairing = Pairing(0.0, 0.02)
-    assert partners(at(0, 0.04, 0.08), at(0, 0.04, 0.08), pairing) == [(0, 0), (1, 1), (2, 2)]
-    assert (pairing.pairs, pairing.skipped) == (3, 0)
+    matching = Matching([0.0], 0.02)
+    assert partners(at(0, 0.04, 0.08), at(0, 0.04, 0.08), matching) == [(0, 0), (1, 1), (2, 2)]
+    assert (matching.matches, matching.skipped) == (3, 0)
 
     # Rounded times of a part that begins at zero.
-    pairing = Pairing(10.0, 0.02)
+    matching = Matching([10.0], 0.02)
     later = at(9.96, 10.0, 10.033, 10.067, 10.1)
-    assert partners(later, at(0, 0.0333, 0.0667), pairing) == [(1, 0), (2, 1), (3, 2)]
-    assert pairing.skipped == 0, "what is before and behind the part belongs to it no more"
+    assert partners(later, at(0, 0.0333, 0.0667), matching) == [(1, 0), (2, 1), (3, 2)]
+    assert matching.skipped == 0, "what is before and behind the part belongs to it no more"
 
 
 def test_frames_without_a_partner_are_skipped_and_counted() -> None:
-    pairing = Pairing(0.0, 0.02)
+    matching = Matching([0.0], 0.02)
     dropped = at(0, 0.12, 0.16)
-    found = partners(at(0, 0.04, 0.08, 0.12, 0.16), dropped, pairing)
+    found = partners(at(0, 0.04, 0.08, 0.12, 0.16), dropped, matching)
     assert found == [(0, 0), (3, 1), (4, 2)]
-    between = [pair.follows for pair in pairing.of(at(0, 0.04, 0.08, 0.12, 0.16), dropped)]
+    between = [match.follows for match in matching.of(at(0, 0.04, 0.08, 0.12, 0.16), [dropped])]
     assert between == [False, False, True]
-    assert pairing.skipped == 4
+    assert matching.skipped == 4
 
-    pairing = Pairing(0.0, 0.02)
-    assert partners(dropped, at(0, 0.04, 0.08, 0.12, 0.16), pairing) == [(0, 0), (1, 3), (2, 4)]
-    assert pairing.skipped == 2
+    matching = Matching([0.0], 0.02)
+    assert partners(dropped, at(0, 0.04, 0.08, 0.12, 0.16), matching) == [(0, 0), (1, 3), (2, 4)]
+    assert matching.skipped == 2
 
     # Where the frame rate varies, the nearest one is the partner, not the first within reach.
-    pairing = Pairing(0.0, 0.02)
-    assert partners(at(0, 0.01, 0.05), at(0.01, 0.05), pairing) == [(1, 0), (2, 1)]
-    assert partners(at(0.01, 0.05), at(0, 0.01, 0.05), pairing) == [(0, 1), (1, 2)]
-    assert partners(at(0, 0.1), at(0.04, 0.15), pairing) == []
+    matching = Matching([0.0], 0.02)
+    assert partners(at(0, 0.01, 0.05), at(0.01, 0.05), matching) == [(1, 0), (2, 1)]
+    assert partners(at(0.01, 0.05), at(0, 0.01, 0.05), matching) == [(0, 1), (1, 2)]
+    assert partners(at(0, 0.1), at(0.04, 0.15), matching) == []
+
+
+def test_frames_that_one_of_several_videos_lacks_are_left_out_of_all() -> None:
+    matching = Matching([0.0, 1.0], 0.02)
+    first = at(0, 0.04, 0.08, 0.12, 0.16)
+    full, gap = at(0, 0.04, 0.08, 0.12, 0.16), at(-1, -0.92, -0.88)
+    found = list(matching.of(first, [full, gap]))
+    assert [tuple(frame.pts for frame in match.frames) for match in found] == [
+        (0, 0, 0),
+        (2, 2, 1),
+        (3, 3, 2),
+    ]
+    assert [match.follows for match in found] == [False, False, True]
+    assert matching.skipped == 2, "the frame of each of those that have it"
 
 
 def measured(before: Sequence[Picture], after: Sequence[Picture]) -> Meter:
     meter = Meter(0.0)
     for index, both in enumerate(zip(before, after, strict=True)):
         gray = [cv2.cvtColor(each, cv2.COLOR_RGB2GRAY).astype(np.uint8) for each in both]
-        meter.add(Pair(0.04 * index, (gray_frame(gray[0]), gray_frame(gray[1]))), run=index // 6)
+        meter.add(Match(0.04 * index, (gray_frame(gray[0]), gray_frame(gray[1]))), run=index // 6)
     return meter
 
 
@@ -125,12 +141,14 @@ def test_figures_are_what_they_are_said_to_be() -> None:
         "nothing is compared with a frame of another run"
     )
     found = means(figures)
-    assert 0 < (found["sharpness"].ratio or 0) < 0.5
+    assert 0 < found["sharpness"][1] < 0.5 * found["sharpness"][0]
+    assert set(found) == {"sharpness", "flicker"}, "there is no truth"
     # Luma has this much of the noise of three colors, twice in a difference; where the flow follows
     # the noise, and between pixels, it is less.
     noise = np.square(4 / 255) * (0.299**2 + 0.587**2 + 0.114**2)
-    assert 0.4e3 * noise < found["flicker"].before < 2e3 * noise
-    assert (found["flicker"].ratio or 1) < 0.5
+    before_flickers, after_flickers = found["flicker"]
+    assert 0.4e3 * noise < before_flickers < 2e3 * noise
+    assert after_flickers < 0.5 * before_flickers
 
 
 def test_there_is_no_flicker_over_a_cut() -> None:
@@ -158,6 +176,12 @@ def test_of_a_long_video_short_runs_are_measured(moments: int) -> None:
     assert 100 < hour.runs[0][0] < 200
     assert 3600 < hour.runs[-1][1] < 3700
 
+    long = Spread.over(100, 3700, 1 / 25, moments, 48)
+    runs = [run for moment in long.shown for run in long.runs if run[0] <= moment < run[1]]
+    assert len(set(runs)) == moments
+    assert all(end - begin == pytest.approx(48 / 25) for begin, end in runs)
+    assert long.frames <= 150 + 42 * moments
+
     second = Spread.over(100, 101, 1 / 25, moments)
     assert second.whole
     assert second.runs == [(100, 101)]
@@ -167,7 +191,16 @@ def test_what_makes_no_sense_is_refused() -> None:
     for wrong in ({"kind": "book"}, {"kind": "video", "view": "above"}, {"moments": 0}):
         with pytest.raises(UsageError, match="must be"):
             Showing(**wrong)
-    for unfit in ({"view": "split"}, {"crop": (0, 0, 8, 8)}, {"kind": "video", "moments": 3}):
+    with pytest.raises(UsageError, match="--frames must be"):
+        Showing(frames=0)
+    with pytest.raises(UsageError, match="--moments times --frames must be"):
+        Showing(moments=24, frames=24)
+    for unfit in (
+        {"view": "split"},
+        {"kind": "sheet", "frames": 3},
+        {"crop": (0, 0, 8, 8)},
+        {"kind": "video", "moments": 3},
+    ):
         with pytest.raises(UsageError, match="is for a"):
             Showing(**unfit)
     for text in ("1,2,3", "a,b,c,d", "0,0,0,5", "-1,0,5,5"):
@@ -216,23 +249,30 @@ def test_a_page_holds_everything(walked: tuple[Path, Path], tmp_path: Path) -> N
     text = page.read_text()
     assert "://" not in text
     assert text.count("<svg") == 2
-    assert re.findall(r">(\d:\d\d\.\d\d)</button>", text) == ["0:00.16", "0:00.52", "0:00.88"]
-    pictures = re.findall(r"data:image/jpeg;base64,([^\"]+)", text)
-    assert [decoded(b64decode(data)).shape for data in pictures] == [(72, 96, 3)] * 6
+    data = json.loads(re.findall(r'id="data">(.*?)</script>', text)[0])
+    assert (data["names"], data["size"]) == (["before", "after"], [96, 72])
+    moments = [each["moment"] for each in data["frames"]]
+    assert moments == [0] * 6 + [1] * 6 + [2] * 4, "the video ends with the last"
+    first = [data["frames"][moments.index(each)]["time"] for each in range(3)]
+    assert first == ["0:00.16", "0:00.52", "0:00.88"]
+    pictures = [decoded(b64decode(one)) for each in data["frames"] for one in each["pictures"]]
+    assert [each.shape for each in pictures] == [(72, 96, 3)] * 32
     said = json.loads(figures.read_text())
     assert len(said["frames"]) == 26
-    assert said["means"]["sharpness"]["ratio"] < 1
+    before, after = said["means"]["sharpness"]
+    assert after < before
+    assert [each["name"] for each in said["videos"]] == ["before", "after"]
     assert said["frames"][5]["second"] == pytest.approx(0.2)
-    assert said["frames"][0]["flicker"] is None
+    assert "flicker" not in said["frames"][0]
     before = page.read_bytes()
     with pytest.raises(SinkError, match="--overwrite"):
-        compare(*walked, page, Showing())
+        compare(walked[0], [walked[1]], page, Showing())
     assert page.read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["figures.json", "page.html"]
 
 
 def shown(path: Path, *, of: tuple[Path, Path], **wish: object) -> Path:
-    compare(*of, path, Showing(**wish))  # type: ignore[arg-type]
+    compare(of[0], of[1:], path, Showing(**wish))  # type: ignore[arg-type]
     return path
 
 
@@ -246,8 +286,8 @@ def test_a_sheet_shows_pixels(walked: tuple[Path, Path], tmp_path: Path) -> None
     path = shown(tmp_path / "s.png", of=walked, kind="sheet", moments=2, crop=(8, 16, 40, 30))
     sheet = decoded(path.read_bytes())
     cell = 30 * 12, 40 * 12
-    assert sheet.shape == (26 + 2 * (26 + cell[0]) + 2 * 200, 3 * cell[1] + 2 * 8, 3)
-    row = sheet[52 : 52 + cell[0]]
+    assert sheet.shape == (2 * 26 + 2 * (26 + cell[0]) + 2 * 220, 3 * cell[1] + 2 * 8, 3)
+    row = sheet[78 : 78 + cell[0]]
     before, after, change = (row[:, x : x + cell[1]] for x in (0, cell[1] + 8, 2 * cell[1] + 16))
     for cell_shown, file in ((before, walked[0]), (after, walked[1])):
         pixels = cell_shown[::12, ::12]
@@ -267,9 +307,118 @@ def test_a_sheet_of_an_enlarged_video(walked: tuple[Path, Path], tmp_path: Path)
     pair = walked[0], large
     path = shown(tmp_path / "s.png", of=pair, kind="sheet", moments=1, crop=(0, 0, 96, 72))
     assert decoded(path.read_bytes()).shape[1] == 3 * 2 * 192 + 16
-    done = compare(*pair, tmp_path / "film.mp4", Showing(kind="video", view="split"))
+    done = compare(pair[0], pair[1:], tmp_path / "film.mp4", Showing(kind="video", view="split"))
     assert [each.shape for each in rgb(tmp_path / "film.mp4")] == [(144, 192, 3)] * 26
-    assert 0.3 < (done.means["sharpness"].ratio or 0) < 1.1
+    assert 0.3 < (done.ratio("sharpness") or 0) < 1.1
+
+
+@pytest.fixture(scope="module")
+def several(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Path], Path]:
+    """A soft video, two that are less so, one of them larger, and what they should be."""
+    folder = tmp_path_factory.mktemp("several")
+    pictures = walk(26, seed=3)
+
+    def soft(sigma: float, size: tuple[int, int] = (96, 72)) -> list[Picture]:
+        blurred = [cv2.GaussianBlur(each, (0, 0), sigma) for each in pictures]
+        return [np.asarray(cv2.resize(each, size), np.uint8) for each in blurred]
+
+    (folder / "other").mkdir()
+    less = film(folder / "made.mp4", soft(0.7))
+    large = film(folder / "other" / "made.mp4", soft(0.9, (192, 144)))
+    return film(folder / "in.mp4", soft(1.2)), [less, large], film(folder / "true.mp4", pictures)
+
+
+def test_several_are_compared_with_the_truth(
+    several: tuple[Path, list[Path], Path], tmp_path: Path
+) -> None:
+    source, made, truth = several
+    page, figures = tmp_path / "look.html", tmp_path / "f.json"
+    done = deblur("compare", source, *made, page, "--truth", truth, "--json", figures)
+    assert done.returncode == 0, done.stderr
+    names = [f"{path.parent.name}/made.mp4" for path in made]
+    right = r"PSNR \d\d\.\d\d dB, SSIM 0\.\d{3}"
+    of_input = r"sharpness \d\.\d\d times, flicker \d\.\d\d times that of the input"
+    lines = done.stderr.splitlines()
+    assert len(lines) == 4
+    assert re.fullmatch(f"before: {right}", lines[0])
+    for name, line in zip(names, lines[1:3], strict=True):
+        assert re.fullmatch(f"{re.escape(name)}: {of_input}; {right}", line)
+    assert lines[3] == f"26 frames -> {page}"
+
+    said = json.loads(figures.read_text())
+    assert [each["name"] for each in said["videos"]] == ["before", *names, "truth"]
+    means = said["means"]
+    assert [len(means[key]) for key in ("sharpness", "flicker", "psnr", "ssim")] == [4, 4, 3, 3]
+    assert means["psnr"][0] < means["psnr"][2] < means["psnr"][1], "the less blurred, the nearer"
+    assert means["ssim"][0] < means["ssim"][2] < means["ssim"][1]
+    frames = [list(Clip.of(each, 1 << 20).frames(-1, 9))[5][1] for each in (source, truth)]
+    before, after = (picture_of(frame).astype(float) for frame in frames)
+    psnr = -10 * np.log10(np.square((before - after) / 255).mean())
+    assert said["frames"][5]["psnr"][0] == pytest.approx(psnr, abs=1e-3)
+    text = page.read_text()
+    assert text.count("<svg") == 3
+    assert all(f">{name}</th>" in text for name in names)
+    # Without a truth there is nothing to say of it.
+    found = compare(source, made, tmp_path / "s.png", Showing("sheet", moments=1))
+    assert set(found.means) == {"sharpness", "flicker"}
+    width = decoded((tmp_path / "s.png").read_bytes()).shape[1]
+    assert width == 3 * 2 * 192 + 2 * 8, "before and both, and no difference"
+
+
+@pytest.mark.parametrize("view", ["side-by-side", "split"])
+def test_a_video_of_several(tmp_path: Path, view: str) -> None:
+    """They are told apart by how dark they are."""
+    pictures = walk(26, seed=3)
+    darks = [
+        [np.asarray(each * share, np.uint8) for each in pictures] for share in (1, 0.8, 0.6, 0.4)
+    ]
+    videos = [film(tmp_path / f"{number}.mp4", dark) for number, dark in enumerate(darks)]
+    source, *made, truth = videos
+    path = tmp_path / "film.mp4"
+    compare(source, made, path, Showing("video", view=view), truth=truth)
+    picture = rgb(path)[7].astype(int)
+    wholes = [rgb(each)[7].astype(int) for each in videos]
+    if view == "side-by-side":
+        assert picture.shape == (144, 192, 3)
+        corners = [(y, x) for y in (0, 72) for x in (0, 96)]
+        cells = [picture[y + 30 : y + 70, x + 4 : x + 92] for y, x in corners]
+        wanted = [each[30:70, 4:92] for each in wholes]
+    else:
+        assert picture.shape == (72, 96, 3)
+        parts = [slice(x + 2, x + 22) for x in range(0, 96, 24)]
+        cells = [picture[30:, part] for part in parts]
+        wanted = [each[30:, part] for part, each in zip(parts, wholes, strict=True)]
+    for cell, own in zip(cells, wanted, strict=True):
+        assert np.abs(cell - own).mean() < 6
+
+
+def test_where_several_are_written(several: tuple[Path, list[Path], Path], tmp_path: Path) -> None:
+    source, made, _ = several
+    assert deblur("compare", source, *made, "--frames", 1).returncode == 0
+    assert source.with_name("in.compare.html").exists(), "beside what they have in common"
+    source.with_name("in.compare.html").unlink()
+    done = deblur("compare", source, *made, "--to", tmp_path / "film.mkv")
+    assert done.returncode == 0, done.stderr
+    assert look(tmp_path / "film.mkv").format[1] == (576, 144)
+    # A video that is not there is no place to write to.
+    done = deblur("compare", source, *made, tmp_path / "none.mp4")
+    assert (done.returncode, len(done.stderr.splitlines())) == (66, 1)
+
+
+def test_too_many_or_the_same_are_refused(
+    several: tuple[Path, list[Path], Path], tmp_path: Path
+) -> None:
+    source, made, truth = several
+    to = tmp_path / "page.html"
+    with pytest.raises(UsageError, match="given twice"):
+        compare(source, [made[0], made[0]], to, Showing())
+    with pytest.raises(UsageError, match="1 to 6"):
+        compare(source, [truth] * 7, to, Showing())
+    with pytest.raises(UsageError, match="1 to 6"):
+        compare(source, [], to, Showing())
+    with pytest.raises(SinkError, match="input itself"):
+        compare(source, made, truth, Showing("video", overwrite=True), truth=truth)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_video_has_the_times_and_the_sound_of_the_input(tmp_path: Path) -> None:
@@ -310,20 +459,20 @@ def test_the_part_that_an_output_is_of_is_found(tmp_path: Path) -> None:
     pictures = walk(150)
     source = film(tmp_path / "in.mp4", pictures)
     part = film(tmp_path / "part.mp4", pictures[70:110])
-    found = compare(source, part, tmp_path / "a.png", Showing(kind="sheet"))
-    assert found.shift_s == pytest.approx(70 / 25, abs=0.001)
+    found = compare(source, [part], tmp_path / "a.png", Showing(kind="sheet"))
+    assert found.shifts_s[0] == pytest.approx(70 / 25, abs=0.001)
     assert len(found.figures) == 40
     assert found.figures[0].second == pytest.approx(2.8)
-    assert found.means["sharpness"].ratio == pytest.approx(1, abs=0.1)
+    assert found.ratio("sharpness") == pytest.approx(1, abs=0.1)
 
     # Told, it need not be sought; the sound and the times of a part begin at zero.
     told = Showing(kind="video", span=Span(2.8, 1))
-    assert len(compare(source, part, tmp_path / "b.mp4", told).figures) == 25
+    assert len(compare(source, [part], tmp_path / "b.mp4", told).figures) == 25
     assert look(tmp_path / "b.mp4").moments == [Fraction(index, 25) for index in range(25)]
 
     # A part of two whole files.
-    both = compare(source, source, tmp_path / "c.png", Showing(kind="sheet", span=Span(4, 1)))
-    assert both.shift_s == 0
+    both = compare(source, [source], tmp_path / "c.png", Showing(kind="sheet", span=Span(4, 1)))
+    assert both.shifts_s[0] == 0
     assert [each.second for each in both.figures] == pytest.approx([4 + n / 25 for n in range(25)])
 
 
@@ -339,19 +488,19 @@ def test_only_some_frames_of_a_long_video_are_measured(tmp_path: Path) -> None:
     source = film(tmp_path / "in.mp4", walk(200, size=(64, 48)))
     seen: list[tuple[int, int]] = []
     to, wish = tmp_path / "s.png", Showing(kind="sheet", moments=5)
-    found = compare(source, source, to, wish, lambda *each: seen.append(each))
+    found = compare(source, [source], to, wish, lambda *each: seen.append(each))
     assert found.runs == 25
     assert "in 25 runs" in found.summary
     assert 120 < len(found.figures) < 160
     assert seen[-1][0] == len(found.figures)
-    assert found.means["flicker"].ratio == 1
+    assert found.ratio("flicker") == 1
 
 
 def test_videos_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
     source = film(tmp_path / "in.mp4", walk(30, seed=1))
     other = film(tmp_path / "other.mp4", walk(30, seed=2))
     with pytest.raises(UsageError, match="does not show"):
-        compare(source, other, tmp_path / "page.html", Showing())
+        compare(source, [other], tmp_path / "page.html", Showing())
     square = make_clip(tmp_path / "square.mp4", size=(96, 96))
     done = deblur("compare", source, square)
     assert done.returncode == 2, done.stderr
@@ -364,7 +513,7 @@ def test_videos_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
 def test_what_cannot_be_is_refused(walked: tuple[Path, Path], tmp_path: Path) -> None:
     def refusal(to: Path, wish: Showing) -> DeblurError:
         with pytest.raises(DeblurError) as refused:
-            compare(*walked, to, wish)
+            compare(walked[0], [walked[1]], to, wish)
         assert not list(tmp_path.iterdir())
         return refused.value
 

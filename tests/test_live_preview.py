@@ -3,9 +3,7 @@
 import os
 import re
 import subprocess
-import time
-from base64 import b64decode
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,22 +15,11 @@ from numpy.typing import NDArray
 from playwright.sync_api import Browser, Page
 
 from tests.clips import make_clip
-from tests.rig.browser import Watching, chromium, why_not
+from tests.rig.browser import Watching, pixels, until_shown
 from tests.rig.command import DEBLUR, TOKEN, Live, live, until
 from tests.rig.ports import free_port, listens
 
 SIZE = 320, 240
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    reason = why_not()
-    if reason is not None and os.environ.get("DEBLUR_REQUIRE_CHROMIUM") == "1":
-        pytest.fail(reason)
-    if reason is not None:
-        pytest.skip(reason)
-    with chromium() as started:
-        yield started
 
 
 @pytest.fixture(scope="module")
@@ -65,14 +52,6 @@ def drawn(page: Page) -> int:
     return int(page.locator(".stage").first.get_attribute("data-frames") or 0)
 
 
-def pixels(page: Page) -> NDArray[np.uint8]:
-    """What the canvas shows now, (H, W, 3)."""
-    data = page.evaluate("document.querySelector('.stage canvas').toDataURL('image/png')")
-    picture = cv2.imdecode(np.frombuffer(b64decode(data.partition(",")[2]), np.uint8), 1)
-    assert picture is not None
-    return np.asarray(picture, np.uint8)
-
-
 def still(page: Page) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Before and after, as they can be saved."""
     with page.expect_download() as saved:
@@ -92,13 +71,6 @@ def set_range(page: Page, name: str, value: float) -> None:
         " input.dispatchEvent(new Event('input', { bubbles: true })); }",
         [name, value],
     )
-
-
-def until_shown(page: Page, true: Callable[[], object], what: str, seconds: float = 30) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, what
-        page.wait_for_timeout(100)
 
 
 @pytest.mark.parametrize(("transport", "said"), [("webrtc", "WebRTC"), ("mjpeg", "MJPEG")])

@@ -10,12 +10,22 @@ from stream.cli.terminal import counter, reported, say
 
 def compare(
     input: Annotated[Path, typer.Argument(help="The video file.", show_default=False)],
-    output: Annotated[Path, typer.Argument(help="What was made of it.", show_default=False)],
+    outputs: Annotated[
+        list[Path], typer.Argument(help="What was made of it: up to six.", show_default=False)
+    ],
     to: Annotated[
         Path | None,
-        typer.Argument(
-            help="The file to write: a page (.html) with a slider, a sheet of crops (.png) or a "
-            "video (.mp4, .mkv or .mov); OUTPUT.compare.html beside OUTPUT by default.",
+        typer.Option(
+            help="The file to write: a page (.html), a sheet of crops (.png) or a video (.mp4, "
+            ".mkv or .mov); a page beside OUTPUT, or of several beside INPUT, by default. A last "
+            "name that ends in .html or .png is taken for it.",
+            show_default=False,
+        ),
+    ] = None,
+    truth: Annotated[
+        Path | None,
+        typer.Option(
+            help="A video that shows what the others should be: PSNR and SSIM are told as well.",
             show_default=False,
         ),
     ] = None,
@@ -23,19 +33,23 @@ def compare(
         str | None,
         typer.Option(
             "--as",
-            help="page, sheet or video; by the ending of TO unless given.",
+            help="page, sheet or video; by the ending of --to unless given.",
             show_default=False,
         ),
     ] = None,
     view: Annotated[
         str | None,
         typer.Option(
-            help="Of a video: side-by-side, or split for a half from each.", show_default=False
+            help="Of a video: side-by-side, or split for a part from each.", show_default=False
         ),
     ] = None,
     moments: Annotated[
         int | None,
         typer.Option(help="How many moments a page or a sheet shows; 6 unless given."),
+    ] = None,
+    frames: Annotated[
+        int | None,
+        typer.Option(help="How many frames in a row a page has of each moment; 6 unless given."),
     ] = None,
     crop: Annotated[
         str | None,
@@ -53,28 +67,34 @@ def compare(
     max_pixels: Annotated[int, typer.Option(help="Refuse larger frames.")] = 8192 * 4352,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
 ) -> None:
-    """Show what became of a video: a page with a slider, a sheet of crops, or a video of both."""
+    """Show what became of a video: a page to look at, a sheet of crops, or a video of all."""
     import stream
     from stream.compare import Showing, parse_crop, target
     from stream.compare import compare as compared
     from stream.place import check_output
 
     with reported():
-        to, kind = target(output, to, kind)
+        if to is None and len(outputs) > 1 and outputs[-1].suffix.lower() in (".html", ".png"):
+            *outputs, to = outputs
+        to, kind = target(outputs[0] if len(outputs) == 1 else input, to, kind)
         showing = Showing(
             kind=kind,
             view=view,
             moments=moments,
+            frames=frames,
             crop=parse_crop(crop) if crop is not None else None,
             span=stream.Span(start, duration),
             overwrite=overwrite,
             max_pixels=max_pixels,
         )
         if json_file is not None:
-            for each in (input, output):
+            for each in (input, *outputs, *([] if truth is None else [truth])):
                 check_output(each, json_file, overwrite=overwrite)
         with counter(f"comparing {input.name}") as show:
-            found = compared(input, output, to, showing, show)
+            found = compared(input, outputs, to, showing, show, truth=truth)
         if json_file is not None:
             found.save(json_file)
-    say(f"{found.summary} -> {to}")
+    *lines, last = found.summary.splitlines()
+    for line in lines:
+        say(line)
+    say(f"{last} -> {to}")

@@ -1,4 +1,4 @@
-"""Two videos of one scene beside each other: as a page, as a sheet of crops, or as a video."""
+"""Videos of one scene beside each other: as a page, as a sheet of crops, or as a video."""
 
 from stream.compare.comparison import Comparison, Showing, compare, target
 from stream.compare.sheet import parse_crop

@@ -1,7 +1,7 @@
 """Small line charts of a figure over time, as SVG and as pictures.
 
-Two lines, two axes from zero and a legend are all there is to draw; a library for plots would be
-the largest dependency of the program for that, and would not follow a page into dark mode.
+A few lines, two axes and a legend are all there is to draw; a library for plots would be the
+largest dependency of the program for that, and would not follow a page into dark mode.
 """
 
 import math
@@ -14,41 +14,61 @@ from statistics import fmean
 import cv2
 import numpy as np
 
-from stream.compare.figures import Both, Figure
+from stream.compare.figures import Each, Figure
 from stream.compare.pictures import FONT, Picture
 
 _TITLES = {
     "sharpness": "Sharpness: variance of the Laplacian of luma",
     "flicker": "Flicker: warping error to the frame before, x 1000",
+    "psnr": "PSNR against the truth, in dB",
 }
-_NAMES = "before", "after"
-COLORS = (214, 110, 20), (31, 119, 180)
-"""R'G'B' of the lines before and after, told apart by all eyes."""
+_FROM_ZERO = {"sharpness", "flicker"}
+COLORS = (
+    *((214, 110, 20), (31, 119, 180), (30, 140, 80), (150, 80, 190), (205, 45, 70)),
+    *((0, 140, 150), (135, 100, 60)),
+)
+"""R'G'B' of the line of the input and of what became of it; the first two are told apart by all
+eyes."""
+TRUTH = 110, 110, 118
+"""R'G'B' of the line of the truth."""
 _INK, _GRID = (60, 60, 66), (222, 222, 226)
 
-_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 16, 34, 28
+_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 16, 52, 28
 """Pixels around the plot."""
 _STEPS = (
     *(0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30),
     *(60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400),
 )
 """Seconds between two marks of the axis of time."""
+_LONGEST = 22
+"""Characters of a name in a legend."""
 
 Point = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class Chart:
-    """One figure of both videos."""
+    """One figure of all videos."""
 
     title: str
     first: float
     """Where the axis of time begins."""
     last: float
+    names: tuple[str, ...]
+    """Of the videos."""
     lines: tuple[Sequence[Sequence[Point]], ...]
     """Of each video, pieces of lines: seconds and values. A piece may be a single point."""
     dotted: bool
     """Whether points stand far apart, and are marked."""
+    from_zero: bool = True
+    truth: bool = False
+    """Whether the last line is the truth's."""
+
+    @property
+    def colors(self) -> list[tuple[int, int, int]]:
+        """R'G'B' of each line."""
+        colors = list(COLORS[: len(self.lines)])
+        return [*colors[: len(self.lines) - 1], TRUTH] if self.truth else colors
 
 
 @dataclass(frozen=True)
@@ -73,31 +93,47 @@ class _Marks:
     """Number of a line and the points of a piece of it."""
 
 
-def charts(figures: Sequence[Figure], *, whole: bool) -> list[Chart]:
-    """Sharpness and flicker over time; one point for each run of frames unless it is `whole`."""
+def charts(
+    figures: Sequence[Figure], names: Sequence[str], *, whole: bool, truth: bool = False
+) -> list[Chart]:
+    """What is measured over time, of the videos of these names, of which `truth` is the last.
+
+    One point for each run of frames unless all frames are there: then it is `whole`.
+    """
     found = []
     for name, title in _TITLES.items():
         runs = []
         for _, run in groupby(figures, key=lambda each: each.run):
-            both = [(each.second, getattr(each, name)) for each in run]
-            runs.append(both if whole else _mean(both))
+            points = [(each.second, getattr(each, name)) for each in run]
+            runs.append(points if whole else _mean(points))
         pieces = _pieces([point for run in runs for point in run])
         if pieces:
-            lines = tuple([[(x, y[i]) for x, y in piece] for piece in pieces] for i in range(2))
-            ends = figures[0].second, figures[-1].second
-            found.append(Chart(title, *ends, lines, dotted=not whole))
+            count = len(pieces[0][0][1])
+            lines = tuple([[(x, y[i]) for x, y in piece] for piece in pieces] for i in range(count))
+            found.append(
+                Chart(
+                    title,
+                    figures[0].second,
+                    figures[-1].second,
+                    tuple(names[:count]),
+                    lines,
+                    dotted=not whole,
+                    from_zero=name in _FROM_ZERO,
+                    truth=truth and count == len(names),
+                )
+            )
     return found
 
 
-def _mean(run: Sequence[tuple[float, Both | None]]) -> list[tuple[float, Both | None]]:
+def _mean(run: Sequence[tuple[float, Each | None]]) -> list[tuple[float, Each | None]]:
     known = [value for _, value in run if value is not None]
     if not known:
         return []
-    before, after = map(fmean, zip(*known, strict=True))
-    return [(fmean(second for second, _ in run), (before, after))]
+    mean = tuple(map(fmean, zip(*known, strict=True)))
+    return [(fmean(second for second, _ in run), mean)]
 
 
-def _pieces(points: Sequence[tuple[float, Both | None]]) -> list[list[tuple[float, Both]]]:
+def _pieces(points: Sequence[tuple[float, Each | None]]) -> list[list[tuple[float, Each]]]:
     """Split where nothing is known."""
     return [
         [(x, y) for x, y in piece if y is not None]
@@ -108,31 +144,43 @@ def _pieces(points: Sequence[tuple[float, Both | None]]) -> list[list[tuple[floa
 
 def _marks(chart: Chart, width: int, height: int) -> _Marks:
     first, last = chart.first, chart.last
-    most = max(y for line in chart.lines for piece in line for _, y in piece)
-    step = _nice(most / 4)
-    count = max(1, math.ceil(most / step - 1e-9))
+    values = [y for line in chart.lines for piece in line for _, y in piece]
+    least = 0.0 if chart.from_zero else min(values)
+    step = _nice((max(values) - least) / 4)
+    bottom = step * math.floor(least / step + 1e-9)
+    count = max(1, math.ceil((max(values) - bottom) / step - 1e-9))
     across, down = width - _LEFT - _RIGHT, height - _TOP - _BOTTOM
 
     def place(x: float, y: float) -> Point:
         along = (x - first) / (last - first) if last > first else 0.5
-        return _LEFT + along * across, _TOP + (1 - y / (count * step)) * down
+        return _LEFT + along * across, _TOP + (1 - (y - bottom) / (count * step)) * down
 
     texts = [_Text(_LEFT, 18, chart.title, "start")]
-    grid = [place(first, step * index)[1] for index in range(count + 1)]
-    texts += [_Text(_LEFT - 8, y + 4, f"{step * i:.6g}", "end") for i, y in enumerate(grid)]
+    levels = [bottom + step * index for index in range(count + 1)]
+    grid = [place(first, level)[1] for level in levels]
+    texts += [
+        _Text(_LEFT - 8, y + 4, f"{level:.6g}", "end")
+        for level, y in zip(levels, grid, strict=True)
+    ]
     tick = next((each for each in _STEPS if (last - first) / each <= 6), _STEPS[-1])
     seconds = [tick * n for n in range(math.ceil(first / tick), math.floor(last / tick) + 1)]
     texts += [_Text(place(x, 0)[0], height - 8, _clock(x, last), "middle") for x in seconds]
-    texts += [
-        _Text(width - _RIGHT - 52 * (1 - i), 18, name, "end", line=i)
-        for i, name in enumerate(_NAMES)
-    ]
     pieces = [
         (number, [place(*point) for point in piece])
         for number, line in enumerate(chart.lines)
         for piece in line
     ]
-    return _Marks(grid, texts, pieces)
+    return _Marks(grid, texts + _legend(chart.names), pieces)
+
+
+def _legend(names: Sequence[str]) -> list[_Text]:
+    """The names in a row beneath the title."""
+    texts, x = [], float(_LEFT)
+    for number, name in enumerate(names):
+        short = name if len(name) <= _LONGEST else f"{name[: _LONGEST - 3]}..."
+        texts.append(_Text(x, 38, short, "start", number))
+        x += 8 * len(short) + 16
+    return texts
 
 
 def _nice(least: float) -> float:
@@ -151,31 +199,43 @@ def _clock(second: float, last: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def svg(chart: Chart, width: int = 720, height: int = 200) -> str:
+def name_of(number: int, chart: Chart) -> str:
+    """The class that a page's style colors a line by."""
+    return "truth" if chart.truth and number == len(chart.lines) - 1 else f"video{number}"
+
+
+def svg(chart: Chart, width: int = 720, height: int = 220) -> str:
     """The chart for a page, whose style gives the classes their colors."""
     marks = _marks(chart, width, height)
     parts = [f'<path class="grid" d="M{_LEFT} {y:.1f}H{width - _RIGHT}"/>' for y in marks.grid]
     for each in marks.texts:
-        named = "" if each.line is None else f' class="{_NAMES[each.line]}"'
+        named = "" if each.line is None else f' class="{name_of(each.line, chart)}"'
         place = f'x="{each.x:.1f}" y="{each.y:.1f}" text-anchor="{each.anchor}"'
         parts.append(f"<text{named} {place}>{escape(each.text)}</text>")
     for number, points in marks.pieces:
         joined = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-        parts.append(f'<polyline class="{_NAMES[number]}" points="{joined}"/>')
+        parts.append(f'<polyline class="{name_of(number, chart)}" points="{joined}"/>')
         for x, y in points if chart.dotted or len(points) == 1 else ():
-            parts.append(f'<circle class="{_NAMES[number]}" cx="{x:.1f}" cy="{y:.1f}" r="3"/>')
-    head = f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(chart.title)}">'
+            place = f'cx="{x:.1f}" cy="{y:.1f}" r="3"'
+            parts.append(f'<circle class="{name_of(number, chart)}" {place}/>')
+    # Where the shown frame is; the page moves it.
+    parts.append(f'<path class="now" d="M0 {_TOP}V{height - _BOTTOM}"/>')
+    ends = f'data-first="{chart.first:.3f}" data-last="{chart.last:.3f}"'
+    sides = f'data-left="{_LEFT}" data-right="{width - _RIGHT}"'
+    label = escape(chart.title)
+    head = f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{label}" {ends} {sides}>'
     return "\n".join([head, *parts, "</svg>"])
 
 
-def drawn(chart: Chart, width: int, height: int = 200) -> Picture:
+def drawn(chart: Chart, width: int, height: int = 220) -> Picture:
     """The chart as a picture, (height, width, 3)."""
     marks = _marks(chart, width, height)
     picture = np.full((height, width, 3), 255, np.uint8)
     for y in marks.grid:
         cv2.line(picture, (_LEFT, round(y)), (width - _RIGHT, round(y)), _GRID, 1)
+    colors = chart.colors
     for each in marks.texts:
-        color = _INK if each.line is None else COLORS[each.line]
+        color = _INK if each.line is None else colors[each.line]
         long = cv2.getTextSize(each.text, FONT, 0.45, 1)[0][0]
         x = each.x - {"start": 0.0, "middle": 0.5, "end": 1.0}[each.anchor] * long
         cv2.putText(
@@ -184,7 +244,7 @@ def drawn(chart: Chart, width: int, height: int = 200) -> Picture:
     for number, points in marks.pieces:
         # In sixteenths of a pixel.
         fine = np.round(np.array(points) * 16).astype(np.int32)
-        cv2.polylines(picture, [fine], False, COLORS[number], 2, cv2.LINE_AA, 4)
+        cv2.polylines(picture, [fine], False, colors[number], 2, cv2.LINE_AA, 4)
         for x, y in fine if chart.dotted or len(points) == 1 else ():
-            cv2.circle(picture, (int(x), int(y)), 48, COLORS[number], -1, cv2.LINE_AA, 4)
+            cv2.circle(picture, (int(x), int(y)), 48, colors[number], -1, cv2.LINE_AA, 4)
     return picture

@@ -1,23 +1,24 @@
-"""The whole comparison of two videos."""
+"""The whole comparison of videos."""
 
 import json
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from stream.compare.chart import charts
-from stream.compare.clip import Clip, Timed, moment
-from stream.compare.figures import Figure, Means, Meter, means
+from stream.compare.chart import Chart, charts
+from stream.compare.clip import Timed, moment
+from stream.compare.figures import Each, Figure, Meter, means
 from stream.compare.film import VIEWS, Film
+from stream.compare.matches import Match, Matching
 from stream.compare.page import Page
-from stream.compare.pairs import Pair, Pairing
 from stream.compare.sheet import Crop, Sheet
 from stream.compare.shift import find_shift
 from stream.compare.spread import Spread
+from stream.compare.versions import Versions
 from stream.errors import SinkError, UsageError, WriteError
 from stream.opening import DEFAULT_MAX_PIXELS
 from stream.place import check_output
@@ -28,16 +29,18 @@ KINDS: Final = {"page": ".html", "sheet": ".png", "video": ".mp4"}
 _ENDINGS: Final = {".html": "page", ".png": "sheet"} | dict.fromkeys(
     (".mp4", ".mkv", ".mov"), "video"
 )
-_MOMENTS, _MOST_MOMENTS = 6, 24
+MOMENTS, _MOST_MOMENTS = 6, 24
+FRAMES, _MOST_FRAMES = 6, 144
+"""In a row, from each moment of a page on."""
+_MOST_SHOWN = 240
+"""Frames of a page, which a browser holds in memory."""
 _ROUNDING = 0.001
 """Seconds; Matroska counts in so many."""
-_SHAPE = 0.02
-"""By how much, as a share, the shapes of two pictures of one scene may differ."""
 
 
 @dataclass(frozen=True)
 class Showing:
-    """What of two videos is shown, and how."""
+    """What of the videos is shown, and how."""
 
     kind: str = "page"
     """One of `KINDS`."""
@@ -45,6 +48,8 @@ class Showing:
     """One of `VIEWS`; None: side by side. For a video alone."""
     moments: int | None = None
     """How many are shown; None: 6. Not for a video."""
+    frames: int | None = None
+    """In a row, from each moment on; None: 6. For a page alone."""
     crop: Crop | None = None
     """For a sheet alone; None: the place with most detail."""
     span: Span = field(default_factory=Span)
@@ -59,8 +64,21 @@ class Showing:
             raise UsageError(f"--view must be one of {', '.join(VIEWS)}, got {self.view}")
         if self.moments is not None and not 1 <= self.moments <= _MOST_MOMENTS:
             raise UsageError(f"--moments must be in 1..{_MOST_MOMENTS}, got {self.moments}")
-        given = {"view": self.view, "moments": self.moments, "crop": self.crop}
-        of = {"view": ("video",), "moments": ("page", "sheet"), "crop": ("sheet",)}
+        if self.frames is not None and not 1 <= self.frames <= _MOST_FRAMES:
+            raise UsageError(f"--frames must be in 1..{_MOST_FRAMES}, got {self.frames}")
+        shown = (self.moments or MOMENTS) * (self.frames or FRAMES)
+        if self.kind == "page" and shown > _MOST_SHOWN:
+            raise UsageError(
+                f"--moments times --frames must be at most {_MOST_SHOWN}, got {shown}; "
+                "show fewer, or write a video"
+            )
+        given = {name: getattr(self, name) for name in ("view", "moments", "frames", "crop")}
+        of = {
+            "view": ("video",),
+            "moments": ("page", "sheet"),
+            "frames": ("page",),
+            "crop": ("sheet",),
+        }
         for name, kinds in of.items():
             if given[name] is not None and self.kind not in kinds:
                 raise UsageError(f"--{name} is for a {' or '.join(kinds)}, not for a {self.kind}")
@@ -70,10 +88,9 @@ class Showing:
 class Comparison:
     """What was found."""
 
-    input: Path
-    output: Path
-    shift_s: float
-    """By how much the input's clock is later."""
+    versions: Versions
+    shifts_s: tuple[float, ...]
+    """By how much the input's clock is later than that of each of the others."""
     figures: list[Figure]
     """Of each frame that was measured."""
     runs: int
@@ -82,18 +99,56 @@ class Comparison:
     """Frames without a partner."""
 
     @property
-    def means(self) -> dict[str, Means]:
+    def means(self) -> dict[str, Each]:
+        """Each figure's mean over all frames that have it, of each video."""
         return means(self.figures)
+
+    def ratio(self, name: str, video: int = 1) -> float | None:
+        """A mean of a video by that of the input; None where there is nothing in the input."""
+        mean = self.means.get(name)
+        return mean[video] / mean[0] if mean is not None and mean[0] > 0 else None
 
     @property
     def summary(self) -> str:
-        """The means in words."""
-        found = {name: mean.ratio for name, mean in self.means.items()}
-        told = [f"{name} {ratio:.2f} times" for name, ratio in found.items() if ratio is not None]
-        said = f"{', '.join(told)} that of the input" if told else "nothing to measure in the input"
-        said += f", over {len(self.figures)} frames"
+        """The means in words: one line, or one for each output and one more."""
+        outputs = range(1, len(self.versions.clips) - self.versions.truth)
+        if len(outputs) == 1:
+            return f"{self._told(1, and_before=True)}, over {self.extent}"
+        lines = [f"{self.versions.names[video]}: {self._told(video)}" for video in outputs]
+        if self.versions.truth:
+            lines.insert(0, f"before: {self._right(0)}")
+        return "\n".join([*lines, self.extent])
+
+    @property
+    def charts(self) -> list[Chart]:
+        """The figures over time."""
+        return charts(
+            self.figures,
+            self.versions.names,
+            whole=self.runs == 1,
+            truth=self.versions.truth,
+        )
+
+    @property
+    def extent(self) -> str:
+        """Over what was measured, in words."""
+        said = f"{len(self.figures)} frames"
         said += f" in {self.runs} runs" if self.runs > 1 else ""
         return said + (f"; {self.skipped} had no partner" if self.skipped else "")
+
+    def _told(self, video: int, *, and_before: bool = False) -> str:
+        """What was found of a video."""
+        found = {name: self.ratio(name, video) for name in ("sharpness", "flicker")}
+        told = [f"{name} {ratio:.2f} times" for name, ratio in found.items() if ratio is not None]
+        said = f"{', '.join(told)} that of the input" if told else "nothing to measure in the input"
+        if self.versions.truth:
+            said += f"; {self._right(video)}"
+            said += f" (before: {self._right(0)})" if and_before else ""
+        return said
+
+    def _right(self, video: int) -> str:
+        """How near a video is to the truth."""
+        return f"PSNR {self.means['psnr'][video]:.2f} dB, SSIM {self.means['ssim'][video]:.3f}"
 
     def save(self, path: Path) -> None:
         """Write everything as JSON. Raises `WriteError`."""
@@ -101,24 +156,18 @@ class Comparison:
             part.write_text(json.dumps(self.to_json(), indent=2))
 
     def to_json(self) -> dict[str, Any]:
-        """Everything, ready for JSON."""
+        """Everything, ready for JSON; lists have one value for each video."""
+        named = zip(self.versions.names, self.versions.clips, (0.0, *self.shifts_s), strict=True)
         return {
-            "input": str(self.input),
-            "output": str(self.output),
-            "shift_s": self.shift_s,
+            "videos": [
+                {"name": name, "path": str(clip.path), "shift_s": shift}
+                for name, clip, shift in named
+            ],
             "skipped": self.skipped,
             "runs": self.runs,
-            "means": {
-                name: {"before": mean.before, "after": mean.after, "ratio": mean.ratio}
-                for name, mean in self.means.items()
-            },
+            "means": self.means,
             "frames": [
-                {
-                    "second": each.second,
-                    "run": each.run,
-                    "sharpness": each.sharpness,
-                    "flicker": each.flicker,
-                }
+                {name: value for name, value in asdict(each).items() if value is not None}
                 for each in self.figures
             ],
         }
@@ -142,22 +191,24 @@ def target(output: Path, to: Path | None, kind: str | None) -> tuple[Path, str]:
 
 def compare(
     input: Path,
-    output: Path,
+    outputs: Sequence[Path],
     to: Path,
     showing: Showing,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    *,
+    truth: Path | None = None,
 ) -> Comparison:
-    """Write to `to` what became of `input` in `output`.
+    """Write to `to` what became of `input` in each of `outputs`.
 
-    `progress` gets the number of frames that are done and that there will be, about. Raises a
-    `DeblurError`; nothing is under the name until it is whole.
+    `truth` is a video that shows what they should be. `progress` gets the number of frames that are
+    done and that there will be, about. Raises a `DeblurError`; nothing is under the name until it
+    is whole.
     """
-    for each in (input, output):
+    for each in (input, *outputs, *(() if truth is None else (truth,))):
         check_output(each, to, overwrite=showing.overwrite)
-    clips = Clip.of(input, showing.max_pixels), Clip.of(output, showing.max_pixels)
-    _check_shapes(*clips)
+    versions = Versions.of(input, outputs, truth, showing.max_pixels)
     with _whole(to) as part:
-        return _Comparer(clips, showing, progress).write(part)
+        return _Comparer(versions, showing, progress).write(part)
 
 
 @contextmanager
@@ -179,37 +230,34 @@ def _whole(path: Path) -> Iterator[Path]:
             part.unlink(missing_ok=True)
 
 
-def _check_shapes(one: Clip, other: Clip) -> None:
-    """Refuse pictures of different shapes, as stored and as shown."""
-    stored = (other.size[0] * one.size[1]) / (other.size[1] * one.size[0])
-    shown = stored * float(other.aspect / one.aspect)
-    if min(abs(stored - 1), abs(shown - 1)) > _SHAPE:
-        sizes = [f"{clip.path} ({clip.size[0]}x{clip.size[1]})" for clip in (one, other)]
-        raise UsageError(f"{sizes[0]} and {sizes[1]} have different shapes")
-
-
 class _Comparer:
     """One comparison on its way."""
 
     def __init__(
-        self, clips: tuple[Clip, Clip], showing: Showing, progress: Callable[[int, int], None]
+        self, versions: Versions, showing: Showing, progress: Callable[[int, int], None]
     ) -> None:
-        one, other = clips
-        self._clips = clips
+        self._versions = versions
+        self._input, *self._others = versions.clips
         self._showing = showing
         self._progress = progress
-        self._shift = find_shift(one, other, showing.span.start)
-        span = showing.span
+        span, one = showing.span, self._input
+        self._shifts = tuple(find_shift(one, other, span.start) for other in self._others)
         begin = one.origin_s + span.start
         self._asked_end = float("inf") if span.duration is None else begin + span.duration
-        self._begin = max(begin, other.origin_s + self._shift)
-        end = min(self._asked_end, one.end_s, other.end_s + self._shift)
+        shifted = list(zip(self._others, self._shifts, strict=True))
+        self._begin = max(begin, *(other.origin_s + shift for other, shift in shifted))
+        ends = [other.end_s + shift for other, shift in shifted]
+        end = min(self._asked_end, one.end_s, *ends)
         if self._begin >= end:
             raise self._apart()
         self._frames = (end - self._begin) / one.frame_s
-        self._spread = Spread.over(self._begin, end, one.frame_s, showing.moments or _MOMENTS)
-        self._pairing = Pairing(self._shift, one.frame_s / 2)
-        self._meter = Meter(one.origin_s)
+        self._spread = Spread.over(
+            *(self._begin, end, one.frame_s),
+            showing.moments or MOMENTS,
+            (showing.frames or FRAMES) if showing.kind == "page" else 1,
+        )
+        self._matching = Matching(self._shifts, one.frame_s / 2)
+        self._meter = Meter(one.origin_s, truth=versions.truth)
 
     def write(self, part: Path) -> Comparison:
         """Write what is asked for, under this name."""
@@ -221,26 +269,25 @@ class _Comparer:
 
     def _found(self) -> Comparison:
         return Comparison(
-            input=self._clips[0].path,
-            output=self._clips[1].path,
-            shift_s=self._shift,
+            versions=self._versions,
+            shifts_s=self._shifts,
             figures=self._meter.figures,
             runs=len(self._spread.runs),
-            skipped=self._pairing.skipped,
+            skipped=self._matching.skipped,
         )
 
     def _film(self, part: Path) -> None:
-        source = self._clips[0].open(self._begin - _ROUNDING, self._asked_end)
+        source = self._input.open(self._begin - _ROUNDING, self._asked_end)
         try:
-            film = Film(part, source, self._clips, self._showing.view or VIEWS[0])
+            film = Film(part, source, self._versions, self._showing.view or VIEWS[0])
             try:
                 frames = ((moment(frame, source), frame) for frame in source)
-                for pair in self._pairs(frames, self._begin, self._asked_end, self._frames):
-                    run = self._spread.run_at(pair.moment)
+                for match in self._matches(frames, self._begin, self._asked_end, self._frames):
+                    run = self._spread.run_at(match.moment)
                     if run is not None:
-                        self._meter.add(pair, run)
-                    film.add(pair)
-                if not self._pairing.pairs:
+                        self._meter.add(match, run)
+                    film.add(match)
+                if not self._matching.matches:
                     raise self._apart()
                 film.close()
             except BaseException:
@@ -252,40 +299,48 @@ class _Comparer:
     def _drawn(self) -> bytes:
         """A page or a sheet."""
         sheet = self._showing.kind == "sheet"
-        drawing = Sheet(self._clips, self._showing.crop) if sheet else Page(self._clips)
+        drawing = Sheet(self._versions, self._showing.crop) if sheet else Page(self._versions)
+        long = 1 if sheet else self._showing.frames or FRAMES
         shown, coming = 0, deque(self._spread.shown)
-        pair = None
+        match, left = None, 0
         for run, (begin, end) in enumerate(self._spread.runs):
             if self._spread.whole:
                 # Matroska may end with the beginning of its last frame.
-                end = min(end + self._clips[0].frame_s, self._asked_end)
-            frames = self._clips[0].frames(begin - _ROUNDING, end)
-            for pair in self._pairs(frames, begin, end, self._spread.frames):
-                self._meter.add(pair, run)
-                near = pair.moment + self._clips[0].frame_s / 2
-                if coming and coming[0] <= near:
-                    drawing.add(pair)
-                    shown += 1
+                end = min(end + self._input.frame_s, self._asked_end)
+            frames = self._input.frames(begin - _ROUNDING, end)
+            for match in self._matches(frames, begin, end, self._spread.frames):
+                self._meter.add(match, run)
+                near = match.moment + self._input.frame_s / 2
+                begins = bool(coming) and coming[0] <= near
                 while coming and coming[0] <= near:
                     coming.popleft()
-        if pair is None:
+                    left = long
+                if left:
+                    drawing.add(match, begins=begins)
+                    shown, left = shown + 1, left - 1
+            # What belongs to a moment is in one run.
+            left = 0
+        if match is None:
             raise self._apart()
         if not shown:
             # Sound that goes on for long after the last frame.
-            drawing.add(pair)
-        found = self._found()
-        return drawing.finish(found.summary, charts(found.figures, whole=self._spread.whole))
+            drawing.add(match, begins=True)
+        return drawing.finish(self._found())
 
-    def _pairs(
+    def _matches(
         self, frames: Iterable[Timed], begin: float, end: float, total: float
-    ) -> Iterator[Pair]:
-        """Frames of the input with their partners in the output."""
-        around = self._clips[0].frame_s
-        theirs = self._clips[1].frames(begin - self._shift - around, end - self._shift + around)
-        for pair in self._pairing.of(frames, theirs):
-            yield pair
-            self._progress(self._pairing.pairs, round(total))
+    ) -> Iterator[Match]:
+        """Frames of the input with their partners in the other videos."""
+        around = self._input.frame_s
+        theirs = [
+            other.frames(begin - shift - around, end - shift + around)
+            for other, shift in zip(self._others, self._shifts, strict=True)
+        ]
+        for match in self._matching.of(frames, theirs):
+            yield match
+            self._progress(self._matching.matches, round(total))
 
     def _apart(self) -> UsageError:
-        one, other = self._clips
-        return UsageError(f"{one.path} and {other.path} have no frames at the same moments")
+        one, other, *more = (str(clip.path) for clip in self._versions.clips)
+        names = f"{', '.join([one, other, *more][:-1])} and {[other, *more][-1]}"
+        return UsageError(f"{names} have no frames at the same moments")

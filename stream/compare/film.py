@@ -1,6 +1,7 @@
-"""Both videos in one: side by side, or each half of the picture from one of them."""
+"""All videos in one: side by side, or a part of the picture from each of them."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
@@ -13,9 +14,9 @@ import numpy as np
 import torch
 
 from filters import Coding, to_planes
-from stream.compare.clip import Clip
-from stream.compare.pairs import Pair
+from stream.compare.matches import Match
 from stream.compare.pictures import Picture, fitted, labeled
+from stream.compare.versions import Versions
 from stream.convert import Tags, pix_fmt_of, to_av
 from stream.demux import earlier, when
 from stream.encoders import ENCODERS, EncoderSettings
@@ -35,20 +36,22 @@ _CODING = Coding()
 class Film:
     """Writes H.264 at the input's times, with the input's sound.
 
-    Pictures have the size of the larger of both videos, as far as players show it.
+    Pictures have the size of the largest of the videos, as far as players show it.
     """
 
-    def __init__(self, path: Path, source: Source, clips: tuple[Clip, Clip], view: str) -> None:
+    def __init__(self, path: Path, source: Source, versions: Versions, view: str) -> None:
         """`source` is the part of the input that is shown; `view` is one of `VIEWS`.
 
         Raises a `SinkError`.
         """
         self._path = path
         self._source = source
+        self._names = versions.names
         self._beside = view == "side-by-side"
-        shown = max(clips, key=lambda clip: clip.size)
+        shown = versions.largest
         width, height = shown.size
-        factor = min(1.0, _LONGEST / max(2 * width if self._beside else width, height))
+        self._across, self._down = grid(len(self._names)) if self._beside else (1, 1)
+        factor = min(1.0, _LONGEST / max(self._across * width, self._down * height))
         self._size = max(round(width * factor), 2), max(round(height * factor), 2)
         mp4 = path.suffix.lower() in (".mp4", ".mov")
         # Like this a picture that starts later than the sound keeps its place, to the tick.
@@ -63,11 +66,12 @@ class Film:
         self._waiting: Packet | None = None
         """The last picture, until it is known how long it is shown."""
 
-    def add(self, pair: Pair) -> None:
+    def add(self, match: Match) -> None:
         """The next frame. Raises `WriteError`."""
-        frame = pair.frames[0]
-        before, after = (fitted(each, self._size) for each in (pair.before, pair.after))
-        picture = _even(beside(before, after) if self._beside else halves(before, after))
+        frame = match.frames[0]
+        pictures = [fitted(each, self._size) for each in match.pictures]
+        arranged = beside if self._beside else parts
+        picture = _even(arranged(pictures, self._names))
         rgb = torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 255
         planes = tuple(plane.numpy() for plane in to_planes(rgb, _CODING))
         if self._begin is None:
@@ -106,7 +110,7 @@ class Film:
         video = self._container.add_stream(encoder.name, rate=rate, options=options)
         assert isinstance(video, av.VideoStream)
         width, height = self._size
-        video.width, video.height = _up(2 * width if self._beside else width), _up(height)
+        video.width, video.height = _up(self._across * width), _up(self._down * height)
         video.pix_fmt = pix_fmt_of(_CODING)
         context = video.codec_context
         context.time_base = source.time_base
@@ -164,23 +168,42 @@ class Film:
         return WriteError(f"cannot write {self._path}: {getattr(error, 'strerror', error)}")
 
 
-def beside(before: Picture, after: Picture) -> Picture:
-    """Two pictures of one size, with a line between them."""
-    whole = np.hstack([labeled(before, "before"), labeled(after, "after")])
-    return _divided(whole)
+def grid(count: int) -> tuple[int, int]:
+    """Columns and rows for so many pictures: all in a row, but four and more in a square."""
+    columns = count if count <= 3 else math.ceil(math.sqrt(count))
+    return columns, -(-count // columns)
 
 
-def halves(before: Picture, after: Picture) -> Picture:
-    """The left half of one picture and the right half of another of its size."""
-    middle = before.shape[1] // 2
-    left = labeled(before, "before")[:, :middle]
-    return _divided(np.hstack([left, labeled(after, "after", right=True)[:, middle:]]))
+def beside(pictures: Sequence[Picture], names: Sequence[str]) -> Picture:
+    """Pictures of one size in a grid, with lines between them."""
+    columns, rows = grid(len(pictures))
+    height, width = pictures[0].shape[:2]
+    whole = np.zeros((rows * height, columns * width, 3), np.uint8)
+    for index, (picture, name) in enumerate(zip(pictures, names, strict=True)):
+        y, x = (index // columns) * height, (index % columns) * width
+        whole[y : y + height, x : x + width] = labeled(picture, name)
+    for column in range(1, columns):
+        whole[:, column * width - 1 : column * width + 1] = 255
+    for row in range(1, rows):
+        whole[row * height - 1 : row * height + 1] = 255
+    return whole
 
 
-def _divided(picture: Picture) -> Picture:
-    middle = picture.shape[1] // 2
-    picture[:, middle - 1 : middle + 1] = 255
-    return picture
+def parts(pictures: Sequence[Picture], names: Sequence[str]) -> Picture:
+    """The left part of the first picture, the next part of the next one, and so on.
+
+    Pictures have one size, and there are lines between the parts.
+    """
+    width = pictures[0].shape[1]
+    edges = [round(width * index / len(pictures)) for index in range(len(pictures) + 1)]
+    cut = [
+        labeled(picture[:, left:right], name)
+        for picture, name, left, right in zip(pictures, names, edges, edges[1:], strict=False)
+    ]
+    whole = np.hstack(cut)
+    for edge in edges[1:-1]:
+        whole[:, edge - 1 : edge + 1] = 255
+    return whole
 
 
 def _even(picture: Picture) -> Picture:

@@ -1,67 +1,130 @@
-"""A page that shows moments of both videos under a slider, in one file that needs no other."""
+"""A page that shows moments of videos under a divider, in one file that needs no other."""
 
 import json
+import re
 from base64 import b64encode
 from collections.abc import Sequence
 from html import escape
 from importlib.resources import files
 from string import Template
+from typing import TYPE_CHECKING, Any
 
 import cv2
 
-from stream.compare.chart import Chart, svg
-from stream.compare.clip import Clip
-from stream.compare.pairs import Pair
+from stream import page as shared
+from stream.compare.chart import COLORS, TRUTH, svg
+from stream.compare.matches import Match
 from stream.compare.pictures import Picture, encoded, fitted, stamp, within
+from stream.compare.versions import Versions
+
+if TYPE_CHECKING:
+    from stream.compare.comparison import Comparison
 
 _LONGEST = 2560
 """Pixels of the longer side of a picture; more would make the file too large for a phone."""
 _QUALITY = (
-    *(cv2.IMWRITE_JPEG_QUALITY, 95),
-    *(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444),
+    *(cv2.IMWRITE_JPEG_QUALITY, 93),
+    *(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420),
 )
+_DARK = (
+    *("#f59a4a", "#5fb0ea", "#5fcf93", "#c69af0", "#ff8296", "#4fd0da", "#d0ab80"),
+    "#a4a4ae",
+)
+"""Of lines on dark paper; the last is the truth's."""
 
 
 class Page:
-    """Collects moments and writes them as HTML."""
+    """Collects frames and writes them as HTML."""
 
-    def __init__(self, clips: tuple[Clip, Clip]) -> None:
-        self._clips = clips
-        self._moments: list[dict[str, str]] = []
-        self._stamps: list[str] = []
+    def __init__(self, versions: Versions) -> None:
+        self._versions = versions
+        self._frames: list[dict[str, Any]] = []
+        self._moment = -1
 
-    def add(self, pair: Pair) -> None:
-        """A moment to show."""
-        self._moments.append({"before": _uri(pair.before), "after": _uri(pair.after)})
-        self._stamps.append(stamp(pair.moment - self._clips[0].origin_s))
+    def add(self, match: Match, *, begins: bool) -> None:
+        """A frame to show; some begin a moment, and others follow on one."""
+        self._moment += begins
+        second = match.moment - self._versions.input.origin_s
+        self._frames.append(
+            {
+                "time": stamp(second),
+                "second": round(second, 4),
+                "moment": self._moment,
+                "pictures": list(map(_base64, match.pictures)),
+            }
+        )
 
-    def finish(self, summary: str, charts: Sequence[Chart]) -> bytes:
+    def finish(self, found: "Comparison") -> bytes:
         """The whole page."""
-        one, other = self._clips
-        width, height = within(max(one.size, other.size), _LONGEST)
-        shape = width * max(one, other, key=lambda clip: clip.size).aspect / height
-        buttons = [f'<button type="button">{text}</button>' for text in self._stamps]
-        template = Template(files(__package__).joinpath("page.html").read_text("utf-8"))
-        page = template.substitute(
-            title=escape(f"{one.path.name} before and after"),
-            summary=escape(f"{summary[:1].upper()}{summary[1:]}."),
-            before=_said(one),
-            after=_said(other),
-            buttons="".join(buttons),
-            moments=json.dumps(self._moments),
-            charts="\n".join(map(svg, charts)),
-            ratio=f"{float(shape):.5f}",
-            width=round(height * shape),
-            fit=max(round(height * shape), 1280),
+        largest = self._versions.largest
+        width, height = within(largest.size, _LONGEST)
+        size = [round(width * float(largest.aspect)), height]
+        data = {"names": self._versions.names, "size": size, "frames": self._frames}
+        folder = files(__package__)
+        script = folder.joinpath("page.js").read_text("utf-8")
+        style = folder.joinpath("page.css").read_text("utf-8")
+        charts = [svg(chart) for chart in found.charts]
+        page = Template(folder.joinpath("page.html").read_text("utf-8")).substitute(
+            title=escape(self._title()),
+            about=escape(f"Over {found.extent}."),
+            table=_table(found),
+            charts="\n".join(charts),
+            style=f"{shared.text('viewer.css')}{style}{_colors()}",
+            # Nothing in it may look like the end of the script.
+            data=json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"),
+            # In one file there is nothing to export to.
+            script=re.sub(r"^export ", "", shared.text("viewer.js"), flags=re.MULTILINE) + script,
         )
         return page.encode()
 
+    def _title(self) -> str:
+        one, *others = (clip.path.name for clip in self._versions.clips)
+        return f"{one} and {', '.join(others)}"
 
-def _said(clip: Clip) -> str:
-    return escape(f"{clip.path.name}, {clip.size[0]}x{clip.size[1]}")
+
+def _table(found: "Comparison") -> str:
+    """The means, a row for each video."""
+    versions, means = found.versions, found.means
+    digits = {"sharpness": ".4g", "flicker": ".4g", "psnr": ".2f", "ssim": ".4f"}
+    titles = {"sharpness": "sharpness", "flicker": "flicker", "psnr": "PSNR, dB", "ssim": "SSIM"}
+    rows = []
+    for video, (name, clip) in enumerate(zip(versions.names, versions.clips, strict=True)):
+        truth = versions.truth and video == len(versions.clips) - 1
+        line = "truth" if truth else f"video{video}"
+        said = name if name.endswith(clip.path.name) else f"{name}: {clip.path.name}"
+        cells = [f"{clip.size[0]}x{clip.size[1]}"]
+        for key, mean in means.items():
+            if video >= len(mean):
+                cells.append("")
+                continue
+            ratio = found.ratio(key, video) if key in ("sharpness", "flicker") and video else None
+            times = "" if ratio is None else f" ({ratio:.2f}x)"
+            cells.append(f"{mean[video]:{digits[key]}}{times}")
+        body = "".join(f"<td>{escape(cell)}</td>" for cell in cells)
+        rows.append(f'<tr><th scope="row" class="{line}">{escape(said)}</th>{body}</tr>')
+    heads = ["size", *(titles[key] for key in means)]
+    head = "".join(f'<th scope="col">{each}</th>' for each in ("video", *heads))
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
 
 
-def _uri(picture: Picture) -> str:
+def _colors() -> str:
+    """The style of lines and what names them."""
+    names = [*(f"video{index}" for index in range(len(COLORS))), "truth"]
+    light = [f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in (*COLORS, TRUTH)]
+    rules = [f":root{{{_variables(names, light)}}}"]
+    rules.append(f"@media (prefers-color-scheme: dark){{:root{{{_variables(names, _DARK)}}}}}")
+    for name in names:
+        rules.append(f"polyline.{name}{{stroke:var(--{name})}}")
+        rules.append(f"svg text.{name},circle.{name}{{fill:var(--{name})}}")
+        rules.append(f"th.{name}{{color:var(--{name})}}")
+    return "\n".join(rules)
+
+
+def _variables(names: Sequence[str], colors: Sequence[str]) -> str:
+    return "".join(f"--{name}:{color};" for name, color in zip(names, colors, strict=True))
+
+
+def _base64(picture: Picture) -> str:
     height, width = picture.shape[:2]
     data = encoded(fitted(picture, within((width, height), _LONGEST)), ".jpg", *_QUALITY)
-    return f"data:image/jpeg;base64,{b64encode(data).decode()}"
+    return b64encode(data).decode()

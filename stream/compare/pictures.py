@@ -44,17 +44,15 @@ def within(size: tuple[int, int], longest: int) -> tuple[int, int]:
     return max(round(size[0] * factor), 1), max(round(size[1] * factor), 1)
 
 
-def labeled(picture: Picture, text: str, *, right: bool = False) -> Picture:
-    """A copy of a picture with a small label in its upper left, or right, corner."""
+def labeled(picture: Picture, text: str) -> Picture:
+    """A copy of a picture with a small label in its upper left corner."""
     picture = picture.copy()
     scale = max(picture.shape[0] / 1000, 0.4)
     thick = max(round(2 * scale), 1)
     (long, tall), _ = cv2.getTextSize(text, FONT, scale, thick)
     margin = round(tall * 0.6)
-    high, wide = tall + 2 * margin, long + 2 * margin
-    left = max(picture.shape[1] - wide, 0) if right else 0
-    picture[:high, left : left + wide] //= 3
-    place = (left + margin, tall + margin)
+    picture[: tall + 2 * margin, : long + 2 * margin] //= 3
+    place = margin, tall + margin
     cv2.putText(picture, text, place, FONT, scale, (255, 255, 255), thick, cv2.LINE_AA)
     return picture
 

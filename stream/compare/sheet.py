@@ -1,16 +1,20 @@
-"""A sheet of crops: before, after and their difference, pixel for pixel."""
+"""A sheet of crops, pixel for pixel: before, after and their difference, or several versions."""
 
 import re
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
-from stream.compare.chart import Chart, drawn
+from stream.compare.chart import drawn
 from stream.compare.clip import Clip
-from stream.compare.pairs import Pair
+from stream.compare.matches import Match
 from stream.compare.pictures import FONT, Picture, detail, encoded, enlarged, stamp
+from stream.compare.versions import Versions
 from stream.errors import UsageError
+
+if TYPE_CHECKING:
+    from stream.compare.comparison import Comparison
 
 _WIDEST, _HIGHEST = 240, 180
 """Pixels of the input in a crop, where none is asked for."""
@@ -38,53 +42,62 @@ def parse_crop(text: str) -> Crop:
 class Sheet:
     """Collects crops and writes them as PNG: a row for each moment."""
 
-    def __init__(self, clips: tuple[Clip, Clip], crop: Crop | None) -> None:
+    def __init__(self, versions: Versions, crop: Crop | None) -> None:
         """`crop` is in pixels of the input; None: where its first moment has most detail.
 
         Raises `UsageError`.
         """
-        self._clips = clips
+        self._versions = versions
         self._crop = crop
         self._rows: list[Picture] = []
-        width, height = clips[0].size
+        width, height = versions.input.size
         if crop is not None and (crop[0] + crop[2] > width or crop[1] + crop[3] > height):
             asked = ",".join(map(str, crop))
             raise UsageError(f"--crop {asked} is not inside the picture, which is {width}x{height}")
 
-    def add(self, pair: Pair) -> None:
-        """A moment to show."""
+    def add(self, match: Match, *, begins: bool) -> None:
+        """A moment to show; all begin a row."""
         if self._crop is None:
-            height, width = pair.before.shape[:2]
+            height, width = match.pictures[0].shape[:2]
             size = min(_WIDEST, width), min(_HIGHEST, height)
-            self._crop = *detail(pair.before, size), *size
-        before, reduced = _cut(pair.before, self._crop), _cut(pair.reduced, self._crop)
-        after = _cut(pair.after, self._of_output(self._crop))
-        change = _TIMES * (reduced.astype(np.int16) - before) + 128
-        difference = np.asarray(np.clip(change, 0, 255), np.uint8)
-        height, width = max(before.shape, after.shape)[:2]
+            self._crop = *detail(match.pictures[0], size), *size
+        cells = [
+            _cut(picture, self._of(clip, self._crop))
+            for picture, clip in zip(match.pictures, self._versions.clips, strict=True)
+        ]
+        titles = list(self._versions.names)
+        if len(cells) == 2:
+            before, reduced = (_cut(picture, self._crop) for picture in match.reduced)
+            change = _TIMES * (reduced.astype(np.int16) - before) + 128
+            cells.append(np.asarray(np.clip(change, 0, 255), np.uint8))
+            titles.append(f"difference x {_TIMES}")
+        height, width = max(cell.shape[:2] for cell in cells)
         factor = max(_CELL // width, 1)
-        second = stamp(pair.moment - self._clips[0].origin_s)
-        titles = f"{second}  before", "after", f"difference x {_TIMES}"
-        columns: list[Picture] = []
-        for title, picture in zip(titles, (before, after, difference), strict=True):
+        titles[0] = f"{stamp(match.moment - self._versions.input.origin_s)}  {titles[0]}"
+        row: list[Picture] = []
+        for title, picture in zip(titles, cells, strict=True):
             cell = enlarged(picture, (width * factor, height * factor))
-            columns += [np.vstack([_strip(title, width * factor), cell])]
-        gap = np.full((len(columns[0]), _GAP, 3), _PAPER, np.uint8)
-        self._rows.append(np.hstack([columns[0], gap, columns[1], gap, columns[2]]))
+            column = np.vstack([_strip(title, width * factor), cell])
+            gap = np.full((len(column), _GAP, 3), _PAPER, np.uint8)
+            row += [gap, column] if row else [column]
+        self._rows.append(np.hstack(row))
 
-    def finish(self, summary: str, charts: Sequence[Chart]) -> bytes:
+    def finish(self, found: "Comparison") -> bytes:
         """The whole sheet, with the charts beneath the crops."""
         assert self._crop is not None
         left, top, wide, high = self._crop
-        sizes = " and ".join(f"{width}x{height}" for width, height in (c.size for c in self._clips))
-        title = f"{sizes}; {wide}x{high} pixels of the input at {left},{top}; {summary}"
+        clips = self._versions.clips
+        sizes = " and ".join(f"{width}x{height}" for width, height in (c.size for c in clips))
+        title = f"{sizes}; {wide}x{high} pixels of the input at {left},{top}"
+        lines = found.summary.splitlines()
         width = self._rows[0].shape[1]
-        plots = [drawn(chart, width) for chart in charts]
-        return encoded(np.vstack([_strip(title, width), *self._rows, *plots]), ".png")
+        strips = [_strip(line, width) for line in (title, *lines)]
+        plots = [drawn(chart, width) for chart in found.charts]
+        return encoded(np.vstack([*strips, *self._rows, *plots]), ".png")
 
-    def _of_output(self, crop: Crop) -> Crop:
-        """The same place in pixels of the output."""
-        (width, height), (wide, high) = (clip.size for clip in self._clips)
+    def _of(self, clip: Clip, crop: Crop) -> Crop:
+        """The same place in pixels of another video."""
+        (width, height), (wide, high) = self._versions.input.size, clip.size
         across, down = wide / width, high / height
         left, top = min(int(crop[0] * across), wide - 1), min(int(crop[1] * down), high - 1)
         return left, top, max(round(crop[2] * across), 1), max(round(crop[3] * down), 1)

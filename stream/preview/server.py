@@ -10,6 +10,7 @@ from typing import Any
 
 from aiohttp import WSMsgType, web
 
+from stream import page
 from stream.errors import UsageError
 from stream.live.settings import InUse, Restoring
 from stream.preview.access import Guard
@@ -19,11 +20,14 @@ from stream.preview.shown import Change, Feeds, Figures, Shown
 from stream.scale import Scale
 
 _TYPES = {
+    "viewer.css": "text/css",
+    "viewer.js": "text/javascript",
     "index.html": "text/html",
     "style.css": "text/css",
     "app.js": "text/javascript",
     "icon.svg": "image/svg+xml",
 }
+_SHARED = "viewer.css", "viewer.js"
 _HEADERS = {
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
@@ -58,7 +62,10 @@ class Page:
         self._watching = 0
         root = files(__package__).joinpath("page")
         # All that is served is read here; no request ever names a file.
-        self._files = {name: root.joinpath(name).read_bytes() for name in _TYPES}
+        self._files = {
+            name: page.text(name).encode() if name in _SHARED else root.joinpath(name).read_bytes()
+            for name in _TYPES
+        }
         self.app = web.Application(middlewares=[self._check], client_max_size=_LARGEST)
         self.app.router.add_get("/", self._home)
         for name in _TYPES:

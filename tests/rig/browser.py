@@ -2,10 +2,15 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+import time
+from base64 import b64decode
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import cv2
+import numpy as np
+from numpy.typing import NDArray
 from playwright.sync_api import Browser, Page, sync_playwright
 
 _FLAGS = (
@@ -55,3 +60,18 @@ class Watching:
 
     def close(self) -> None:
         self._context.close()
+
+
+def pixels(page: Page) -> NDArray[np.uint8]:
+    """What the canvas shows now, (H, W, 3)."""
+    data = page.evaluate("document.querySelector('.stage canvas').toDataURL('image/png')")
+    picture = cv2.imdecode(np.frombuffer(b64decode(data.partition(",")[2]), np.uint8), 1)
+    assert picture is not None
+    return np.asarray(picture, np.uint8)
+
+
+def until_shown(page: Page, true: Callable[[], object], what: str, seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, what
+        page.wait_for_timeout(100)

@@ -1,170 +1,35 @@
 // The preview: before and after in one picture, what the feed does, and how it restores.
 // The server sends both halves side by side in one video, so that they are always of one moment.
 
+import { control, drawAll, reset, Viewer } from "./viewer.js";
+
 const $ = id => document.getElementById(id);
-const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
 const WINDOW_MS = 60_000;      // of the plot
 const MUTE_MS = 4_000;         // WebRTC that shows nothing for so long gives way to MJPEG
 const AGAIN_MS = 1_000;
 
-// What all pictures have in common: they are looked at in step.
-const view = { at: 0.5, zoom: 1, x: 0.5, y: 0.5, only: null, paused: false };
+let paused = false;
 
-class Stage {
+class Stage extends Viewer {
   constructor(feed) {
+    super(`${feed.name}, before and after`);
     this.feed = feed;
     this.history = [];
-    this.frames = 0;
     this.source = null;          // what is drawn: a video or an ImageBitmap, both halves
     this.still = null;           // the same while paused
-    this.build();
+    this.message = Object.assign(document.createElement("p"), { className: "message", hidden: true });
+    this.name = Object.assign(document.createElement("button"),
+      { type: "button", className: "name", textContent: feed.name });
+    this.name.addEventListener("click", () => choose(this));
+    this.box.append(this.message, this.name);
   }
 
-  build() {
-    const box = this.box = document.createElement("div");
-    box.className = "stage";
-    box.innerHTML = `<canvas></canvas><span class="tag before">before</span>
-      <span class="tag after">after</span><p class="message" hidden></p>
-      <div class="divider" role="slider" tabindex="0" aria-orientation="horizontal"
-        aria-label="Divider" aria-valuemin="0" aria-valuemax="100"></div>
-      <button type="button" class="name"></button>`;
-    this.canvas = box.querySelector("canvas");
-    this.message = box.querySelector(".message");
-    this.divider = box.querySelector(".divider");
-    const name = box.querySelector(".name");
-    name.textContent = this.feed.name;
-    name.addEventListener("click", () => choose(this));
-    this.canvas.setAttribute("role", "img");
-    this.canvas.setAttribute("aria-label", `${this.feed.name}, before and after`);
-    this.context = this.canvas.getContext("2d", { alpha: false });
-    new ResizeObserver(() => this.draw()).observe(this.canvas);
-    this.divider.addEventListener("pointerdown", event => this.drag(event, true));
-    this.canvas.addEventListener("pointerdown", event => this.drag(event, false));
-    this.canvas.addEventListener("wheel", event => {
-      event.preventDefault();
-      this.zoomAt(Math.exp(-event.deltaY * 0.002), event.offsetX, event.offsetY);
-    }, { passive: false });
-    this.canvas.addEventListener("dblclick", event =>
-      view.zoom > 1 ? reset() : this.zoomAt(3, event.offsetX, event.offsetY));
-  }
-
-  // The place of the picture on the canvas, in pixels of the canvas.
-  place() {
-    const picture = this.still ?? this.source;
-    if (!picture) return null;
-    const width = (picture.videoWidth ?? picture.width) / 2;
-    const height = picture.videoHeight ?? picture.height;
-    if (!width || !height) return null;
-    const scale = Math.min(this.canvas.width / width, this.canvas.height / height) * view.zoom;
-    const at = (length, full, centre) => length * scale <= full
-      ? (full - length * scale) / 2
-      : clamp(full / 2 - centre * length * scale, full - length * scale, 0);
-    return { picture, width, height, scale,
-      x: at(width, this.canvas.width, view.x), y: at(height, this.canvas.height, view.y) };
-  }
-
-  draw() {
-    const ratio = window.devicePixelRatio || 1;
-    const [wide, high] = [this.canvas.clientWidth, this.canvas.clientHeight]
-      .map(length => Math.max(1, Math.round(length * ratio)));
-    if (this.canvas.width !== wide || this.canvas.height !== high) {
-      this.canvas.width = wide;
-      this.canvas.height = high;
-    }
-    const at = view.only === "before" ? 1 : view.only === "after" ? 0 : view.at;
-    this.divider.style.setProperty("--at", `${100 * at}%`);
-    this.divider.setAttribute("aria-valuenow", Math.round(100 * at));
-    this.divider.setAttribute("aria-valuetext", `${Math.round(100 * at)} percent before`);
-    const context = this.context, place = this.place();
-    context.fillStyle = "#000";
-    context.fillRect(0, 0, wide, high);
-    if (!place) return;
-    const { picture, width, height, scale, x, y } = place;
-    context.imageSmoothingEnabled = scale < 2;
-    context.imageSmoothingQuality = "high";
-    const split = Math.round(at * wide);
-    const half = (from, left, right) => {
-      if (right <= left) return;
-      context.save();
-      context.beginPath();
-      context.rect(left, 0, right - left, high);
-      context.clip();
-      context.drawImage(picture, from, 0, width, height, x, y, width * scale, height * scale);
-      context.restore();
-    };
-    half(0, 0, split);
-    half(width, split, wide);
-    this.box.dataset.frames = ++this.frames;
-  }
-
-  drag(event, divides) {
-    if (event.button) return;
-    event.preventDefault();
-    event.currentTarget.focus?.();
-    const target = event.currentTarget;
-    this.fingers ??= new Map();
-    this.fingers.set(event.pointerId, event);
-    target.setPointerCapture(event.pointerId);
-    this.box.classList.add("moving");
-    const move = now => {
-      const before = this.fingers.get(now.pointerId);
-      if (!before) return;
-      const bounds = this.canvas.getBoundingClientRect();
-      if (divides) {
-        view.at = clamp((now.clientX - bounds.left) / bounds.width, 0, 1);
-        drawAll();
-      } else if (this.fingers.size === 2) {
-        const [one, other] = this.fingers.values();
-        const still = one.pointerId === now.pointerId ? other : one;
-        const far = point => Math.hypot(point.clientX - still.clientX, point.clientY - still.clientY);
-        this.zoomAt(far(now) / Math.max(1, far(before)),
-          (now.clientX + still.clientX) / 2 - bounds.left,
-          (now.clientY + still.clientY) / 2 - bounds.top);
-      } else {
-        const ratio = this.canvas.width / bounds.width;
-        this.pan((before.clientX - now.clientX) * ratio, (before.clientY - now.clientY) * ratio);
-      }
-      this.fingers.set(now.pointerId, now);
-    };
-    const up = now => {
-      this.fingers.delete(now.pointerId);
-      target.removeEventListener("pointermove", move);
-      target.removeEventListener("pointerup", up);
-      target.removeEventListener("pointercancel", up);
-      if (!this.fingers.size) this.box.classList.remove("moving");
-    };
-    target.addEventListener("pointermove", move);
-    target.addEventListener("pointerup", up);
-    target.addEventListener("pointercancel", up);
-  }
-
-  pan(dx, dy) {
-    const place = this.place();
-    if (!place) return;
-    const limit = (value, length, full) => {
-      const edge = Math.min(0.5, full / 2 / (length * place.scale));
-      return clamp(value, edge, 1 - edge);
-    };
-    view.x = limit(view.x + dx / (place.width * place.scale), place.width, this.canvas.width);
-    view.y = limit(view.y + dy / (place.height * place.scale), place.height, this.canvas.height);
-    drawAll();
-  }
-
-  // Zoom so that what is under a point, in CSS pixels of the canvas, stays under it.
-  zoomAt(factor, offsetX, offsetY) {
-    const place = this.place();
-    if (!place) return;
-    const ratio = this.canvas.width / this.canvas.clientWidth;
-    const zoom = clamp(view.zoom * factor, 1, 16);
-    const scale = place.scale * zoom / view.zoom;
-    const centre = (offset, start, length, full) => {
-      const under = clamp((offset * ratio - start) / (length * place.scale), 0, 1);
-      return under + (full / 2 - offset * ratio) / (length * scale);
-    };
-    view.x = centre(offsetX, place.x, place.width, this.canvas.width);
-    view.y = centre(offsetY, place.y, place.height, this.canvas.height);
-    view.zoom = zoom;
-    this.pan(0, 0);
+  picture() {
+    const image = this.still ?? this.source;
+    if (!image) return null;
+    const width = (image.videoWidth ?? image.width) / 2;
+    const height = image.videoHeight ?? image.height;
+    return { width, height, halves: [0, width].map(x => ({ image, x, y: 0, width, height })) };
   }
 
   // Getting pictures ---------------------------------------------------------------------------
@@ -264,7 +129,7 @@ class Stage {
     if (!answer.ok) throw new Error("there is no picture yet");
     this.png = await answer.blob();
     const still = await createImageBitmap(this.png);
-    if (!view.paused) return still.close();
+    if (!paused) return still.close();
     this.still = still;
     this.draw();
   }
@@ -358,7 +223,7 @@ function populate(feeds) {
     stage.feed = feed;
     return stage;
   });
-  for (const gone of before.values()) { gone.stop(); gone.box.remove(); }
+  for (const gone of before.values()) { gone.stop(); gone.remove(); }
   for (const stage of stages) {
     if (!stage.box.isConnected) $("stages").append(stage.box);
     if (!stage.how) stage.start();
@@ -382,32 +247,12 @@ function choose(stage) {
   drawAll();
 }
 
-function drawAll() {
-  for (const stage of stages) if (!stage.box.hidden) stage.draw();
-  $("zoom").textContent = view.zoom === 1 ? "fit" : `${view.zoom.toFixed(1)}x`;
-}
-
-function reset() {
-  Object.assign(view, { zoom: 1, x: 0.5, y: 0.5 });
-  drawAll();
-}
-
 const shown = () => stages.filter(stage => !stage.box.hidden);
-
-function zoom(factor) {
-  const stage = chosen ?? stages[0];
-  stage?.zoomAt(factor, stage.canvas.clientWidth / 2, stage.canvas.clientHeight / 2);
-}
-
-function actual() {
-  const stage = chosen ?? stages[0], place = stage?.place();
-  if (place) zoom(1 / place.scale);
-}
 
 let pausing = null;
 
-async function pause(wanted = !view.paused) {
-  view.paused = wanted;
+async function pause(wanted = !paused) {
+  paused = wanted;
   $("pause").setAttribute("aria-pressed", wanted);
   $("pause").textContent = wanted ? "Go on" : "Pause";
   pausing = Promise.all(shown().map(stage => wanted
@@ -416,7 +261,7 @@ async function pause(wanted = !view.paused) {
 }
 
 async function save() {
-  if (!view.paused) pause(true);
+  if (!paused) pause(true);
   await pausing;
   const when = new Date().toISOString().replace(/[-:]/g, "").replace("T", "-").slice(0, 15);
   for (const stage of shown().filter(stage => stage.png)) {
@@ -446,7 +291,7 @@ function figures(all) {
     while (stage.history[0].at < now - WINDOW_MS) stage.history.shift();
     stage.message.hidden = ["live", "restoring"].includes(figures.state);
     stage.message.textContent = figures.state;
-    stage.box.querySelector(".name").textContent =
+    stage.name.textContent =
       `${stage.feed.name} · ${figures.state} · ${figures.fps.toFixed(1)} fps`;
   }
   const live = stages.filter(stage => stage.figures?.state === "live").length;
@@ -599,46 +444,11 @@ async function send() {
 
 // Keys and buttons -------------------------------------------------------------------------------
 
-const keys = {
-  ArrowLeft: () => divide(-0.02), ArrowRight: () => divide(0.02),
-  Home: () => divide(-1), End: () => divide(1),
-  "+": () => zoom(1.25), "=": () => zoom(1.25), "-": () => zoom(0.8),
-  0: reset, 1: actual, " ": () => pause(), s: save, Escape: () => stages.length > 1 && choose(null),
-  b: () => only("before"), a: () => only("after"),
-};
-
-function divide(step) {
-  view.at = clamp(view.at + step, 0, 1);
-  drawAll();
-}
-
-function only(side) {
-  view.only = side;
-  drawAll();
-}
-
-document.addEventListener("keydown", event => {
-  if (event.ctrlKey || event.altKey || event.metaKey) return;
-  if (event.target.matches("input, select") || event.target.matches("button, summary") && event.key === " ") return;
-  if (event.shiftKey && event.key.startsWith("Arrow")) {
-    const far = 40, [dx, dy] = { ArrowLeft: [-far, 0], ArrowRight: [far, 0], ArrowUp: [0, -far], ArrowDown: [0, far] }[event.key];
-    (chosen ?? stages[0])?.pan(dx, dy);
-  } else {
-    const act = keys[event.key.length === 1 ? event.key.toLowerCase() : event.key];
-    if (!act || event.repeat && "ab ".includes(event.key)) return;
-    act();
-  }
-  event.preventDefault();
+control(() => chosen ?? stages[0], {
+  " ": () => pause(), s: save, Escape: () => stages.length > 1 && choose(null),
 });
-document.addEventListener("keyup", event => { if ("ab".includes(event.key.toLowerCase())) only(null); });
-window.addEventListener("blur", () => only(null));
-
 $("pause").addEventListener("click", () => pause());
 $("save").addEventListener("click", save);
-$("in").addEventListener("click", () => zoom(1.25));
-$("out").addEventListener("click", () => zoom(0.8));
-$("fit").addEventListener("click", reset);
-$("actual").addEventListener("click", actual);
 $("overview").addEventListener("click", () => choose(null));
 $("transport").addEventListener("change", () => {
   for (const stage of stages) { stage.noRtc = false; stage.start(); }
