@@ -403,6 +403,7 @@ def test_where_several_are_written(several: tuple[Path, list[Path], Path], tmp_p
     # A video that is not there is no place to write to.
     done = deblur("compare", source, *made, tmp_path / "none.mp4")
     assert (done.returncode, len(done.stderr.splitlines())) == (66, 1)
+    assert "--to" in done.stderr
 
 
 def test_too_many_or_the_same_are_refused(

@@ -1,4 +1,4 @@
-"""The README's table of what is kept in which container is what the trial finds."""
+"""The docs' table of what is kept in which container is what the trial finds."""
 
 import pytest
 
@@ -10,7 +10,7 @@ THING = Thing("rotation", "rotation|audio", picture())
 
 
 def test_the_table_in_the_readme_is_true() -> None:
-    _, _, rest = keeps.README.read_text().partition(keeps.BEGIN)
+    _, _, rest = keeps.PAGE.read_text().partition(keeps.BEGIN)
     told, end, _ = rest.partition(keeps.END)
     assert end, "the table is missing"
     found = keeps.table()

@@ -3,34 +3,43 @@
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from tests.clips import make_clip
+from tests.test_mssnet import published_names, tiny
 from weights.train.procedural import chart
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-FENCES = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
-COMMANDS = [
-    line.split("#")[0].split()
-    for language, text in FENCES
-    if language == "sh"
-    for line in text.splitlines()
-    if line.startswith("deblur ")
+LISTED = re.findall(r"^\| \[(\w+\.md)\]\(docs/\1\)", README, re.MULTILINE)
+PAGES = {name: (ROOT / "docs" / name).read_text() for name in LISTED}
+"""Those of docs/, in the order in which the README names them."""
+RECORD = "soak.md"
+"""Its commands are those of an hour's trial."""
+FENCES = [
+    fence
+    for name, text in {"README.md": README, **PAGES}.items()
+    if name != RECORD
+    for fence in re.findall(r"```(\w+)\n(.*?)```", text, re.DOTALL)
 ]
-PAGES = {path.name: path.read_text() for path in (ROOT / "docs").glob("*.md")}
-EVERY = {
-    line.strip()
-    for text in (README, *PAGES.values())
-    for fence in re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
-    for line in fence.splitlines()
-    if line.strip()
-}
-"""The commands of all pages."""
+EVERY = list(
+    dict.fromkeys(
+        line.strip()
+        for language, text in FENCES
+        if language == "sh"
+        for line in text.splitlines()
+        if line.strip()
+    )
+)
+"""The commands of all pages, in their order, each once."""
+NEEDS = r"needs \w+|.*\(needs one\)"
+"""How a comment says that a command wants what a test has not."""
 CAMERAS = """
 [cameras.yard]
 source = "testsrc:?size=160x120"
@@ -42,48 +51,79 @@ outputs = ["null:"]
 PYTHON = [text for language, text in FENCES if language == "python"]
 
 
+def test_the_readme_names_every_page() -> None:
+    assert sorted(LISTED) == sorted(path.name for path in (ROOT / "docs").glob("*.md"))
+
+
+def test_links_lead_somewhere() -> None:
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), ROOT / "weights" / "README.md"]
+    for page in pages:
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name} leads to {target}"
+
+
 def test_commands_work_one_after_the_other(tmp_path: Path) -> None:
+    """Those that begin with `deblur` and end by themselves, in the order of the pages."""
     make_clip(tmp_path / "shaky.mp4", size=(96, 64), frames=300, audio=("eng",))
+    make_clip(tmp_path / "sharp.mp4", size=(96, 64), frames=300)
     (tmp_path / "holiday").mkdir()
     make_clip(tmp_path / "holiday" / "beach.mp4", size=(96, 64), frames=4)
     (tmp_path / "files.txt").write_text("holiday/beach.mp4\n")
-    bare = {"import", "mssnet-realblur", "runs/mine/weights.safetensors", "live"}
-    commands = [words for words in COMMANDS if not bare & set(words)]
-    assert len(commands) >= 5
+    commands = [words for words in map(split, EVERY) if words[0] == "deblur" and ends(words)]
+    assert len(commands) >= 20
+    made: set[str] = set()
     for words in commands:
+        # Pages do not know of one another; what is made twice is made anew.
+        if words[1] in ("run", "compare") and "--list" not in words and "holiday/" not in words:
+            words = [*words, "--overwrite"]
         if "--resume" in words:
+            words.remove("--overwrite")
             (tmp_path / "shaky.deblurred.mp4").unlink()  # there is nothing to go on with
         if words[1] == "bench":
             words = [*words, "--size", "96x64"]  # for seconds instead of a minute
-        command = [str(Path(sys.executable).with_name("deblur")), *words[1:]]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        done = deblur(words[1:], tmp_path)
         assert done.returncode == 0, (words, done.stderr)
-    assert (tmp_path / "shaky.deblurred.mp4").exists() or (tmp_path / "clean.mkv").exists()
+        made |= {path.name for path in tmp_path.iterdir()}
+    assert made > {"clean.mkv", "clean", "shaky.compare.html", "sheet.png", "both.mp4"}
+
+
+def deblur(words: Sequence[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    command = [str(Path(sys.executable).with_name("deblur")), *words]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def split(line: str) -> list[str]:
+    """The words of a command; none where it says that it needs what is not there."""
+    command, _, comment = line.partition("#")
+    return [""] if re.match(NEEDS, comment.strip()) else command.split()
+
+
+def ends(words: list[str]) -> bool:
+    """Whether it ends by itself, with what a test has."""
+    lacks = {"mssnet-realblur", "runs/mine/weights.safetensors"}
+    return words[1] != "live" and not lacks & set(words) and "--preview" not in words
 
 
 SOURCES = ("webcam:", "rtsp:", "env:")
 """Cameras that have to be there."""
 
 
-def test_every_command_of_the_docs_is_run_or_says_what_it_needs() -> None:
-    """Those of the README are run above, live ones below; the others are named here."""
-    run = {"deblur run shaky.mp4 --preview", "deblur bench"}
+def test_every_command_is_run_or_says_what_it_needs() -> None:
+    """Those that end are run above, live ones below, and training and `make` further down."""
+    others = ("make ", "python -m weights", "read -rs")
+    other_pages = {"deblur run shaky.mp4 --preview", *PAGES["models.md"].splitlines()}
     for line in EVERY:
-        command, _, comment = (part.strip() for part in line.partition("#"))
-        words = command.split()
-        if any(command in text for text in (README, (ROOT / "docs/soak.md").read_text())):
-            continue
-        if re.match(r"needs \w+|.*\(needs one\)", comment):
+        words = split(line)
+        if words == [""] or (words[0] == "deblur" and ends(words)):
             continue
         live = words[:2] == ["deblur", "live"] and not words[2].startswith(SOURCES)
-        known = command in run or command.startswith(("read -rs", "deblur live env:"))
+        known = line in other_pages or line.startswith((*others, "deblur live env:"))
         assert live or known, f"nothing runs `{line}`"
 
 
 def test_a_file_is_looked_at(tmp_path: Path) -> None:
     make_clip(tmp_path / "shaky.mp4", size=(96, 64), frames=30)
-    command = [str(Path(sys.executable).with_name("deblur")), "run", "shaky.mp4", "--preview"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = deblur(["run", "shaky.mp4", "--preview"], tmp_path)
     assert done.returncode == 0, done.stderr
     assert "preview: http://127.0.0.1:" in done.stderr
 
@@ -117,7 +157,7 @@ def test_python_works(code: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("page", ["README.md", "weights/README.md"])
+@pytest.mark.parametrize("page", ["docs/models.md", "weights/README.md"])
 def test_training_and_measuring_work_one_after_the_other(page: str, tmp_path: Path) -> None:
     """As they stand there, but for one step on small patches of few scenes, without a GPU."""
     for folder in ("PHOTOGRAPHS", "SHARP", "PAIRS/blur", "PAIRS/sharp"):
@@ -126,10 +166,20 @@ def test_training_and_measuring_work_one_after_the_other(page: str, tmp_path: Pa
         cv2.imwrite(str(tmp_path / folder / "one.png"), drawn)
     fences = re.findall(r"```sh\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
     lines = [line.split("#")[0] for text in fences for line in text.splitlines()]
-    commands = [line.split()[2:] for line in lines if line.startswith("python -m weights")]
+    # The authors' checkpoint is drawn by lot; it has the names and the shape of theirs.
+    theirs = {"model_state_dict": published_names(tiny().state_dict())}
+    torch.save(theirs, tmp_path / "model_03000E.pt")
+    make_clip(tmp_path / "shaky.mp4", size=(96, 64), frames=4)
+    commands = [line.split() for line in lines if line.startswith(("python -m weights", "deblur "))]
     assert len(commands) >= 2
     quick = ["--steps", "1", "--set", "patch=96", "--set", "scenes=4", "--set", "batch=4"]
-    for module, *words in commands:
+    for program, *words in commands:
+        if program == "deblur":
+            overwrite = ["--overwrite"] if words[0] == "run" else []
+            done = deblur([*words, *overwrite], tmp_path)
+            assert done.returncode == 0, (words, done.stderr)
+            continue
+        module, *words = words[1:]
         if words[0] in ("deblur", "upscale"):
             words += quick
         if words[0] == "samples":

@@ -76,6 +76,10 @@ def compare(
     with reported():
         if to is None and len(outputs) > 1 and outputs[-1].suffix.lower() in (".html", ".png"):
             *outputs, to = outputs
+        if to is None and len(outputs) > 1 and not outputs[-1].exists():
+            raise stream.NoInputError(
+                f"{outputs[-1]} does not exist; name a video that is to be written with --to"
+            )
         to, kind = target(outputs[0] if len(outputs) == 1 else input, to, kind)
         showing = Showing(
             kind=kind,

@@ -2,11 +2,8 @@
 Prometheus."""
 
 import hmac
-import ipaddress
 import re
-import socket
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -17,7 +14,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from stream.errors import SinkError, UsageError
 from stream.live.figures import Snapshot
-from stream.live.hosts import is_loopback
+from stream.live.hosts import is_loopback, is_ours
 
 DEFAULT_PORT = 9554
 _SHORTEST = 8
@@ -98,22 +95,12 @@ class Http:
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        # A page on the web could have its own name resolve to this machine, and read along.
-        if not self._is_ours(request.headers.get("Host", "")):
+        if not is_ours(request.headers.get("Host", ""), self._address.host):
             raise web.HTTPForbidden(text="unknown host\n")
         response = await handler(request)
         response.headers["Cache-Control"] = "no-store"
         response.headers["X-Content-Type-Options"] = "nosniff"
         return response
-
-    def _is_ours(self, host: str) -> bool:
-        name = re.sub(r":\d+$", "", host).strip("[]").lower()
-        if name in ("localhost", self._address.host.lower()):
-            return True
-        with suppress(ValueError):
-            address = ipaddress.ip_address(name)
-            return address.is_loopback or not is_loopback(self._address.host)
-        return not is_loopback(self._address.host) and name == socket.gethostname().lower()
 
     async def _health(self, request: web.Request) -> web.Response:
         states = {feed.name: feed.snapshot().state for feed in self._feeds}

@@ -3,8 +3,6 @@
 import asyncio
 import hashlib
 import hmac
-import ipaddress
-import re
 import socket
 from base64 import b64decode
 from binascii import Error as Base64Error
@@ -15,7 +13,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from stream.errors import SinkError, UsageError
-from stream.live.hosts import is_loopback
+from stream.live.hosts import is_loopback, is_ours
 from stream.live.rtsp.login import Attempts
 
 DEFAULT_PORT = 9555
@@ -84,9 +82,8 @@ class Guard:
 
     def check_names(self, request: web.Request) -> None:
         """Raise `HTTPForbidden` where the request comes by way of another site."""
-        # A page on the web could have its own name resolve to this machine, and read along.
         host = request.headers.get("Host", "")
-        if not self._is_ours(host):
+        if not is_ours(host, self._access.host):
             raise web.HTTPForbidden(text="unknown host\n")
         origin = request.headers.get("Origin")
         if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
@@ -130,12 +127,3 @@ class Guard:
     @staticmethod
     def _same(one: str, other: str) -> bool:
         return hmac.compare_digest(one.encode("utf-8", "replace"), other.encode())
-
-    def _is_ours(self, host: str) -> bool:
-        name = re.sub(r":\d+$", "", host).strip("[]").lower()
-        if name in ("localhost", self._access.host.lower()):
-            return True
-        with suppress(ValueError):
-            address = ipaddress.ip_address(name)
-            return address.is_loopback or not self._access.only_here
-        return not self._access.only_here and name == socket.gethostname().lower()

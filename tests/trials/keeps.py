@@ -1,7 +1,7 @@
-"""`python -m tests.trials.keeps`: what is kept in which container, as a table for the README.
+"""`python -m tests.trials.keeps`: what is kept in which container, as a table for the docs.
 
     python -m tests.trials.keeps            # prints the table
-    python -m tests.trials.keeps --write    # puts it into README.md
+    python -m tests.trials.keeps --write    # puts it into docs/containers.md
 
 For each thing a small file that has it goes through a job that restores nothing, into each kind of
 container. The table says what the conformance reports found.
@@ -29,7 +29,7 @@ from tests.tracks import Piece
 from tests.trials.runner import console
 
 ENDINGS = (".mp4", ".mov", ".mkv", ".webm", ".ts")
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "containers.md"
 BEGIN, END = "<!-- keeps -->\n", "<!-- /keeps -->\n"
 
 Make = Callable[[Path], Path]
@@ -314,17 +314,19 @@ def summed(found: Mapping[str, str], thing: Thing) -> str:
 
 
 def main(
-    write: Annotated[bool, typer.Option("--write", help="Put the table into README.md.")] = False,
+    write: Annotated[
+        bool, typer.Option("--write", help="Put the table into docs/containers.md.")
+    ] = False,
 ) -> None:
     """Find out what is kept in which container."""
     made = table()
     if not write:
         console.print(made, end="")
         return
-    before, _, rest = README.read_text().partition(BEGIN)
+    before, _, rest = PAGE.read_text().partition(BEGIN)
     _, end, after = rest.partition(END)
-    assert end, f"{README} has no place for it between {BEGIN.strip()} and {END.strip()}"
-    README.write_text(f"{before}{BEGIN}{made}{END}{after}")
+    assert end, f"{PAGE} has no place for it between {BEGIN.strip()} and {END.strip()}"
+    PAGE.write_text(f"{before}{BEGIN}{made}{END}{after}")
 
 
 if __name__ == "__main__":
