@@ -4,6 +4,7 @@ import json
 import re
 from base64 import b64decode
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -16,8 +17,9 @@ from numpy.typing import NDArray
 
 from filters import Coding
 from stream.compare import Showing, compare, parse_crop, target
+from stream.compare.chart import charts, svg
 from stream.compare.clip import Clip, Timed
-from stream.compare.figures import Meter, means
+from stream.compare.figures import Figure, Meter, means
 from stream.compare.matches import Match, Matching
 from stream.compare.pictures import picture_of
 from stream.compare.spread import Spread
@@ -176,15 +178,39 @@ def test_of_a_long_video_short_runs_are_measured(moments: int) -> None:
     assert 100 < hour.runs[0][0] < 200
     assert 3600 < hour.runs[-1][1] < 3700
 
-    long = Spread.over(100, 3700, 1 / 25, moments, 48)
-    runs = [run for moment in long.shown for run in long.runs if run[0] <= moment < run[1]]
-    assert len(set(runs)) == moments
-    assert all(end - begin == pytest.approx(48 / 25) for begin, end in runs)
-    assert long.frames <= 150 + 42 * moments
-
     second = Spread.over(100, 101, 1 / 25, moments)
     assert second.whole
     assert second.runs == [(100, 101)]
+
+
+@pytest.mark.parametrize(
+    ("moments", "frames"), [(6, 6), (6, 40), (1, 144), (1, 1), (24, 10), (5, 48), (2, 100)]
+)
+def test_each_moment_has_its_frames(moments: int, frames: int) -> None:
+    """However long the video is, as far as it has so many."""
+    for count in [*range(2, 700), 1500, 9000, 90000]:
+        spread = Spread.over(7, 7 + count / 25, 1 / 25, moments, frames)
+        assert len(spread.shown) == moments
+        assert spread.runs[0][0] >= 7
+        assert spread.runs[-1][1] <= 7 + count / 25 + 1e-6
+        assert all(a[1] <= b[0] + 1e-6 for a, b in pairwise(spread.runs)), count
+        for index, moment in enumerate(spread.shown):
+            _begin, end = next(run for run in spread.runs if run[0] <= moment < run[1])
+            there = round((end - moment) * 25)
+            assert there >= min(frames, count // moments, count - index * count // moments)
+        if count <= moments * frames:
+            assert spread.shown[0] == 7, "all of it is shown"
+
+
+def test_a_page_has_the_frames_of_each_moment(tmp_path: Path) -> None:
+    """Of a video that is a little longer than what is measured wholly."""
+    source = film(tmp_path / "in.mp4", walk(152, size=(48, 32)))
+    found = compare(source, [source], tmp_path / "page.html", Showing())
+    text = (tmp_path / "page.html").read_text()
+    frames = json.loads(re.findall(r'id="data">(.*?)</script>', text)[0])["frames"]
+    assert [each["moment"] for each in frames] == [n for n in range(6) for _ in range(6)]
+    seconds = [each.second for each in found.figures]
+    assert len(set(seconds)) == len(seconds), "a frame is measured twice"
 
 
 def test_what_makes_no_sense_is_refused() -> None:
@@ -252,11 +278,11 @@ def test_a_page_holds_everything(walked: tuple[Path, Path], tmp_path: Path) -> N
     data = json.loads(re.findall(r'id="data">(.*?)</script>', text)[0])
     assert (data["names"], data["size"]) == (["before", "after"], [96, 72])
     moments = [each["moment"] for each in data["frames"]]
-    assert moments == [0] * 6 + [1] * 6 + [2] * 4, "the video ends with the last"
+    assert moments == [0] * 6 + [1] * 6 + [2] * 6
     first = [data["frames"][moments.index(each)]["time"] for each in range(3)]
-    assert first == ["0:00.16", "0:00.52", "0:00.88"]
+    assert first == ["0:00.04", "0:00.40", "0:00.76"]
     pictures = [decoded(b64decode(one)) for each in data["frames"] for one in each["pictures"]]
-    assert [each.shape for each in pictures] == [(72, 96, 3)] * 32
+    assert [each.shape for each in pictures] == [(72, 96, 3)] * 36
     said = json.loads(figures.read_text())
     assert len(said["frames"]) == 26
     before, after = said["means"]["sharpness"]
@@ -274,6 +300,14 @@ def test_a_page_holds_everything(walked: tuple[Path, Path], tmp_path: Path) -> N
 def shown(path: Path, *, of: tuple[Path, Path], **wish: object) -> Path:
     compare(of[0], of[1:], path, Showing(**wish))  # type: ignore[arg-type]
     return path
+
+
+def test_nothing_beside_is_touched(walked: tuple[Path, Path], tmp_path: Path) -> None:
+    source = film(tmp_path / "look.comparing.mp4", walk(26))
+    before = source.read_bytes()
+    compare(walked[0], [source], tmp_path / "look.mp4", Showing("video"))
+    assert source.read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["look.comparing.mp4", "look.mp4"]
 
 
 def rgb(path: Path) -> list[Picture]:
@@ -365,6 +399,21 @@ def test_several_are_compared_with_the_truth(
     assert width == 3 * 2 * 192 + 2 * 8, "before and both, and no difference"
 
 
+def test_legends_stay_within_the_chart() -> None:
+    figures = [Figure(n / 25, 0, tuple(map(float, range(1, 9))), None) for n in range(3)]
+    names = ["before", *(f"holiday.deblurred.strength{n:02}.mp4" for n in range(6)), "truth"]
+    chart = charts(figures, names, whole=True, truth=True)[0]
+    drawing = svg(chart)
+    height = int(re.findall(r'viewBox="0 0 720 (\d+)"', drawing)[0])
+    assert height > int(
+        re.findall(r'viewBox="0 0 720 (\d+)"', svg(replace(chart, names=("a",))))[0]
+    )
+    shown = re.findall(r'<text class="\w+" x="([\d.]+)" [^>]*>([^<]+)<', drawing)
+    assert len({text for _, text in shown}) == 8, "they are told apart"
+    assert all(float(x) + 8 * len(text) <= 720 for x, text in shown)
+    assert svg(chart).count('class="truth"') == 2, "a name and a line"
+
+
 @pytest.mark.parametrize("view", ["side-by-side", "split"])
 def test_a_video_of_several(tmp_path: Path, view: str) -> None:
     """They are told apart by how dark they are."""
@@ -413,6 +462,10 @@ def test_too_many_or_the_same_are_refused(
     to = tmp_path / "page.html"
     with pytest.raises(UsageError, match="given twice"):
         compare(source, [made[0], made[0]], to, Showing())
+    with pytest.raises(UsageError, match="given twice"):
+        compare(source, made, to, Showing(), truth=made[1])
+    done = deblur("compare", source, *made, "--to", to, "--json", to)
+    assert done.returncode == 73, done.stderr
     with pytest.raises(UsageError, match="1 to 6"):
         compare(source, [truth] * 7, to, Showing())
     with pytest.raises(UsageError, match="1 to 6"):

@@ -108,8 +108,10 @@ def test_any_two_are_chosen(watching: Watching) -> None:
     page.select_option("#left", label="two.mp4")
     until_shown(page, tag(page, "left", "two.mp4"), "not chosen")
     assert half(page, "left") == pytest.approx(0.4 * bright, rel=0.1)
-    page.keyboard.press("Tab")
-    page.keyboard.press("Escape")
+    page.keyboard.press(".")
+    until_shown(page, at(page, 1), "the menu takes the key")
+    page.keyboard.press(",")
+    until_shown(page, at(page, 0), "the menu takes the key")
     page.locator(".divider").focus()
     page.keyboard.down("a")
     assert page.locator(".divider").get_attribute("aria-valuenow") == "0"
@@ -188,5 +190,32 @@ def test_on_a_phone(browser: Browser, page_file: Path) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     page.tap("#next")
     until_shown(page, at(page, 1), "it does not go on")
+
+    box = page.locator(".stage canvas").bounding_box()
+    assert box is not None
+    fingers = page.context.new_cdp_session(page)
+
+    def touch(kind: str, *points: tuple[int, int]) -> None:
+        left, top = box["x"], box["y"]
+        at = [{"x": left + x, "y": top + y, "id": n} for n, (x, y) in enumerate(points)]
+        fingers.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": at})
+
+    touch("touchStart", (100, 100))
+    touch("touchStart", (100, 100), (200, 100))
+    for apart in range(110, 260, 10):
+        touch("touchMove", (100, 100), (100 + apart, 100))
+    touch("touchEnd", (100, 100))
+    touch("touchEnd")
+    zoom = page.inner_text("#zoom")
+    assert zoom != "fit", "pinching does not zoom"
+    near = pixels(page)
+    touch("touchStart", (150, 150))
+    touch("touchMove", (120, 120))
+    touch("touchMove", (90, 100))
+    touch("touchEnd")
+    assert page.inner_text("#zoom") == zoom, "a finger that has gone still counts"
+    assert np.any(pixels(page) != near), "dragging does not move the picture"
+    page.tap("#actual")
+    assert page.inner_text("#zoom") == "0.5x", "as small as its pixels are"
     assert not seen.errors
     seen.close()

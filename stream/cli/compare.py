@@ -94,6 +94,8 @@ def compare(
         if json_file is not None:
             for each in (input, *outputs, *([] if truth is None else [truth])):
                 check_output(each, json_file, overwrite=overwrite)
+            if json_file.absolute() == to.absolute():
+                raise stream.SinkError(f"{to} is what is shown; give --json another name")
         with counter(f"comparing {input.name}") as show:
             found = compared(input, outputs, to, showing, show, truth=truth)
         if json_file is not None:

@@ -33,8 +33,10 @@ TRUTH = 110, 110, 118
 """R'G'B' of the line of the truth."""
 _INK, _GRID = (60, 60, 66), (222, 222, 226)
 
-_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 16, 52, 28
-"""Pixels around the plot."""
+_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 16, 34, 28
+"""Pixels around the plot and its legend."""
+_ROW = 18
+"""Pixels of a row of the legend."""
 _STEPS = (
     *(0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30),
     *(60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400),
@@ -86,6 +88,9 @@ class _Text:
 class _Marks:
     """What is drawn where, in pixels."""
 
+    top: float
+    """The y where the plot begins."""
+    height: int
     grid: list[float]
     """The y of horizontal lines."""
     texts: list[_Text]
@@ -142,18 +147,22 @@ def _pieces(points: Sequence[tuple[float, Each | None]]) -> list[list[tuple[floa
     ]
 
 
-def _marks(chart: Chart, width: int, height: int) -> _Marks:
+def _marks(chart: Chart, width: int, plot: int) -> _Marks:
+    """`plot` is the height of the plot alone."""
+    legend, rows = _legend(chart.names, width - _RIGHT)
+    top = _TOP + _ROW * rows
+    height = top + plot + _BOTTOM
     first, last = chart.first, chart.last
     values = [y for line in chart.lines for piece in line for _, y in piece]
     least = 0.0 if chart.from_zero else min(values)
     step = _nice((max(values) - least) / 4)
     bottom = step * math.floor(least / step + 1e-9)
     count = max(1, math.ceil((max(values) - bottom) / step - 1e-9))
-    across, down = width - _LEFT - _RIGHT, height - _TOP - _BOTTOM
+    across = width - _LEFT - _RIGHT
 
     def place(x: float, y: float) -> Point:
         along = (x - first) / (last - first) if last > first else 0.5
-        return _LEFT + along * across, _TOP + (1 - (y - bottom) / (count * step)) * down
+        return _LEFT + along * across, top + (1 - (y - bottom) / (count * step)) * plot
 
     texts = [_Text(_LEFT, 18, chart.title, "start")]
     levels = [bottom + step * index for index in range(count + 1)]
@@ -170,17 +179,22 @@ def _marks(chart: Chart, width: int, height: int) -> _Marks:
         for number, line in enumerate(chart.lines)
         for piece in line
     ]
-    return _Marks(grid, texts + _legend(chart.names), pieces)
+    return _Marks(top, height, grid, texts + legend, pieces)
 
 
-def _legend(names: Sequence[str]) -> list[_Text]:
-    """The names in a row beneath the title."""
-    texts, x = [], float(_LEFT)
+def _legend(names: Sequence[str], end: float) -> tuple[list[_Text], int]:
+    """The names beneath the title, and in how many rows they are."""
+    texts, rows, x = [], 1, float(_LEFT)
     for number, name in enumerate(names):
-        short = name if len(name) <= _LONGEST else f"{name[: _LONGEST - 3]}..."
-        texts.append(_Text(x, 38, short, "start", number))
-        x += 8 * len(short) + 16
-    return texts
+        # Names of files often begin alike, and differ at their end.
+        head, tail = name[: _LONGEST // 2 - 2], name[-_LONGEST // 2 :]
+        short = name if len(name) <= _LONGEST else f"{head}...{tail}"
+        long = 8 * len(short)
+        if x > _LEFT and x + long > end:
+            rows, x = rows + 1, float(_LEFT)
+        texts.append(_Text(x, 20 + _ROW * rows, short, "start", number))
+        x += long + 16
+    return texts, rows
 
 
 def _nice(least: float) -> float:
@@ -204,9 +218,9 @@ def name_of(number: int, chart: Chart) -> str:
     return "truth" if chart.truth and number == len(chart.lines) - 1 else f"video{number}"
 
 
-def svg(chart: Chart, width: int = 720, height: int = 220) -> str:
+def svg(chart: Chart, width: int = 720, plot: int = 140) -> str:
     """The chart for a page, whose style gives the classes their colors."""
-    marks = _marks(chart, width, height)
+    marks = _marks(chart, width, plot)
     parts = [f'<path class="grid" d="M{_LEFT} {y:.1f}H{width - _RIGHT}"/>' for y in marks.grid]
     for each in marks.texts:
         named = "" if each.line is None else f' class="{name_of(each.line, chart)}"'
@@ -219,18 +233,20 @@ def svg(chart: Chart, width: int = 720, height: int = 220) -> str:
             place = f'cx="{x:.1f}" cy="{y:.1f}" r="3"'
             parts.append(f'<circle class="{name_of(number, chart)}" {place}/>')
     # Where the shown frame is; the page moves it.
-    parts.append(f'<path class="now" d="M0 {_TOP}V{height - _BOTTOM}"/>')
+    parts.append(f'<path class="now" d="M0 {marks.top}V{marks.height - _BOTTOM}"/>')
     ends = f'data-first="{chart.first:.3f}" data-last="{chart.last:.3f}"'
     sides = f'data-left="{_LEFT}" data-right="{width - _RIGHT}"'
     label = escape(chart.title)
-    head = f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{label}" {ends} {sides}>'
+    head = (
+        f'<svg viewBox="0 0 {width} {marks.height}" role="img" aria-label="{label}" {ends} {sides}>'
+    )
     return "\n".join([head, *parts, "</svg>"])
 
 
-def drawn(chart: Chart, width: int, height: int = 220) -> Picture:
-    """The chart as a picture, (height, width, 3)."""
-    marks = _marks(chart, width, height)
-    picture = np.full((height, width, 3), 255, np.uint8)
+def drawn(chart: Chart, width: int, plot: int = 140) -> Picture:
+    """The chart as a picture, (H, width, 3); `plot` is the height of its plot alone."""
+    marks = _marks(chart, width, plot)
+    picture = np.full((marks.height, width, 3), 255, np.uint8)
     for y in marks.grid:
         cv2.line(picture, (_LEFT, round(y)), (width - _RIGHT, round(y)), _GRID, 1)
     colors = chart.colors

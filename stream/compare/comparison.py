@@ -1,7 +1,9 @@
 """The whole comparison of videos."""
 
 import json
+import math
 import os
+import secrets
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -214,10 +216,10 @@ def compare(
 @contextmanager
 def _whole(path: Path) -> Iterator[Path]:
     """Another name for a file that is being written; it gets its own when it is whole."""
-    # Not .part: what a stopped run has left may lie there.
-    part = path.with_name(f"{path.stem}.comparing{path.suffix}")
+    # Not .part: what a stopped run has left may lie there. A name of its own replaces no file.
+    part = path.with_name(f"{path.stem}.{secrets.token_hex(4)}{path.suffix}")
     try:
-        part.touch()
+        part.touch(exist_ok=False)
     except OSError as error:
         raise SinkError(f"cannot write {path}: {error.strerror}") from error
     try:
@@ -301,13 +303,19 @@ class _Comparer:
         sheet = self._showing.kind == "sheet"
         drawing = Sheet(self._versions, self._showing.crop) if sheet else Page(self._versions)
         long = 1 if sheet else self._showing.frames or FRAMES
-        shown, coming = 0, deque(self._spread.shown)
-        match, left = None, 0
+        match: Match | None = None
+        shown = 0
         for run, (begin, end) in enumerate(self._spread.runs):
+            # What belongs to a moment is in one run.
+            coming = deque(each for each in self._spread.shown if begin <= each < end)
+            left = 0
             if self._spread.whole:
                 # Matroska may end with the beginning of its last frame.
                 end = min(end + self._input.frame_s, self._asked_end)
-            frames = self._input.frames(begin - _ROUNDING, end)
+            # Runs that meet must not have a frame in common.
+            least = match.moment if match else -math.inf
+            around = self._input.frames(begin - _ROUNDING, end)
+            frames = (each for each in around if each[0] > least)
             for match in self._matches(frames, begin, end, self._spread.frames):
                 self._meter.add(match, run)
                 near = match.moment + self._input.frame_s / 2
@@ -318,8 +326,6 @@ class _Comparer:
                 if left:
                     drawing.add(match, begins=begins)
                     shown, left = shown + 1, left - 1
-            # What belongs to a moment is in one run.
-            left = 0
         if match is None:
             raise self._apart()
         if not shown:

@@ -16,12 +16,15 @@ from stream.compare.chart import COLORS, TRUTH, svg
 from stream.compare.matches import Match
 from stream.compare.pictures import Picture, encoded, fitted, stamp, within
 from stream.compare.versions import Versions
+from stream.errors import UsageError
 
 if TYPE_CHECKING:
     from stream.compare.comparison import Comparison
 
 _LONGEST = 2560
 """Pixels of the longer side of a picture; more would make the file too large for a phone."""
+_LARGEST = 200_000_000
+"""Characters of all pictures; browsers take no text of more than half a billion."""
 _QUALITY = (
     *(cv2.IMWRITE_JPEG_QUALITY, 93),
     *(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420),
@@ -40,17 +43,25 @@ class Page:
         self._versions = versions
         self._frames: list[dict[str, Any]] = []
         self._moment = -1
+        self._length = 0
 
     def add(self, match: Match, *, begins: bool) -> None:
         """A frame to show; some begin a moment, and others follow on one."""
         self._moment += begins
         second = match.moment - self._versions.input.origin_s
+        pictures = list(map(_base64, match.pictures))
+        self._length += sum(map(len, pictures))
+        if self._length > _LARGEST:
+            raise UsageError(
+                f"the page would be larger than {_LARGEST // 1_000_000} MB; show fewer --moments, "
+                "--frames or videos"
+            )
         self._frames.append(
             {
                 "time": stamp(second),
                 "second": round(second, 4),
                 "moment": self._moment,
-                "pictures": list(map(_base64, match.pictures)),
+                "pictures": pictures,
             }
         )
 
@@ -75,7 +86,8 @@ class Page:
             # In one file there is nothing to export to.
             script=re.sub(r"^export ", "", shared.text("viewer.js"), flags=re.MULTILINE) + script,
         )
-        return page.encode()
+        # Names of files need not be text.
+        return page.encode("utf-8", "replace")
 
     def _title(self) -> str:
         one, *others = (clip.path.name for clip in self._versions.clips)

@@ -25,30 +25,29 @@ class Spread:
     ) -> "Spread":
         """Spread runs, and a number of moments, evenly from `begin` to `end`.
 
-        Each moment is the beginning of at least so many `frames`. All frames are measured where
-        they are not more than the runs would have.
+        Each moment is the beginning of a row of so many `frames`, in the middle of its share of the
+        time. All frames are measured where they are not more than the runs would have.
         """
-        length = end - begin
-        long = max(_RUN, frames)
-        each = -(-_RUNS // moments)
+        length, share = end - begin, (end - begin) / moments
+        long, each = max(_RUN, frames), -(-_RUNS // moments)
         total = moments * ((each - 1) * _RUN + long)
         if length <= total * frame_s:
-            # Where all frames are shown, the first one is the first.
-            first = 0.0 if moments * frames * frame_s >= length else 0.5
-            begins = [begin + length * (index + first) / moments for index in range(moments)]
-            return cls([(begin, end)], begins, length / frame_s)
+            first = begin + max(share - frames * frame_s, 0) / 2
+            shown = [first + share * index for index in range(moments)]
+            return cls([(begin, end)], shown, length / frame_s)
+        # In each share runs of equal distance; the one in the middle is shown, and may be longer.
+        counts = [long if index == each // 2 else _RUN for index in range(each)]
+        gap = (share - sum(counts) * frame_s) / each
         runs: list[tuple[float, float]] = []
-        shown: list[float] = []
-        for index in range(each * moments):
-            center = begin + length * (index + 0.5) / (each * moments)
-            seen = index % each == each // 2
-            half = (long if seen else _RUN) / 2 * frame_s
-            # Long runs of neighbors must not overlap, nor reach beyond the ends.
-            first = max(center - half, runs[-1][1] if runs else begin)
-            runs.append((first, min(max(center + half, first), end)))
-            if seen:
-                shown.append(first)
-        return cls(runs, shown, total)
+        shown_ones: list[float] = []
+        for moment in range(moments):
+            at = begin + share * moment + gap / 2
+            for index, count in enumerate(counts):
+                if index == each // 2:
+                    shown_ones.append(at)
+                runs.append((at, at + count * frame_s))
+                at += count * frame_s + gap
+        return cls(runs, shown_ones, total)
 
     @property
     def whole(self) -> bool:

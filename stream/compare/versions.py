@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
 
 from stream.compare.chart import COLORS
@@ -37,7 +37,7 @@ class Versions:
             )
         last = () if truth is None else (truth,)
         clips = tuple(Clip.of(path, max_pixels) for path in (input, *outputs, *last))
-        for one, twin in combinations(outputs, 2):
+        for one, twin in (*combinations(outputs, 2), *product((input, *outputs), last)):
             if one.samefile(twin):
                 raise UsageError(f"{twin} is given twice")
         for other in clips[1:]:

@@ -102,16 +102,17 @@ export class Viewer {
     this.fingers.set(event.pointerId, event);
     target.setPointerCapture(event.pointerId);
     this.box.classList.add("moving");
+    const { pointerId } = event;
     const move = now => {
-      const before = this.fingers.get(now.pointerId);
-      if (!before) return;
+      const before = this.fingers.get(pointerId);
+      if (now.pointerId !== pointerId || !before) return;
       const bounds = this.canvas.getBoundingClientRect();
       if (divides) {
         view.at = clamp((now.clientX - bounds.left) / bounds.width, 0, 1);
         drawAll();
       } else if (this.fingers.size === 2) {
         const [one, other] = this.fingers.values();
-        const still = one.pointerId === now.pointerId ? other : one;
+        const still = one.pointerId === pointerId ? other : one;
         const far = point => Math.hypot(point.clientX - still.clientX, point.clientY - still.clientY);
         this.zoomAt(far(now) / Math.max(1, far(before)),
           (now.clientX + still.clientX) / 2 - bounds.left,
@@ -120,10 +121,11 @@ export class Viewer {
         const ratio = this.canvas.width / bounds.width;
         this.pan((before.clientX - now.clientX) * ratio, (before.clientY - now.clientY) * ratio);
       }
-      this.fingers.set(now.pointerId, now);
+      this.fingers.set(pointerId, now);
     };
     const up = now => {
-      this.fingers.delete(now.pointerId);
+      if (now.pointerId !== pointerId) return;
+      this.fingers.delete(pointerId);
       target.removeEventListener("pointermove", move);
       target.removeEventListener("pointerup", up);
       target.removeEventListener("pointercancel", up);
@@ -151,7 +153,8 @@ export class Viewer {
     const place = this.place();
     if (!place) return;
     const ratio = this.canvas.width / this.canvas.clientWidth;
-    const zoom = clamp(view.zoom * factor, 1, 16);
+    // Small pictures, which fitting enlarges, can be made as small as they are.
+    const zoom = clamp(view.zoom * factor, Math.min(1, view.zoom / place.scale), 16);
     const scale = place.scale * zoom / view.zoom;
     const centre = (offset, start, length, full) => {
       const under = clamp((offset * ratio - start) / (length * place.scale), 0, 1);
@@ -208,7 +211,8 @@ export function control(current, more) {
   document.addEventListener("keydown", event => {
     if (event.ctrlKey || event.altKey || event.metaKey) return;
     const { target } = event;
-    if (target.matches("input, select") || target.matches("button, summary") && event.key === " ") return;
+    if (target.matches("input") || target.matches("select") && !",.[]+-".includes(event.key)) return;
+    if (target.matches("button, summary") && event.key === " ") return;
     if (event.shiftKey && event.key.startsWith("Arrow")) {
       const far = 40, [dx, dy] = { ArrowLeft: [-far, 0], ArrowRight: [far, 0],
         ArrowUp: [0, -far], ArrowDown: [0, far] }[event.key];
