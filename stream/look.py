@@ -39,7 +39,8 @@ class Looked:
     def _seen(self, after: Frame) -> Frame:
         before = self._before.popleft()
         now = time.monotonic_ns()
-        if now - self._put_ns >= _EVERY_NS and self._window.open:
+        fits = max(after.width * after.height, before.width * before.height) <= self._window.most
+        if now - self._put_ns >= _EVERY_NS and fits and self._window.open:
             self._put_ns = now
             self._window.put(picture_of(before, now), picture_of(after, now))
         return after

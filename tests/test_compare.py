@@ -171,7 +171,7 @@ def test_of_a_long_video_short_runs_are_measured(moments: int) -> None:
     hour = Spread.over(100, 3700, 1 / 25, moments)
     assert hour.frames <= 150
     assert len(hour.shown) == moments
-    assert all(hour.run_at(moment) is not None for moment in hour.shown)
+    assert all(hour.run_at(moment) == run for run, moment in hour.shown)
     assert all(end - begin == pytest.approx(6 / 25) for begin, end in hour.runs)
     steps = [b - a for (a, _), (b, _) in pairwise(hour.runs)]
     assert max(steps) == pytest.approx(min(steps))
@@ -194,12 +194,13 @@ def test_each_moment_has_its_frames(moments: int, frames: int) -> None:
         assert spread.runs[0][0] >= 7
         assert spread.runs[-1][1] <= 7 + count / 25 + 1e-6
         assert all(a[1] <= b[0] + 1e-6 for a, b in pairwise(spread.runs)), count
-        for index, moment in enumerate(spread.shown):
-            _begin, end = next(run for run in spread.runs if run[0] <= moment < run[1])
+        for index, (run, moment) in enumerate(spread.shown):
+            begin, end = spread.runs[run]
+            assert begin <= moment < end
             there = round((end - moment) * 25)
             assert there >= min(frames, count // moments, count - index * count // moments)
         if count <= moments * frames:
-            assert spread.shown[0] == 7, "all of it is shown"
+            assert spread.shown[0] == (0, 7), "all of it is shown"
 
 
 def test_a_page_has_the_frames_of_each_moment(tmp_path: Path) -> None:

@@ -201,8 +201,8 @@ def test_on_a_phone(browser: Browser, page_file: Path) -> None:
         fingers.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": at})
 
     touch("touchStart", (100, 100))
-    touch("touchStart", (100, 100), (200, 100))
-    for apart in range(110, 260, 10):
+    touch("touchStart", (100, 100), (260, 100))
+    for apart in range(170, 260, 10):
         touch("touchMove", (100, 100), (100 + apart, 100))
     touch("touchEnd", (100, 100))
     touch("touchEnd")

@@ -2,6 +2,8 @@
 
 import json
 import signal
+import socket
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -29,6 +31,10 @@ def frames(feed: Live, name: str) -> float:
         if line.startswith("deblur_frames_total") and f'feed="{name}"' in line and "model" in line:
             return float(line.split()[-1])
     return 0.0
+
+
+def read_again(feed: Live, times: int) -> bool:
+    return feed.said.count("is read again") >= times
 
 
 def test_cameras_come_change_and_go(tmp_path: Path) -> None:
@@ -84,6 +90,49 @@ def test_one_that_cannot_work_does_not_end_the_others(tmp_path: Path) -> None:
         until(lambda: states(feed) == {"good": "live", "bad": "live"}, "it does not come")
         until(lambda: frames(feed, "good") > 5, "nothing is restored")
         assert feed.figure("restarts_total", "model") == 0
+
+
+def test_two_changes_in_a_row(tmp_path: Path) -> None:
+    """The second one comes while the feed that the first one ended is still at it."""
+    file = tmp_path / "cameras.toml"
+    was = camera("yard", "160x120") + camera("door", "192x144")
+    file.write_text(was)
+    with live(tmp_path, "--config", str(file)) as feed:
+        until(lambda: states(feed) == {"yard": "live", "door": "live"}, "they are not live")
+        for count, text in enumerate((was.replace("192x144", "96x64"), was), 1):
+            file.write_text(text)
+            feed.process.send_signal(signal.SIGHUP)
+            until(partial(read_again, feed, count), "it is not read")
+        until(lambda: feed.said.count("192x144") == 2, "it does not come again")
+        until(lambda: states(feed) == {"yard": "live", "door": "live"}, "they are not live")
+
+
+def test_what_failed_is_tried_again(tmp_path: Path) -> None:
+    file, port = tmp_path / "cameras.toml", free_port()
+    door = '[cameras.door]\nsource = "testsrc:?size=96x64&fps=10"\n'
+    file.write_text(camera("yard", "160x120") + door + f'outputs = ["serve:{port}/door"]\n')
+    with (
+        socket.create_server(("127.0.0.1", port)) as taken,
+        live(tmp_path, "--config", str(file)) as feed,
+    ):
+        until(lambda: states(feed) == {"yard": "live", "door": "failed"}, "it does not fail")
+        assert f"port {port}: Address already in use" in feed.said
+        taken.close()
+        feed.process.send_signal(signal.SIGHUP)
+        until(lambda: states(feed) == {"yard": "live", "door": "live"}, "it is not tried again")
+
+
+def test_the_end_of_the_terminal_ends_a_feed(tmp_path: Path) -> None:
+    """With nothing left behind; nohup has it go on."""
+    memory = Path("/dev/shm")
+    before = set(memory.iterdir()) if memory.is_dir() else set()
+    with live(tmp_path, "testsrc:?size=96x64&fps=10", "null:") as feed:
+        until(lambda: feed.ask("/healthz")[0] == 200, "it is not live")
+        for each in feed.tree:
+            each.send_signal(signal.SIGHUP)
+        assert feed.process.wait(10) == 0
+    if memory.is_dir():
+        assert set(memory.iterdir()) <= before
 
 
 def test_where_none_can_work_it_ends(tmp_path: Path) -> None:

@@ -75,8 +75,26 @@ def test_an_output_is_named_after_its_camera() -> None:
         (
             '[cameras.a]\nsource = "testsrc:"\noutputs = ["serve:8554/a"]\n'
             '[cameras.b]\nsource = "testsrc:"\noutputs = ["serve:8554/b"]',
-            "c.toml:6: port 8554 serves a as well; each camera needs its own",
+            "c.toml:6: port 8554 serves a as well; each output needs its own",
         ),
+        (
+            '[cameras.a]\nsource = "testsrc:"\noutputs = ["serve:8554/a", "serve:8554/b"]',
+            "c.toml:3: port 8554 serves a as well",
+        ),
+        (
+            '[cameras.a]\nsource = "testsrc:"\noutputs = ["null:", "a.mkv", "a.mkv"]',
+            "c.toml:1: two outputs are the same",
+        ),
+        ('[cameras.a]\nsource = "testsrc:"\ndevice = "gpu"', "c.toml:3: unknown --device gpu"),
+        ('[cameras.a]\nsource = "testsrc:"\nengine = "opnvino"', "c.toml:3: unknown --engine"),
+        ('[cameras.a]\nsource = "testsrc:"\nprecision = "f8"', "c.toml:3: unknown --precision"),
+        ('[cameras.a]\nsource = "testsrc:"\nmax_pixels = -1', "c.toml:3: --max-pixels must be"),
+        ('[cameras.a]\nsource = "testsrc:"\nsize = "²x16"', "c.toml:3: --size takes WxH"),
+        (f'[cameras.a]\nsource = "testsrc:"\nstall = {10**400}', "c.toml:3: stall is a number"),
+        (f'[cameras.a]\nsource = "{"x" * 300}"', "c.toml:1: "),
+        ('[cameras.a]\nsource = "no\\nsource"', "c.toml:1: no source is neither"),
+        ('[cameras."a.b"]\nsource = "testsrc:"\nstrength = 2', "c.toml:3: --strength must be"),
+        ('[defaults]\nstrength = 2\n[cameras.a]\nsource = "testsrc:"', "c.toml:2: --strength"),
         ("cameras = 3", "c.toml: there is no camera"),
     ],
 )
@@ -93,6 +111,38 @@ def test_no_password_is_shown() -> None:
     with pytest.raises(UsageError) as error:
         parse('[cameras.a]\nsource = "testsrc:"\nstrength = "rtsp://me:geheim@host/x"')
     assert "geheim" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["admin:geheim99@192.168.1.20/stream1", "rtsp:/admin:geheim99@host", "ftp://a:geheim99@host/x"],
+)
+@pytest.mark.parametrize("where", ["source", "outputs"])
+def test_no_password_of_an_address_that_is_none(
+    address: str, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ADDRESS", address)
+    lines = {"source": '"testsrc:"', "outputs": '"null:"'} | {where: '"env:ADDRESS"'}
+    text = "\n".join(f"{key} = {value}" for key, value in lines.items())
+    with pytest.raises(UsageError) as error:
+        parse(f"[cameras.a]\n{text}")
+    assert "geheim" not in str(error.value)
+
+
+def test_addresses_that_differ_in_what_is_hidden() -> None:
+    """Of RTMP the key, which is secret, says where it goes."""
+    camera = '[cameras.{0}]\nsource = "testsrc:"\noutputs = "rtmp://mtx/live/{0}-and-its-key"\n'
+    found = parse(camera.format("yard") + camera.format("door")).cameras
+    assert len(found) == 2
+
+
+def test_names_are_those_that_are_known() -> None:
+    from stream.engine import ENGINES
+    from stream.live import settings
+    from stream.models import PRECISIONS
+
+    assert settings.ENGINES == ENGINES
+    assert ("auto", *PRECISIONS) == settings.PRECISIONS
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:

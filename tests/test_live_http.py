@@ -58,6 +58,31 @@ def ask(
     return asyncio.run(talk())
 
 
+def test_guesses_wait_for_one_another(port: int) -> None:
+    async def talk() -> None:
+        http = Http([Feed()], Address(TOKEN, port=port))
+        await http.start()
+        address = f"http://127.0.0.1:{http.port}/metrics"
+        async with aiohttp.ClientSession() as session:
+
+            async def guess(number: int) -> int:
+                bearer = {"Authorization": f"Bearer {number}\u00ff"}
+                async with session.get(address, headers=bearer) as answer:
+                    return answer.status
+
+            found = [asyncio.create_task(guess(number)) for number in range(60)]
+            await asyncio.wait(found, timeout=1.5)
+            done = [task.result() for task in found if task.done()]
+            for task in found:
+                task.cancel()
+            await asyncio.gather(*found, return_exceptions=True)
+        await http.stop()
+        assert 5 <= done.count(401) <= 8
+        assert set(done) == {401, 429}
+
+    asyncio.run(talk())
+
+
 def test_health_is_told_without_a_token(port: int) -> None:
     assert ask(port, "/healthz") == (200, '{"feeds": {"live": "live"}}')
     assert ask(port, "/healthz", "no signal") == (503, '{"feeds": {"live": "no signal"}}')

@@ -227,6 +227,35 @@ def test_the_newest_picture_wins_and_the_others_are_counted(rig: Make) -> None:
     assert float(last.facts["ms per frame"]) > 0
 
 
+def test_of_several_changes_the_last_counts(rig: Make, restore: mssnet.Deblurrer) -> None:
+    loaded: list[str] = []
+
+    def load(name: str) -> mssnet.Deblurrer:
+        loaded.append(name)
+        return own(restore)
+
+    feed = rig(load=load)
+    loaded.clear()
+    for share in range(30):
+        feed.ours.send(Restoring(strength=share / 30))
+    feed.work.turn()
+    assert len(loaded) <= 1, "each of them held up the feed"
+    assert feed.work._chain.restoring.strength == 29 / 30
+
+
+def test_what_is_asked_for_before_the_first_picture_does_not_end_the_feed(rig: Make) -> None:
+    """A size that its pictures cannot have is only known when one comes."""
+    feed = rig()
+    (first,) = views(1, (400, 300))
+    feed.ours.send(Restoring(upscale=Scale.parse("1x1")))
+    feed.work.turn()
+    made = feed.push(picture(first))
+    assert made.size == (400, 300)
+    feed.listen()
+    assert any(line.endswith("going on as before") for line in feed.lines), feed.lines
+    assert feed.work._chain.restoring == Restoring()
+
+
 def test_settings_change_while_it_works(rig: Make) -> None:
     feed = rig()
     source = picture(views(1)[0], 1)

@@ -3,9 +3,10 @@
 import asyncio
 import json
 import socket
+import time
 from base64 import b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ from stream.errors import SinkError, UsageError
 from stream.live.settings import InUse, Restoring
 from stream.live.window import Window
 from stream.preview.access import Access, Guard
+from stream.preview.process import runner_of
 from stream.preview.server import Page
 from stream.preview.shown import Change, Feeds, Figures, Shown
 from stream.scale import Scale
@@ -37,6 +39,8 @@ class Site:
     window: Window
     page: Page
     asked: list[Change]
+    kept: str
+    """What a browser keeps."""
 
     async def ask(
         self, path: str, method: str = "GET", json: object = None, **headers: str
@@ -58,7 +62,7 @@ async def site(*, chosen: bool = False) -> AsyncIterator[Site]:
     listening = access.listen()
     asked: list[Change] = []
     page = Page(Guard(access, listening.getsockname()[1]), asked.append)
-    runner = web.AppRunner(page.app, access_log=None, shutdown_timeout=0.1)
+    runner = runner_of(page)
     await runner.setup()
     await web.SockSite(runner, listening).start()
     window = Window(SPAWN, 320 * 240, 640 * 480)
@@ -67,7 +71,7 @@ async def site(*, chosen: bool = False) -> AsyncIterator[Site]:
     # Only by name: quoting of paths is what is tried here.
     async with aiohttp.ClientSession(requote_redirect_url=False) as session:
         try:
-            yield Site(listening.getsockname()[1], session, window, page, asked)
+            yield Site(listening.getsockname()[1], session, window, page, asked, access.kept)
         finally:
             await runner.cleanup()
             for memory in (window._before, window._after, window):
@@ -82,7 +86,17 @@ def tried(trial: Callable[[Site], Awaitable[None]], *, chosen: bool = False) -> 
     asyncio.run(run())
 
 
-PATHS = ("/", "/app.js", "/style.css", "/icon.svg", "/ws", "/mjpeg", "/still")
+PATHS = (
+    "/",
+    "/app.js",
+    "/viewer.js",
+    "/viewer.css",
+    "/style.css",
+    "/icon.svg",
+    "/ws",
+    "/mjpeg",
+    "/still",
+)
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -99,6 +113,97 @@ def test_nothing_is_given_without_the_word(path: str) -> None:
             assert answer["WWW-Authenticate"].startswith("Bearer")
         assert (await there.ask(f"{path}?token=another"))[0] == 401
         assert (await there.ask(path, Cookie=f"deblur-{there.port}={WORD}"))[0] == 401
+
+    tried(trial)
+
+
+def test_guesses_wait_for_one_another() -> None:
+    """However many come at once."""
+
+    async def trial(there: Site) -> None:
+        async def guess(number: int) -> int:
+            return (await there.ask("/", Authorization=f"Bearer {number}"))[0]
+
+        begun = time.monotonic()
+        found = [asyncio.create_task(guess(number)) for number in range(200)]
+        await asyncio.wait(found, timeout=1.5)
+        done = [task.result() for task in found if task.done()]
+        spent = time.monotonic() - begun
+        assert 401 in done
+        assert done.count(401) <= 6 + spent, "they are all looked at together"
+        assert done.count(429) > 100, "they all wait"
+        # Who is in already does not.
+        known = f"deblur-{there.port}={there.kept}"
+        assert (await asyncio.wait_for(there.ask("/", Cookie=known), 1))[0] == 200
+        for task in found:
+            task.cancel()
+        await asyncio.gather(*found, return_exceptions=True)
+
+    tried(trial)
+
+
+def test_nonsense_in_headers_is_no_fault() -> None:
+    async def trial(there: Site) -> None:
+        for head, wanted in {
+            b"Authorization: Bearer \xff": b"401",
+            b"Authorization: Basic \xff": b"401",
+            b"Authorization: Basic !!!": b"401",
+            b"Cookie: deblur=\xff": b"401",
+            b"Origin: http://[": b"403",
+        }.items():
+            reader, writer = await asyncio.open_connection("127.0.0.1", there.port)
+            host = f"Host: 127.0.0.1:{there.port}\r\n".encode()
+            writer.write(b"GET / HTTP/1.1\r\n" + host + head + b"\r\nConnection: close\r\n\r\n")
+            answer = await reader.read()
+            assert answer.split()[1] == wanted, (head, answer[:200])
+            writer.close()
+
+    tried(trial)
+
+
+def test_who_is_gone_watches_no_more() -> None:
+    """Though no picture comes in which it would be noticed."""
+
+    async def trial(there: Site) -> None:
+        async def come_and_go() -> None:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(there.ask("/mjpeg", **OURS), 0.3)
+
+        await asyncio.gather(*(come_and_go() for _ in range(8)))
+        await asyncio.sleep(0.5)
+        assert there.page.viewers == 0
+        # And nothing is to be seen of a feed that has ended.
+        async with there.session.get(
+            f"http://127.0.0.1:{there.port}/mjpeg", headers=OURS
+        ) as stream:
+            assert there.page.viewers == 1
+            await there.page.told(Feeds(()))
+            await asyncio.wait_for(stream.read(), 5)
+            assert there.page.viewers == 0
+
+    tried(trial)
+
+
+def test_a_page_that_does_not_read_is_let_go_of() -> None:
+    async def trial(there: Site) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", there.port, limit=1024)
+        head = [
+            "GET /ws HTTP/1.1",
+            f"Host: 127.0.0.1:{there.port}",
+            "Connection: Upgrade",
+            "Upgrade: websocket",
+            "Sec-WebSocket-Version: 13",
+            f"Sec-WebSocket-Key: {b64encode(bytes(16)).decode()}",
+            f"Authorization: {OURS['Authorization']}",
+        ]
+        writer.write("\r\n".join([*head, "", ""]).encode())
+        await reader.readline()
+        much = Figures({"yard": {"state": "x" * (1 << 20)}})
+        begun = time.monotonic()
+        while there.page.viewers:
+            await there.page.told(much)
+            assert time.monotonic() - begun < 10, "it is written to for ever"
+        writer.close()
 
     tried(trial)
 
@@ -247,6 +352,7 @@ def test_settings() -> None:
             {"feed": "yard", "upscale": 2},
             {"feed": "yard", "early": 1},
             {"feed": "yard", "device": "cuda"},
+            {"feed": "yard", "strength": 10**400},
             ["yard"],
             "yard",
         ):
@@ -259,6 +365,12 @@ def test_settings() -> None:
             headers={**OURS, "Content-Type": "application/json"},
         ) as answer:
             assert answer.status in (400, 413)
+        async with there.session.post(
+            f"http://127.0.0.1:{there.port}/settings",
+            data=b"[" * 60_000,
+            headers={**OURS, "Content-Type": "application/json"},
+        ) as answer:
+            assert answer.status == 400
         assert len(there.asked) == 1
 
     tried(trial)

@@ -90,6 +90,23 @@ def test_figures_pictures_and_settings_that_change() -> None:
     supervise(watch)
 
 
+def test_what_was_changed_stays_when_a_process_dies() -> None:
+    async def watch(feed: Supervisor, said: list[str]) -> None:
+        # Before the model is there, and again before it has answered.
+        feed.change(Restoring(strength=0.5))
+        feed.change(Restoring(strength=0.25))
+        await until(lambda: feed.in_use and feed.in_use.restoring.strength == 0.25)
+        await until(lambda: feed.snapshot().model.frames > 3)
+        feed.in_use = None
+        feed._model.kill()
+        await until(lambda: feed.in_use is not None)
+        assert feed.in_use is not None
+        assert feed.in_use.restoring.strength == 0.25
+        assert feed.snapshot().model.restarts == 1
+
+    supervise(watch)
+
+
 def test_what_cannot_work_ends_it() -> None:
     async def wait(feed: Supervisor, said: list[str]) -> None:
         await asyncio.sleep(DEADLINE_S)

@@ -88,6 +88,16 @@ def test_nothing_is_copied_while_nobody_looks(window: Window) -> None:
     assert window.count == 1
 
 
+def test_what_the_window_has_no_room_for_is_left_out(window: Window) -> None:
+    """The job goes on."""
+    looked = Looked(Late(), window)
+    window.look()
+    for pts in range(4):
+        made = list(looked.push(frame(60, pts, size=(80, 64))))
+        assert len(made) == (pts > 1)
+    assert window.count == 0
+
+
 def test_no_more_than_can_be_seen(window: Window) -> None:
     looked = Looked(Late(), window)
     window.look()

@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -115,6 +116,10 @@ def live(
     preview_host: PreviewHost = "127.0.0.1",
 ) -> None:
     """Restore a camera live; goes on until it is stopped."""
+    hangs_up = False
+    if hasattr(signal, "SIGHUP"):
+        # Until it is known what it asks for; and for good in what Python starts to clear up.
+        hangs_up = signal.signal(signal.SIGHUP, signal.SIG_IGN) is not signal.SIG_IGN
     given = [*([source] if source is not None else []), *(outputs or [])]
     _hide_arguments(given)
     from stream.errors import UsageError
@@ -167,7 +172,8 @@ def live(
 
         def tell(who: str, text: str) -> None:
             who = who.removeprefix("live: ") if config is None else who
-            say(f"{time.strftime('%H:%M:%S')} {who}: {text}")
+            with suppress(OSError):  # nobody need be there to read it
+                say(f"{time.strftime('%H:%M:%S')} {who}: {text}")
 
         page = None
         if preview is not None:
@@ -179,7 +185,7 @@ def live(
 
         cameras = Cameras(described, words=[own], say=tell, preview=page is not None, changed=show)
         shown = Http(cameras.watched, address) if address is not None else None
-        asyncio.run(_run(cameras, config, shown, page, own if token is None else None))
+        asyncio.run(_run(cameras, config, shown, page, own if token is None else None, hangs_up))
         if cameras.killed:
             raise typer.Exit(130)
 
@@ -190,12 +196,16 @@ async def _run(
     http: "Http | None",
     page: "Page | None",
     token: str | None,
+    hangs_up: bool,
 ) -> None:
+    """`hangs_up`: the end of the terminal is this command's as well, which nohup would forbid."""
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, _stop, cameras)
     if config is not None and hasattr(signal, "SIGHUP"):
         loop.add_signal_handler(signal.SIGHUP, _reload, cameras, config)
+    elif hangs_up:
+        loop.add_signal_handler(signal.SIGHUP, _stop, cameras)
     if http is not None:
         await http.start()
         # Where lines are kept in a file, no token of ours is among them.
@@ -222,14 +232,15 @@ def _reload(cameras: "Cameras", config: Path) -> None:
     try:
         found = configs.read(config)
     except DeblurError as error:
-        say(f"{time.strftime('%H:%M:%S')} {error}; going on as before")
+        say(f"{time.strftime('%H:%M:%S')} {' '.join(str(error).split())}; going on as before")
         return
     say(f"{time.strftime('%H:%M:%S')} {config} is read again")
     cameras.become(found.cameras)
 
 
 def _stop(cameras: "Cameras") -> None:
-    say("stopping (again to stop at once)")
+    with suppress(OSError):  # the terminal may be gone
+        say("stopping (again to stop at once)")
     cameras.stop()
 
 

@@ -3,8 +3,9 @@
 import asyncio
 import os
 import secrets as random_secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from stream.cli.terminal import clock, err, say
@@ -64,7 +65,7 @@ class Showing:
 
 
 class Beside:
-    """The preview beside jobs of this process, which give it a turn now and then."""
+    """The preview beside jobs of this process, looked after by a thread of its own."""
 
     def __init__(self, port: int, host: str) -> None:
         """Begin to show. Raises `UsageError` or `SinkError`."""
@@ -86,7 +87,9 @@ class Beside:
         self._showing = Showing(self.window)
         self._loop = asyncio.new_event_loop()
         self._page.show([self._showing])
-        self._loop.run_until_complete(self._page.start())
+        self._running = self._loop.create_task(self._page.run())
+        self._thread = threading.Thread(target=self._keep, name="deblur-preview")
+        self._thread.start()
         say(f"preview: {self._page.address(token is None, shown=err.is_terminal)}")
 
     def see(self, progress: "Progress", name: str) -> None:
@@ -94,14 +97,24 @@ class Beside:
         before = self._showing.name
         self._showing.see(progress, name)
         if name != before:
-            self._page.show([self._showing])
-        self._loop.run_until_complete(self._page.turn())
+            self._call(self._page.show, [self._showing])
 
     def close(self) -> None:
         """Show nothing any more."""
-        self._loop.run_until_complete(self._page.end())
-        self._loop.close()
+        self._call(self._running.cancel)
+        self._thread.join()
         self.window.close(remove=True)
+
+    def _call(self, what: Callable[..., object], *arguments: object) -> None:
+        """In the thread. Whatever became of that is no matter to the jobs."""
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(what, *arguments)
+
+    def _keep(self) -> None:
+        # Its process lives as long as the thread that starts it.
+        with suppress(asyncio.CancelledError):
+            self._loop.run_until_complete(self._running)
+        self._loop.close()
 
 
 @contextmanager

@@ -307,7 +307,7 @@ class _Comparer:
         shown = 0
         for run, (begin, end) in enumerate(self._spread.runs):
             # What belongs to a moment is in one run.
-            coming = deque(each for each in self._spread.shown if begin <= each < end)
+            coming = deque(each for number, each in self._spread.shown if number == run)
             left = 0
             if self._spread.whole:
                 # Matroska may end with the beginning of its last frame.

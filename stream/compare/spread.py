@@ -6,6 +6,8 @@ _RUNS = 24
 """Runs of frames that are measured in a long video, at least."""
 _RUN = 6
 """Frames in each of them, at least."""
+_ROUNDING = 1e-9
+"""Of sums of times, as a share."""
 
 
 @dataclass(frozen=True)
@@ -14,8 +16,8 @@ class Spread:
 
     runs: list[tuple[float, float]]
     """First moment and end of each run of frames that is measured."""
-    shown: list[float]
-    """Moments from which on frames are shown, each within a run."""
+    shown: list[tuple[int, float]]
+    """Moments from which on frames are shown, and the numbers of the runs that they are in."""
     frames: float
     """About how many frames are measured."""
 
@@ -31,23 +33,23 @@ class Spread:
         length, share = end - begin, (end - begin) / moments
         long, each = max(_RUN, frames), -(-_RUNS // moments)
         total = moments * ((each - 1) * _RUN + long)
-        if length <= total * frame_s:
+        if length <= total * frame_s * (1 + _ROUNDING):
             first = begin + max(share - frames * frame_s, 0) / 2
-            shown = [first + share * index for index in range(moments)]
+            shown = [(0, first + share * index) for index in range(moments)]
             return cls([(begin, end)], shown, length / frame_s)
         # In each share runs of equal distance; the one in the middle is shown, and may be longer.
         counts = [long if index == each // 2 else _RUN for index in range(each)]
         gap = (share - sum(counts) * frame_s) / each
         runs: list[tuple[float, float]] = []
-        shown_ones: list[float] = []
+        shown = []
         for moment in range(moments):
             at = begin + share * moment + gap / 2
             for index, count in enumerate(counts):
                 if index == each // 2:
-                    shown_ones.append(at)
+                    shown.append((len(runs), at))
                 runs.append((at, at + count * frame_s))
                 at += count * frame_s + gap
-        return cls(runs, shown_ones, total)
+        return cls(runs, shown, total)
 
     @property
     def whole(self) -> bool:

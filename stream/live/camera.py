@@ -175,7 +175,7 @@ def _file(text: str, settings: LiveSettings) -> Camera:
     path = Path(text.removeprefix("file:"))
     try:
         there = path.exists()
-    except ValueError:
+    except (OSError, ValueError):
         there = False
     if not there and not settings.realtime:
         raise UsageError(f"{text} is neither a file nor a source; sources are {_KINDS}")

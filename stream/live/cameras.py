@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import replace
 
 from stream.errors import DeblurError
@@ -12,8 +11,8 @@ from stream.live.supervisor import Supervisor
 from stream.live.workers import Say
 from stream.secrets import Secrets
 
-_RESTORING = ("model", "strength", "smooth", "upscale", "upscaler")
-"""What can be changed without a feed being begun anew."""
+_RESTORING = ("model", "strength", "smooth", "upscaler")
+"""What can be changed without a feed being begun anew; `upscale` gives its outputs another size."""
 
 
 class Failed:
@@ -49,7 +48,12 @@ class Cameras:
         self.killed = False
         """Whether they were ended at once."""
         self._wanted = dict(described)
+        self._begun: dict[str, Description] = {}
+        """How each feed was described when it began ..."""
         self._described: dict[str, Description] = {}
+        """... and how it has been told to be since."""
+        self._replaced: set[str] = set()
+        """Those that were stopped, to come again in another way or not at all."""
         self._running: dict[str, asyncio.Task[None]] = {}
         self._words = words
         self._say = say
@@ -90,12 +94,15 @@ class Cameras:
         """Finish what is in hand; a second call ends at once."""
         self.killed, self._stopping = self._stopping, True
         for feed in self.feeds:
-            feed.stop()
+            feed.stop(at_once=self.killed)
         self._news.set()
 
     def become(self, described: Mapping[str, Description]) -> None:
-        """Be these from now on: what is the same goes on and does not notice."""
+        """Be these from now on: what is the same goes on and does not notice; what failed is tried
+        again."""
         self._wanted = dict(described)
+        for name in self._failed:
+            self._described.pop(name, None)
         self._news.set()
 
     def _update(self) -> None:
@@ -109,9 +116,9 @@ class Cameras:
             wanted = self._wanted.get(name)
             feed = next(each for each in self.feeds if each.name == name)
             if wanted is None or _begun_anew(description, wanted):
-                if not feed.stopping:
-                    feed.stop()  # and comes again when it has ended
-            elif wanted != description:
+                self._replaced.add(name)
+                feed.stop()  # and comes again when it has ended
+            elif wanted != description and name not in self._replaced:
                 feed.change(wanted.restoring)
                 self._described[name] = wanted
                 self._say(name, "restored in another way")
@@ -131,7 +138,7 @@ class Cameras:
             self._changed()
 
     def _begin(self, name: str, description: Description) -> None:
-        self._described[name] = description
+        self._begun[name] = self._described[name] = description
         self._failed.pop(name, None)
         try:
             secrets = Secrets(description.addresses, self._words)
@@ -144,10 +151,8 @@ class Cameras:
                 name=name,
                 preview=self._preview,
             )
-        except DeblurError as error:
-            self._errors.append(error)
-            self._failed[name] = Failed(name)
-            self._say(name, str(error))
+        except Exception as error:  # of this camera, and no matter to the others
+            self._fail(name, error, said=True)
             return
         self.feeds.append(feed)
         self._running[name] = asyncio.create_task(feed.run(), name=name)
@@ -158,20 +163,30 @@ class Cameras:
         feed = next(each for each in self.feeds if each.name == name)
         self.feeds.remove(feed)
         self._changed()
-        wanted = self._wanted.get(name)
-        if wanted is None or _begun_anew(self._described[name], wanted):
-            del self._described[name]
-        with suppress(asyncio.CancelledError):
-            error = task.exception()
-            if isinstance(error, DeblurError):
-                self._errors.append(error)
-                self._failed[name] = Failed(name)
-                if self._running:  # else it is raised, and said once
-                    self._say(name, str(error))
-                return False
-            if error is not None:
-                raise error
-        return True
+        wanted, begun = self._wanted.get(name), self._begun[name]
+        replaced = name in self._replaced
+        self._replaced.discard(name)
+        if replaced or wanted is None or _begun_anew(begun, wanted):
+            self._described.pop(name, None)
+        error = None if task.cancelled() else task.exception()
+        if error is None:
+            return not replaced
+        if wanted != begun:
+            # It was described in another way while it began.
+            self._described.pop(name, None)
+        # What is raised is said once.
+        self._fail(name, error, said=bool(self._running))
+        return False
+
+    def _fail(self, name: str, error: BaseException, *, said: bool) -> None:
+        if not isinstance(error, DeblurError):
+            secrets = Secrets(self._begun[name].addresses, self._words)
+            text = " ".join(f"{type(error).__name__}: {error}".split())
+            error = DeblurError(f"unexpected {secrets.hide(text)}")
+        self._errors.append(error)
+        self._failed[name] = Failed(name)
+        if said:
+            self._say(name, str(error))
 
 
 def _begun_anew(before: Description, after: Description) -> bool:

@@ -13,16 +13,18 @@ import re
 import tomllib
 import types
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
 from stream.errors import DeblurError, UsageError
+from stream.live.camera import resolve
 from stream.live.description import Description
 from stream.live.null import Null
 from stream.live.rtsp.serve import Serve
-from stream.secrets import hidden
+from stream.secrets import Secrets, hidden
 
 _TABLES = ("cameras", "defaults")
 _NAME = re.compile(r"[\w.-]{1,64}")
@@ -96,28 +98,40 @@ class _Reader:
             if "source" not in own:
                 raise self._wrong(table, f"{name} has no source")
             own.setdefault("outputs", (f"serve:8554/{name}",))
-            described[name] = self._checked(table, Description(**{**usual, **own}), taken)
+            described[name] = self._checked(table, Description(**{**usual, **own}), own, usual, taken)
         return Config(described)
 
     def _checked(
-        self, table: tuple[str, ...], description: Description, taken: dict[tuple[str, object], str]
+        self,
+        table: tuple[str, ...],
+        description: Description,
+        own: Mapping[str, object],
+        defaults: Mapping[str, object],
+        taken: dict[tuple[str, object], str],
     ) -> Description:
-        """Raise `UsageError` where it makes no sense, alone or beside those before it."""
+        """Raise `UsageError` where it makes no sense, alone or beside those before it.
+
+        `own` are the options that stand in the table itself, `defaults` those for all.
+        """
         name = table[-1]
         try:
             _ = description.camera
             targets = description.targets
-        except DeblurError as error:
-            raise self._wrong(table, str(error), _key_in(str(error))) from None
-        for target in targets:
+            addresses = description.addresses[1:]
+        except (DeblurError, OSError, ValueError) as error:
+            said = _told(error, description)
+            key = _key_in(said)
+            usual = key in defaults and key not in own
+            raise self._wrong(("defaults",) if usual else table, said, key) from None
+        for target, address in zip(targets, addresses, strict=True):
             if isinstance(target, Null):
                 continue
-            place: tuple[str, object] = ("name", target.name)
+            place: tuple[str, object] = ("address", address)
             said = f"{target.name} is an output of {{}} as well"
             if isinstance(target, Serve):
                 place = "port", target.port
-                said = f"port {target.port} serves {{}} as well; each camera needs its own"
-            if place in taken and (place[0] == "name" or taken[place] != name):
+                said = f"port {target.port} serves {{}} as well; each output needs its own"
+            if place in taken:
                 raise self._wrong(table, said.format(taken[place]), "outputs")
             taken[place] = name
         return description
@@ -135,7 +149,7 @@ class _Reader:
             raise self._wrong(table, f"{key} is a list of texts", key)
         if key == "upscale" and type(value) in (int, float):
             return f"{value:g}"
-        if kind is float and type(value) is int:
+        if kind is float and type(value) is int and abs(value) < 1 << 53:
             return float(value)
         if type(value) is not kind:
             raise self._wrong(table, f"{key} is {_WORDS[kind]}, got {_shown(value)}", key)
@@ -149,8 +163,7 @@ class _Reader:
         """The line of a key in a table, or of the table; tomllib does not tell."""
         found = inside = None
         for number, line in enumerate(self._lines, 1):
-            if header := re.match(r"\s*\[\s*([^\[\]#]+?)\s*\]\s*(#.*)?$", line):
-                parts = tuple(part.strip().strip("\"'") for part in header[1].split("."))
+            if parts := _header(line):
                 inside = parts
                 if parts == table or (found is None and parts[: len(table)] == table):
                     found = number
@@ -160,6 +173,28 @@ class _Reader:
             elif inside is None and re.match(rf"\s*{re.escape(table[0])}\b", line):
                 found = found or number
         return found
+
+
+def _header(line: str) -> tuple[str, ...]:
+    """The names in the header of a table; none where the line is no such header."""
+    found: object = None
+    if line.lstrip().startswith("["):
+        with suppress(tomllib.TOMLDecodeError):
+            found = tomllib.loads(line)
+    names = []
+    while isinstance(found, dict) and found:
+        name, found = next(iter(found.items()))
+        names.append(name)
+    return tuple(names)
+
+
+def _told(error: Exception, description: Description) -> str:
+    """What an error says, in one line and without passwords."""
+    addresses = []
+    for each in (description.source, *description.outputs):
+        with suppress(UsageError):
+            addresses.append(resolve(each))
+    return Secrets(addresses).hide(" ".join(str(error).split()) or type(error).__name__)
 
 
 def _meant(word: str, known: Any) -> str:

@@ -1,5 +1,6 @@
 """A feed as its user describes it, on the command line or in a file."""
 
+import re
 from dataclasses import dataclass, field
 
 from stream.errors import UsageError
@@ -78,8 +79,7 @@ class Description:
         """Raises `SinkError` as well."""
         asked = OutputSettings(self.transport, self.insecure_tls, self.segment, self.keep * 3600)
         found = [targets.parse(each, asked) for each in self.addresses[1:]]
-        names = [target.name for target in found]
-        if len(set(names)) < len(names):
+        if len(set(self.addresses[1:])) < len(found):
             raise UsageError("two outputs are the same")
         return found
 
@@ -87,10 +87,10 @@ class Description:
 def _size(text: str | None) -> Size | None:
     if text is None:
         return None
-    width, mark, height = text.lower().partition("x")
-    if not (mark and width.isdigit() and height.isdigit()):
+    match = re.fullmatch(r"([0-9]{1,5})[xX]([0-9]{1,5})", text)
+    if match is None:
         raise UsageError(f"--size takes WxH such as 1280x720, got {text}")
-    size = int(width), int(height)
+    size = int(match[1]), int(match[2])
     if min(size) < 16 or size[0] % 2 or size[1] % 2 or size[0] * size[1] > DEFAULT_MAX_PIXELS:
         raise UsageError(f"--size must be even, at least 16x16 and at most 4096x2304, got {text}")
     return size

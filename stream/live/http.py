@@ -1,7 +1,6 @@
 """What a live feed shows over HTTP: `/healthz` for those who watch over it, `/metrics` for
 Prometheus."""
 
-import hmac
 import re
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from stream.errors import SinkError, UsageError
 from stream.live.figures import Snapshot
+from stream.live.guesses import Guesses, given_word
 from stream.live.hosts import is_loopback, is_ours
 
 DEFAULT_PORT = 9554
@@ -68,6 +68,7 @@ class Http:
     def __init__(self, feeds: Sequence[Watched], address: Address) -> None:
         self._feeds = feeds
         self._address = address
+        self._guesses = Guesses(address.token)
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(_Collector(feeds))
         app = web.Application(middlewares=[self._guard], client_max_size=4096)
@@ -108,10 +109,8 @@ class Http:
         return web.json_response({"feeds": states}, status=200 if healthy else 503)
 
     async def _metrics(self, request: web.Request) -> web.Response:
-        scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-        if scheme.lower() != "bearer":
-            given = request.query.get("token", "")
-        if not hmac.compare_digest(given.strip().encode(), self._address.token.encode()):
+        given = given_word(request)
+        if given is None or not await self._guesses.right(request.remote or "", given):
             raise web.HTTPUnauthorized(
                 text="a token is needed\n", headers={"WWW-Authenticate": "Bearer"}
             )

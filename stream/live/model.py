@@ -78,7 +78,7 @@ class Restoration:
         """The picture taken up last."""
         self._last_s = 0.0
         control.beat(lambda latencies: replace(self._counts, latencies_ms=latencies), now=True)
-        self._chain = self._new_chain(settings.restoring)
+        self._chain = self._begun_with = self._new_chain(settings.restoring)
         self._ladder = Ladder(len(self._chain.rungs), self._bound_ms)
         self._say_what_is_in_use()
 
@@ -90,11 +90,14 @@ class Restoration:
 
     def turn(self) -> None:
         """Take up what changed and the newest picture; wait a moment where there is none."""
+        wanted = None
         for change in self._control.changes():
             if isinstance(change, Beyond):
                 self._beyond_ms = change.ms
             elif isinstance(change, Restoring):
-                self._change(change)
+                wanted = change  # those before it are of yesterday
+        if wanted is not None:
+            self._change(wanted)
         if (picture := self._next()) is not None:
             self._take(picture)
         self._tell()
@@ -118,6 +121,9 @@ class Restoration:
             self._counts = before
             self._say_what_is_in_use()
             return
+        self._use(chain)
+
+    def _use(self, chain: Chain) -> None:
         if chain.rungs != self._chain.rungs:
             self._ladder = Ladder(len(chain.rungs), self._bound_ms)
         chain.use(chain.rungs[self._ladder.step])
@@ -140,11 +146,7 @@ class Restoration:
     def _take(self, picture: Picture) -> None:
         if self._counts.state == "loading":
             # What comes first takes longest; meanwhile there are newer ones.
-            if not self._restored.count:
-                _check(self._chain, picture)
-            self._tell(now=True)
-            self._push(picture)
-            self._chain.forget()
+            self._try(picture)
             picture = self._camera.newest(picture.number) or picture
         before, self._last, self._last_s = self._last, picture, time.monotonic()
         if before is None or picture.moment - before.moment > _GAP_NS or picture.cut:
@@ -171,6 +173,22 @@ class Restoration:
             self._chain.use(rung)
             self._costs_ms.clear()
             self._control.say(f"{why}: now {rung}")
+
+    def _try(self, picture: Picture) -> None:
+        """Restore a first picture. Raises `UsageError` where that cannot be as was asked for at
+        the start; what was asked for since is given up instead."""
+        try:
+            if not self._restored.count:
+                _check(self._chain, picture)
+            self._tell(now=True)
+            self._push(picture)
+        except UsageError as error:
+            if self._chain is self._begun_with:
+                raise
+            self._control.say(f"{error}; going on as before")
+            self._use(self._begun_with)
+            self._try(picture)
+        self._chain.forget()
 
     def _push(self, picture: Picture) -> Picture:
         try:

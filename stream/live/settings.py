@@ -1,5 +1,6 @@
 """What a live feed is to do."""
 
+import re
 from dataclasses import dataclass
 
 from stream.errors import UsageError
@@ -7,6 +8,12 @@ from stream.live.picture import Size
 from stream.scale import Scale
 
 DEFAULT_MAX_PIXELS = 4096 * 2304
+PRECISIONS = "auto", "float32", "bfloat16", "float16"
+ENGINES = "auto", "eager", "openvino", "cuda"
+"""The names of `stream.models` and `stream.engine`, which load PyTorch: not every process does."""
+_DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d{1,3})?")
+_MOST_PIXELS = 16384 * 16384
+"""Beyond what any camera has, and within what memory can be asked for."""
 
 
 @dataclass(frozen=True)
@@ -58,12 +65,20 @@ class LiveSettings:
     max_pixels: int = DEFAULT_MAX_PIXELS
 
     def __post_init__(self) -> None:
+        if not _DEVICE.fullmatch(self.device):
+            raise UsageError(f"unknown --device {self.device}; use auto, cpu, cuda, cuda:1 or mps")
+        if self.precision not in PRECISIONS:
+            raise UsageError(f"unknown --precision {self.precision}; use {', '.join(PRECISIONS)}")
+        if self.engine not in ENGINES:
+            raise UsageError(f"unknown --engine {self.engine}; use {', '.join(ENGINES)}")
         if self.transport not in ("tcp", "udp"):
             raise UsageError(f"--transport must be tcp or udp, got {self.transport}")
         if self.max_latency_ms is not None and self.max_latency_ms <= 0:
             raise UsageError(f"--max-latency must be above 0, got {self.max_latency_ms:g}")
         if not 1 <= self.stall_s <= 60:
             raise UsageError(f"--stall must be in 1..60 seconds, got {self.stall_s:g}")
+        if not 256 <= self.max_pixels <= _MOST_PIXELS:
+            raise UsageError(f"--max-pixels must be in 256..{_MOST_PIXELS}, got {self.max_pixels}")
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ import multiprocessing
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 from stream.errors import DeblurError
 from stream.live.camera import Camera
@@ -72,9 +73,11 @@ class Supervisor:
             (camera, settings, self._camera, self._sounds),
             _SILENT_S["reader"] + settings.stall_s,
         )
+        names = [target.name for target in targets]
         self._writers = [
             Worker(
-                target.name,
+                # Stream keys are hidden, so that two addresses may be called alike.
+                f"{target.name} ({index + 1})" if names.count(target.name) > 1 else target.name,
                 "writer",
                 target.run,
                 (
@@ -94,8 +97,9 @@ class Supervisor:
         )
         self._begun_s = time.monotonic()
         self._stopping = asyncio.Event()
-        self.killed = False
-        """Whether it was ended at once."""
+        self._pending: Restoring | None = None
+        self._changing = False
+        """Whether the model was told of a change and has not answered."""
         self._error: DeblurError | None = None
 
     @property
@@ -107,12 +111,13 @@ class Supervisor:
         """Keep the feed up until it is stopped, or its file ends. Raises a `DeblurError` where it
         cannot work at all."""
         self._begun_s = time.monotonic()
-        self._kept.start()
         try:
+            self._kept.start()
             while not self._stopping.is_set():
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._stopping.wait(), TICK_S)
                 self._kept.tend()
+                self._pass_on()
                 self._tell_model()
                 if self._reader.meter.beat.state == "ended":
                     await asyncio.sleep(_DRAIN_S)
@@ -126,15 +131,22 @@ class Supervisor:
         if self._error is not None:
             raise self._error
 
-    def stop(self) -> None:
-        """Finish what is in hand, within a few seconds; a second call ends at once."""
-        self.killed = self._stopping.is_set()
-        self._stopping.set()
-        self._kept.stop()
+    def stop(self, *, at_once: bool = False) -> None:
+        """Finish what is in hand, within a few seconds, or end `at_once`."""
+        if at_once or not self.stopping:
+            self._stopping.set()
+            self._kept.stop(at_once=at_once)
 
     def change(self, restoring: Restoring) -> None:
-        """Restore in another way from the next frame on."""
-        self._model.tell(restoring)
+        """Restore in another way from the next frame on, or as soon as the model is there."""
+        self._pending = restoring
+        self._pass_on()
+
+    def _pass_on(self) -> None:
+        """Tell the model what was asked for last, once it has done what was asked before."""
+        ready = self.in_use is not None and not self._changing
+        if self._pending is not None and ready and self._model.tell(self._pending):
+            self._changing, self._pending = True, None
 
     def newest(self) -> tuple[Picture | None, Picture | None]:
         """Copies of the newest picture of the camera and of the newest restored one."""
@@ -163,6 +175,11 @@ class Supervisor:
     def _told(self, what: object) -> None:
         if isinstance(what, InUse):
             self.in_use = what
+            self._changing = False
+            # Should its process die, the next one goes on like this.
+            self.settings = replace(self.settings, restoring=what.restoring)
+            self._model.arguments = self.settings, *self._model.arguments[1:]
+            self._pass_on()
 
     def _fail(self, text: str, exit_code: int) -> None:
         if self._error is None:

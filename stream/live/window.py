@@ -22,6 +22,8 @@ class Window(Shared):
     def __init__(self, context: SpawnContext, max_before: int, max_after: int) -> None:
         """Pictures have up to so many pixels."""
         super().__init__(8)
+        self.most = min(max_before, max_after)
+        """Pixels of either that always fit."""
         self._before = Mailbox(context, max_before, readers=0)
         self._after = Mailbox(context, max_after, readers=0)
 

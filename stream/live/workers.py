@@ -2,6 +2,8 @@
 
 import asyncio
 import multiprocessing
+import select
+import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -51,8 +53,9 @@ class Worker:
         """When it is to be started, while it is not running."""
         self.proven = False
         """Whether it has been live; what stops it for good after that is no mistake of the user."""
+        self.arguments = arguments
+        """What its next life is given."""
         self._work = work
-        self._arguments = arguments
         self._deaths = 0
 
     @property
@@ -60,23 +63,40 @@ class Worker:
         return self.process is not None and self.process.is_alive()
 
     def start(self, context: multiprocessing.context.SpawnContext, secrets: Secrets) -> None:
-        """Begin a life."""
-        self.line, theirs = context.Pipe()
-        self.process = context.Process(
+        """Begin a life. Raises `OSError` where the system has no room for one."""
+        line, theirs = context.Pipe()
+        process = context.Process(
             target=enter,
-            args=(self._work, theirs, secrets, self._arguments),
+            args=(self._work, theirs, secrets, self.arguments),
             name=f"deblur {self.name}",
             daemon=True,
         )
-        self.process.start()
-        theirs.close()
+        try:
+            process.start()
+        except OSError:
+            line.close()
+            raise
+        finally:
+            theirs.close()
+        self.line, self.process = line, process
         self.heard_s = self.started_s = time.monotonic()
 
-    def tell(self, message: object) -> None:
-        """Send something, if anybody is there."""
-        if self.line is not None:
-            with suppress(OSError):
-                self.line.send(message)
+    def put_off(self) -> None:
+        """Plan the next life for later."""
+        self._deaths += 1
+        self.due_s = time.monotonic() + back_off(self._deaths)
+
+    def tell(self, message: object) -> bool:
+        """Send something; returns whether anybody is there and has room for it.
+
+        A process that hangs reads nothing, and must not hold up the others.
+        """
+        if self.line is None or not _has_room(self.line):
+            return False
+        with suppress(OSError):
+            self.line.send(message)
+            return True
+        return False
 
     def heard(self) -> list[Line | Fatal | Asked]:
         """Take what it told; figures are kept, the rest is returned."""
@@ -163,9 +183,9 @@ class Workers:
         for worker in self._workers:
             self._tend(worker)
 
-    def stop(self) -> None:
-        """Ask all to finish what is in hand; the second time end them at once."""
-        self._killed = self._stopping
+    def stop(self, *, at_once: bool = False) -> None:
+        """Ask all to finish what is in hand, or end them `at_once`."""
+        self._killed = self._killed or at_once
         self._stopping = True
         for worker in self._workers:
             worker.kill() if self._killed else worker.tell(Stop())
@@ -191,7 +211,12 @@ class Workers:
                 worker.process.join()
 
     def _start(self, worker: Worker) -> None:
-        worker.start(self._context, self._secrets)
+        try:
+            worker.start(self._context, self._secrets)
+        except OSError as error:
+            worker.put_off()
+            self._say(worker.name, f"cannot be started: {error.strerror}; tried again")
+            return
         assert worker.line is not None
         asyncio.get_running_loop().add_reader(worker.line.fileno(), self._listen, worker)
 
@@ -230,6 +255,13 @@ class Workers:
     def _unwatch(self, worker: Worker) -> None:
         if worker.line is not None:
             asyncio.get_running_loop().remove_reader(worker.line.fileno())
+
+
+def _has_room(line: Connection) -> bool:
+    """Whether what is sent will be taken at once."""
+    if sys.platform == "win32":
+        return True
+    return bool(select.select([], [line], [], 0)[1])
 
 
 def _ending(code: int | None) -> str:

@@ -1,20 +1,15 @@
 """Who may look: from which address, under which name, and with which word."""
 
-import asyncio
-import hashlib
-import hmac
+import secrets
 import socket
-from base64 import b64decode
-from binascii import Error as Base64Error
-from contextlib import suppress
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from aiohttp import web
 
 from stream.errors import SinkError, UsageError
+from stream.live.guesses import Guesses, given_word, same
 from stream.live.hosts import is_loopback, is_ours
-from stream.live.rtsp.login import Attempts
 
 DEFAULT_PORT = 9555
 _SHORTEST = 8
@@ -32,6 +27,8 @@ class Access:
     """0: any that is free."""
     chosen: bool = False
     """Whether the word is the user's own, for which a browser can ask."""
+    kept: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
+    """What a browser that gave the word keeps; good until the program ends."""
 
     @classmethod
     def of(cls, host: str, port: int, password: str | None, token: str) -> "Access":
@@ -75,10 +72,11 @@ class Guard:
     def __init__(self, access: Access, port: int) -> None:
         """`port`: where the page really is."""
         self._access = access
-        self._attempts = Attempts()
+        self._guesses = Guesses(access.word)
         self._cookie = f"deblur-{port}"
-        # What a browser keeps is no password.
-        self._kept = hmac.digest(access.word.encode(), self._cookie.encode(), hashlib.sha256).hex()
+        # What a browser keeps, and sends to whatever else listens at this host, is no password and
+        # tells nothing of it.
+        self._kept = access.kept
 
     def check_names(self, request: web.Request) -> None:
         """Raise `HTTPForbidden` where the request comes by way of another site."""
@@ -86,7 +84,7 @@ class Guard:
         if not is_ours(host, self._access.host):
             raise web.HTTPForbidden(text="unknown host\n")
         origin = request.headers.get("Origin")
-        if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+        if origin is not None and _place(origin) != host.lower():
             raise web.HTTPForbidden(text="unknown origin\n")
         site = request.headers.get("Sec-Fetch-Site", "none")
         top = request.headers.get("Sec-Fetch-Mode") == "navigate" and request.method == "GET"
@@ -95,15 +93,11 @@ class Guard:
 
     async def check_word(self, request: web.Request) -> None:
         """Raise `HTTPUnauthorized` where the word is missing or wrong."""
-        given = self._given(request)
-        if given == [] and self._same(request.cookies.get(self._cookie, ""), self._kept):
+        given = given_word(request)
+        if given is None and same(request.cookies.get(self._cookie, ""), self._kept):
             return
-        who = request.remote or ""
-        await asyncio.sleep(self._attempts.delay_s(who))
-        if any(self._same(each, self._access.word) for each in given):
+        if given is not None and await self._guesses.right(request.remote or "", given):
             return
-        if given:
-            self._attempts.wrong(who)
         asks = 'Basic realm="deblur", charset="UTF-8"' if self._access.chosen else "Bearer"
         text = "open the address that deblur printed\n"
         if self._access.chosen:
@@ -114,16 +108,10 @@ class Guard:
         """Have the browser let in from now on."""
         response.set_cookie(self._cookie, self._kept, httponly=True, samesite="Lax", path="/")
 
-    def _given(self, request: web.Request) -> list[str]:
-        given = [request.query["token"]] if "token" in request.query else []
-        scheme, _, rest = request.headers.get("Authorization", "").partition(" ")
-        if scheme.lower() == "bearer":
-            given.append(rest.strip())
-        elif scheme.lower() == "basic":
-            with suppress(Base64Error, UnicodeDecodeError):
-                given.append(b64decode(rest.strip()).decode().partition(":")[2])
-        return given
 
-    @staticmethod
-    def _same(one: str, other: str) -> bool:
-        return hmac.compare_digest(one.encode("utf-8", "replace"), other.encode())
+def _place(origin: str) -> str | None:
+    """Host and port of an origin; None where it is none."""
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return None

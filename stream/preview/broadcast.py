@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections import deque
-from contextlib import suppress
 from typing import Any, Literal
 
 import av
@@ -27,6 +26,7 @@ class Viewer:
         self._waiting: deque[Any] = deque()
         self._there = asyncio.Event()
         self._begun = kind == "jpeg"
+        self._ended = False
 
     def give(self, items: list[Any]) -> None:
         """Add what was encoded of one pair; a viewer that cannot keep up misses some."""
@@ -42,9 +42,16 @@ class Viewer:
         if self._waiting:
             self._there.set()
 
+    def end(self) -> None:
+        """Say that nothing comes any more."""
+        self._ended = True
+        self._there.set()
+
     async def take(self) -> Any:
-        """The next packet, or JPEG."""
+        """The next packet, or JPEG. Raises `EOFError` where nothing comes any more."""
         while not self._waiting:
+            if self._ended:
+                raise EOFError
             self._there.clear()
             await self._there.wait()
         return self._waiting.popleft()
@@ -59,6 +66,8 @@ class Broadcast:
         self._pairs = Pairs()
         self._number = 0
         self._task: asyncio.Task[None] | None = None
+        self._still: asyncio.Task[bytes | None] | None = None
+        self._closed = False
 
     @property
     def viewers(self) -> int:
@@ -80,24 +89,32 @@ class Broadcast:
         self._viewers.discard(viewer)
 
     async def still(self) -> bytes | None:
-        """The newest pair as PNG; None where there is none."""
+        """The newest pair as PNG; None where there is none. Made once for all who ask meanwhile."""
+        if self._still is None or self._still.done():
+            self._still = asyncio.create_task(self._made())
+        return await asyncio.shield(self._still)
+
+    async def _made(self) -> bytes | None:
         before = 0 if self.window.open else self.window.count
         end = time.monotonic() + _STILL_S
-        while (pair := self.window.newest(before)) is None:
+        while self.window.count <= before and time.monotonic() < end and not self._closed:
             self.window.look()
-            if time.monotonic() > end:
-                pair = self.window.newest()
-                break
             await asyncio.sleep(_POLL_S)
-        return await asyncio.to_thread(Pairs().png, pair) if pair is not None else None
+        return await asyncio.to_thread(self._png)
+
+    def _png(self) -> bytes | None:
+        pair = self.window.newest()
+        return Pairs().png(pair) if pair is not None else None
 
     async def close(self) -> None:
         """Show nothing any more."""
+        self._closed = True
+        for viewer in self._viewers:
+            viewer.end()
         self._viewers.clear()
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+        # What a thread has in hand is waited for: it copies from the window.
+        at_work = [task for task in (self._task, self._still) if task is not None]
+        await asyncio.gather(*at_work, return_exceptions=True)
         self.window.close()
 
     async def _run(self) -> None:

@@ -3,7 +3,6 @@
 import asyncio
 import multiprocessing
 import socket
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Protocol
@@ -55,7 +54,7 @@ class Preview:
         self._say = say
         self._feeds: Sequence[Watched] = ()
         self._told: dict[str, InUse | None] = {}
-        self._told_s = 0.0
+        self._introduced = False
         self._worker = Worker("preview", "preview", serve, (self._socket, access), _SILENT_S)
         self._kept = Workers(
             [self._worker],
@@ -79,36 +78,18 @@ class Preview:
 
     async def run(self) -> None:
         """Keep the page up until cancelled."""
-        await self.start()
         try:
+            self._kept.start()
             while True:
-                await self.turn()
                 await asyncio.sleep(TICK_S)
+                self._kept.tend()
+                self._tell()
         finally:
-            await self.end()
-
-    async def start(self) -> None:
-        """Begin to keep it up."""
-        self._kept.start()
-
-    async def turn(self) -> None:
-        """Look after it; to be called a few times a second."""
-        # What it has told meanwhile first: it may have been long since the last turn.
-        for _ in range(3):
-            await asyncio.sleep(0)
-        self._kept.tend()
-        now = time.monotonic()
-        if now - self._told_s >= TICK_S:
-            self._told_s = now
-            self._tell()
-
-    async def end(self) -> None:
-        """End it."""
-        self._kept.stop()
-        with suppress(asyncio.CancelledError):
-            await self._kept.end()
-        self._kept.clear()
-        self._socket.close()
+            self._kept.stop()
+            with suppress(asyncio.CancelledError):
+                await self._kept.end()
+            self._kept.clear()
+            self._socket.close()
 
     def address(self, random: bool, *, shown: bool) -> str:
         """Where the page is, with the token where it is a `random` one, which nobody else has, and
@@ -129,13 +110,19 @@ class Preview:
             use = feed.in_use
             restoring, models = (use.restoring, use.models) if use is not None else (None, ())
             shown.append(Shown(feed.name, feed.window, restoring, models))
-        self._worker.tell(Feeds(tuple(shown)))
+        self._introduced = self._worker.tell(Feeds(tuple(shown)))
 
     def _tell(self) -> None:
+        if not self._introduced:
+            self._introduce()
         for feed in self._feeds:
-            if feed.in_use != self._told[feed.name] and feed.in_use is not None:
-                self._told[feed.name] = feed.in_use
-                self._worker.tell(InUse(feed.in_use.restoring, feed.in_use.models, feed.name))
+            use = feed.in_use
+            if (
+                use is not None
+                and use != self._told[feed.name]
+                and self._worker.tell(InUse(use.restoring, use.models, feed.name))
+            ):
+                self._told[feed.name] = use
         if self.viewers:
             self._worker.tell(Figures({feed.name: feed.figures() for feed in self._feeds}))
 

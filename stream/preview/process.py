@@ -25,9 +25,21 @@ def serve(control: Control, listening: socket.socket, access: Access) -> None:
     asyncio.run(_serve(control, listening, access))
 
 
+def runner_of(page: Page) -> web.AppRunner:
+    """What serves a page."""
+    return web.AppRunner(
+        page.app,
+        access_log=None,
+        shutdown_timeout=0.5,
+        keepalive_timeout=30.0,
+        # Else who waits for a picture that never comes would stay after its connection.
+        handler_cancellation=True,
+    )
+
+
 async def _serve(control: Control, listening: socket.socket, access: Access) -> None:
     page = Page(Guard(access, listening.getsockname()[1]), control.ask)
-    runner = web.AppRunner(page.app, access_log=None, shutdown_timeout=0.5)
+    runner = runner_of(page)
     await runner.setup()
     await web.SockSite(runner, listening).start()
     loop, news = asyncio.get_running_loop(), asyncio.Event()

@@ -15,6 +15,8 @@ from aiortc.mediastreams import MediaStreamError
 
 from stream.preview.broadcast import Broadcast, Viewer
 
+_ANSWER_S = 15.0
+"""A viewer that is not connected after so long is let go of."""
 _PROFILE = "42e01f"
 """Constrained Baseline, which is what the encoder makes and all browsers take."""
 
@@ -45,6 +47,8 @@ class Peer:
         self._viewer = broadcast.join("video")
         self.closed = asyncio.Event()
         self._connection.on("connectionstatechange", self._changed)
+        # One that never answers would be encoded for all the same.
+        self._due = asyncio.get_running_loop().call_later(_ANSWER_S, self._give_up)
 
     async def offer(self) -> str:
         """What the browser is offered, in SDP."""
@@ -68,9 +72,15 @@ class Peer:
             raise ValueError(f"the answer is of no use: {error}") from error
 
     async def close(self) -> None:
+        self._due.cancel()
         self._broadcast.leave(self._viewer)
         await self._connection.close()
         self.closed.set()
+
+    def _give_up(self) -> None:
+        if self._connection.connectionState != "connected":
+            self._broadcast.leave(self._viewer)
+            self.closed.set()
 
     def _changed(self) -> None:
         if self._connection.connectionState in ("failed", "closed"):
@@ -88,7 +98,10 @@ class _Track(MediaStreamTrack):
     async def recv(self) -> Any:
         if self.readyState != "live":
             raise MediaStreamError
-        return await self._viewer.take()
+        try:
+            return await self._viewer.take()
+        except EOFError:
+            raise MediaStreamError from None
 
 
 def _is_hidden(line: str) -> bool:

@@ -3,7 +3,6 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
 from dataclasses import replace
 from importlib.resources import files
 from typing import Any
@@ -46,6 +45,13 @@ _LARGEST = 64 << 10
 _MOST_VIEWERS = 32
 _UPSCALES = ("", "1.5", "2", "3")
 
+_NONSENSE = ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError
+"""What comes of JSON that is not as it should be."""
+_SEND_S = 1.0
+"""A page that does not read for so long is let go of, ..."""
+_STUCK_S = 10.0
+"""... and so is who watches by MJPEG after so long."""
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -58,7 +64,8 @@ class Page:
         self._ask = ask
         self._feeds: dict[str, tuple[Shown, Broadcast]] = {}
         self._figures: Mapping[str, Mapping[str, object]] = {}
-        self._open: set[web.WebSocketResponse] = set()
+        self._open: dict[web.WebSocketResponse, web.Request] = {}
+        self._peers = 0
         self._watching = 0
         root = files(__package__).joinpath("page")
         # All that is served is read here; no request ever names a file.
@@ -119,10 +126,18 @@ class Page:
 
     async def _send(self, message: Mapping[str, object]) -> None:
         text = json.dumps(message)
-        for socket in list(self._open):
-            # One that does not read must not hold up the others.
-            with suppress(ConnectionError, RuntimeError, TimeoutError):
-                await asyncio.wait_for(socket.send_str(text), 1.0)
+        await asyncio.gather(*(self._send_to(socket, text) for socket in list(self._open)))
+
+    async def _send_to(self, socket: web.WebSocketResponse, text: str) -> None:
+        try:
+            await asyncio.wait_for(socket.send_str(text), _SEND_S)
+        except (ConnectionError, RuntimeError):
+            pass
+        except TimeoutError:
+            # What waits for it would grow without end.
+            request = self._open.pop(socket, None)
+            if request is not None and request.transport is not None:
+                request.transport.abort()
 
     @web.middleware
     async def _check(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -181,8 +196,13 @@ class Page:
             while True:
                 data = await viewer.take()
                 head = f"--{_BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}"
-                await response.write(head.encode() + b"\r\n\r\n" + data + b"\r\n")
-        except ConnectionError:
+                part = head.encode() + b"\r\n\r\n" + data + b"\r\n"
+                await asyncio.wait_for(response.write(part), _STUCK_S)
+        except (ConnectionError, EOFError):
+            return response
+        except TimeoutError:
+            if request.transport is not None:
+                request.transport.abort()
             return response
         finally:
             self._watching -= 1
@@ -200,7 +220,7 @@ class Page:
         try:
             await socket.send_json(self._introduction())
             await socket.send_json({"type": "figures", "figures": self._figures})
-            self._open.add(socket)
+            self._open[socket] = request
             async for message in socket:
                 if message.type is not WSMsgType.TEXT:
                     break
@@ -208,10 +228,14 @@ class Page:
         except (ConnectionError, RuntimeError):
             pass
         finally:
-            self._open.discard(socket)
+            self._open.pop(socket, None)
             for peer in peers.values():
-                await peer.close()
+                await self._part(peer)
         return socket
+
+    async def _part(self, peer: Peer) -> None:
+        self._peers -= 1
+        await peer.close()
 
     async def _reply(self, text: str, peers: dict[int, Peer]) -> dict[str, object]:
         """Answer one message of a page: to be shown a feed by WebRTC, or not any more."""
@@ -222,23 +246,24 @@ class Page:
             match asked["type"]:
                 case "watch":
                     for gone in [key for key, peer in peers.items() if peer.closed.is_set()]:
-                        await peers.pop(gone).close()
-                    if len(peers) >= _MOST_VIEWERS:
+                        await self._part(peers.pop(gone))
+                    if self._peers >= _MOST_VIEWERS:
                         raise ValueError("too many are watched")
                     _, broadcast = self._named(asked["feed"])
                     key = max(peers, default=0) + 1
                     peers[key] = Peer(broadcast)
+                    self._peers += 1
                     return {"id": number, "peer": key, "sdp": await peers[key].offer()}
                 case "answer":
                     await peers[asked["peer"]].answered(asked["sdp"])
                     return {"id": number}
                 case "leave":
-                    await peers.pop(asked["peer"]).close()
+                    await self._part(peers.pop(asked["peer"]))
                     return {"id": number}
             raise ValueError("unknown type")
         except web.HTTPException as error:
             return {"id": number, "error": (error.text or "").strip()}
-        except (ValueError, KeyError, TypeError) as error:
+        except _NONSENSE as error:
             return {"id": number, "error": f"that makes no sense: {error}"}
 
     async def _settings(self, request: web.Request) -> web.StreamResponse:
@@ -249,7 +274,7 @@ class Page:
             wanted = await request.json()
             shown, _ = self._named(wanted["feed"])
             restoring = _restoring(shown, wanted)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except _NONSENSE as error:
             raise web.HTTPBadRequest(text=f"that makes no sense: {error}\n") from None
         except UsageError as error:
             raise web.HTTPBadRequest(text=f"{error}\n") from None

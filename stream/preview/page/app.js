@@ -90,6 +90,10 @@ class Stage extends Viewer {
     this.watch = setTimeout(fail, MUTE_MS);
     try {
       const offer = await link.ask({ type: "watch", feed: this.feed.name });
+      if (this.peer !== peer) {
+        link.ask({ type: "leave", peer: offer.peer }).catch(() => {});
+        return;
+      }
       this.number = offer.peer;
       await peer.setRemoteDescription({ type: "offer", sdp: offer.sdp });
       await peer.setLocalDescription(await peer.createAnswer());

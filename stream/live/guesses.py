@@ -1,0 +1,57 @@
+"""The word that those who ask over HTTP must know, and those who guess it."""
+
+import asyncio
+import hmac
+from base64 import b64decode
+
+from aiohttp import web
+
+from stream.live.rtsp.login import Attempts
+
+_MOST_WAITING = 16
+"""Requests that wait for their turn; more are refused at once."""
+
+
+class Guesses:
+    """Compares words with the right one; who gave wrong ones has to wait, at most one a second."""
+
+    def __init__(self, word: str) -> None:
+        self._word = word
+        self._attempts = Attempts()
+        self._waiting = 0
+
+    async def right(self, host: str, given: str) -> bool:
+        """Whether it is the word. Raises `HTTPTooManyRequests`."""
+        # Between the last look at the delay and the answer nobody else has a turn.
+        while delay_s := self._attempts.delay_s(host):
+            if self._waiting >= _MOST_WAITING:
+                raise web.HTTPTooManyRequests(text="too many wrong passwords\n")
+            self._waiting += 1
+            try:
+                await asyncio.sleep(delay_s)
+            finally:
+                self._waiting -= 1
+        if same(given, self._word):
+            return True
+        self._attempts.wrong(host)
+        return False
+
+
+def given_word(request: web.Request) -> str | None:
+    """The word of a request: by Bearer, by Basic with any user, or in the query."""
+    scheme, _, rest = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        return rest.strip()
+    if scheme.lower() == "basic":
+        try:
+            return b64decode(rest.strip()).decode().partition(":")[2]
+        except ValueError:
+            return ""
+    return request.query.get("token")
+
+
+def same(one: str, other: str) -> bool:
+    """Whether two texts are the same; how long that takes does not tell how much of them is."""
+    return hmac.compare_digest(
+        one.encode("utf-8", "surrogateescape"), other.encode("utf-8", "surrogateescape")
+    )
