@@ -67,9 +67,10 @@ def test_the_unit_is_sound(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout[-300:]
 
 
-def test_the_example_is_valid(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("file", ["cameras.toml.example", "compose/cameras/cameras.toml"])
+def test_examples_are_valid(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("YARD", "rtsp://user:password@192.168.1.20/stream1")
-    found = config.read(DEPLOY / "cameras.toml.example")
+    found = config.read(DEPLOY / file)
     assert list(found.cameras) == ["yard"]
 
 

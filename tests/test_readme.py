@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from typer.core import TyperGroup
+from typer.main import get_command
 
 from tests.clips import make_clip
 from tests.test_mssnet import published_names, tiny
@@ -195,6 +197,20 @@ def test_training_and_measuring_work_one_after_the_other(page: str, tmp_path: Pa
             check=False,
         )
         assert done.returncode == 0, (words, done.stderr)
+
+
+@pytest.mark.parametrize(
+    ("command", "page"), [("run", "files.md"), ("live", "live.md"), ("compare", "compare.md")]
+)
+def test_every_option_is_in_its_page(command: str, page: str) -> None:
+    from stream.cli import app
+
+    group = get_command(app)
+    assert isinstance(group, TyperGroup)
+    named = {name for each in group.commands[command].params for name in each.opts}
+    options = {name for name in named if name.startswith("--")} - {"--help"}
+    missing = [name for name in sorted(options) if not re.search(rf"`{name}\b", PAGES[page])]
+    assert not missing
 
 
 def test_every_exit_code_is_in_the_table() -> None:

@@ -98,7 +98,9 @@ class _Reader:
             if "source" not in own:
                 raise self._wrong(table, f"{name} has no source")
             own.setdefault("outputs", (f"serve:8554/{name}",))
-            described[name] = self._checked(table, Description(**{**usual, **own}), own, usual, taken)
+            described[name] = self._checked(
+                table, Description(**{**usual, **own}), own, usual, taken
+            )
         return Config(described)
 
     def _checked(
