@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -289,6 +290,28 @@ def test_the_page_comes_back_when_its_process_dies(watching: Watching, feed: Liv
     until_shown(page, lambda: drawn(page) > count + 5, "no frames come any more")
     assert feed.figure("frames_total", "model") > frames
     watching.errors.clear()  # the browser's own lines about the lost connection
+
+
+def test_a_camera_that_is_begun_anew(browser: Browser, tmp_path: Path) -> None:
+    """Who watches sees it again at once."""
+    file, port = tmp_path / "cameras.toml", free_port()
+    text = '[cameras.yard]\nsource = "testsrc:?size=320x240&fps=15"\noutputs = "null:"\n'
+    file.write_text(text)
+    with live(tmp_path, "--config", str(file), "--preview", str(port)) as feed:
+        until(lambda: listens(port), "it does not listen")
+        seen = Watching(browser)
+        page = seen.page
+        page.goto(f"http://127.0.0.1:{port}/?token={TOKEN}")
+        until_shown(page, lambda: drawn(page) > 3, "no frames come")
+        file.write_text(text.replace("320x240", "160x120"))
+        feed.process.send_signal(signal.SIGHUP)
+        until(lambda: "160x120" in feed.said, "it is not begun anew")
+        until(lambda: feed.ask("/healthz")[0] == 200, "it is not live")
+        count = drawn(page)
+        until_shown(page, lambda: drawn(page) > count + 10, "no frames come any more", 8)
+        assert still(page)[0].shape == (120, 160, 3)
+        assert not seen.errors
+        seen.close()
 
 
 def test_a_file_at_work(browser: Browser, tmp_path: Path) -> None:

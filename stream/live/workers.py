@@ -261,7 +261,9 @@ def _has_room(line: Connection) -> bool:
     """Whether what is sent will be taken at once."""
     if sys.platform == "win32":
         return True
-    return bool(select.select([], [line], [], 0)[1])
+    waiting = select.poll()
+    waiting.register(line, select.POLLOUT)
+    return bool(waiting.poll(0))
 
 
 def _ending(code: int | None) -> str:

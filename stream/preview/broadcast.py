@@ -1,6 +1,7 @@
 """One feed's pairs to all who watch it: taken once, encoded once, and only while anybody does."""
 
 import asyncio
+import random
 import time
 from collections import deque
 from typing import Any, Literal
@@ -61,6 +62,8 @@ class Broadcast:
     """Shows what comes through a window."""
 
     def __init__(self, window: Window) -> None:
+        self.number = random.getrandbits(48)
+        """No other has it: who watches can tell that it is another one."""
         self.window = window
         self._viewers: set[Viewer] = set()
         self._pairs = Pairs()

@@ -122,7 +122,11 @@ class Page:
         await self._send(self._introduction())
 
     def _introduction(self) -> dict[str, Any]:
-        return {"type": "feeds", "feeds": [_told(shown) for shown, _ in self._feeds.values()]}
+        feeds = [
+            {**_told(shown), "number": broadcast.number}
+            for shown, broadcast in self._feeds.values()
+        ]
+        return {"type": "feeds", "feeds": feeds}
 
     async def _send(self, message: Mapping[str, object]) -> None:
         text = json.dumps(message)

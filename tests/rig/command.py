@@ -75,7 +75,7 @@ class Live:
 
 @contextmanager
 def live(folder: Path, *words: str, **environment: str) -> Iterator[Live]:
-    """The command, killed at the end if it still runs."""
+    """The command, ended at the end if it still runs."""
     http, log = free_port(), folder / "said.txt"
     command = [DEBLUR, "live", *words, "--http", str(http)]
     with log.open("wb") as out:
@@ -89,9 +89,16 @@ def live(folder: Path, *words: str, **environment: str) -> Iterator[Live]:
     try:
         yield found
     finally:
-        for each in found.tree if process.poll() is None else []:
-            each.kill()
-        process.wait()
+        # By two signals, so that it clears up its shared memory.
+        for _ in range(2 if process.poll() is None else 0):
+            process.terminate()
+            time.sleep(0.1)
+        try:
+            process.wait(5)
+        except subprocess.TimeoutExpired:
+            for each in found.tree:
+                each.kill()
+            process.wait()
 
 
 def until(true: Callable[[], object], what: str, seconds: float = START_S) -> None:

@@ -224,13 +224,15 @@ function populate(feeds) {
   stages = feeds.map(feed => {
     const stage = before.get(feed.name) ?? new Stage(feed);
     before.delete(feed.name);
+    // One that was begun anew is another, of the same name.
+    if (stage.feed.number !== feed.number) stage.stop();
     stage.feed = feed;
     return stage;
   });
   for (const gone of before.values()) { gone.stop(); gone.remove(); }
   for (const stage of stages) {
     if (!stage.box.isConnected) $("stages").append(stage.box);
-    if (!stage.how) stage.start();
+    if (!stage.peer && !stage.ended) stage.start();
   }
   if (!stages.includes(chosen)) choose(stages.length === 1 ? stages[0] : null);
   else choose(chosen);
@@ -379,7 +381,10 @@ function form(stage) {
   const { settings, choices } = stage.feed;
   const box = $("settings");
   box.hidden = !settings;
-  if (!settings) return box.replaceChildren();
+  if (!settings) {
+    delete box.dataset.key;
+    return box.replaceChildren();
+  }
   const key = JSON.stringify([stage.feed.name, choices]);
   if (box.dataset.key !== key) {
     box.dataset.key = key;
