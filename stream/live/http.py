@@ -13,12 +13,10 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from stream.errors import SinkError, UsageError
 from stream.live.figures import Snapshot
-from stream.live.guesses import Guesses, given_word
-from stream.live.hosts import is_loopback, is_ours
+from stream.live.guesses import Guesses, check_chosen, given_word
+from stream.live.hosts import is_ours
 
 DEFAULT_PORT = 9554
-_SHORTEST = 8
-"""Characters of a token."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -52,13 +50,7 @@ class Address:
         if match is None or int(match["port"]) > 65535:
             raise UsageError(f"--http takes a port or HOST:PORT, got {text}")
         host = (match["host"] or cls.host).strip("[]")
-        if token is not None and len(token) < _SHORTEST:
-            raise UsageError(f"DEBLUR_TOKEN must have at least {_SHORTEST} characters")
-        if token is None and not is_loopback(host):
-            raise UsageError(
-                f"--http {text} can be reached from elsewhere; set the environment variable "
-                "DEBLUR_TOKEN to what readers of /metrics must know"
-            )
+        check_chosen(token, host, f"--http {text}", "readers of /metrics")
         return cls(token or otherwise, host, int(match["port"]))
 
 

@@ -8,12 +8,10 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from stream.errors import SinkError, UsageError
-from stream.live.guesses import Guesses, given_word, same
+from stream.live.guesses import Guesses, check_chosen, given_word, same
 from stream.live.hosts import is_loopback, is_ours
 
 DEFAULT_PORT = 9555
-_SHORTEST = 8
-"""Characters of a password."""
 
 
 @dataclass(frozen=True)
@@ -38,13 +36,7 @@ class Access:
         """
         if not 0 <= port < 65536:
             raise UsageError(f"--preview takes a port, got {port}")
-        if password is not None and len(password) < _SHORTEST:
-            raise UsageError(f"DEBLUR_TOKEN must have at least {_SHORTEST} characters")
-        if password is None and not is_loopback(host):
-            raise UsageError(
-                f"--preview-host {host} can be reached from elsewhere; set the environment "
-                "variable DEBLUR_TOKEN to the password that viewers must know"
-            )
+        check_chosen(password, host, f"--preview-host {host}", "viewers")
         return cls(password or token, host, port, chosen=password is not None)
 
     def listen(self) -> socket.socket:
