@@ -126,18 +126,22 @@ def test_guesses_wait_for_one_another() -> None:
 
         begun = time.monotonic()
         found = [asyncio.create_task(guess(number)) for number in range(200)]
-        await asyncio.wait(found, timeout=1.5)
-        done = [task.result() for task in found if task.done()]
-        spent = time.monotonic() - begun
-        assert 401 in done
-        assert done.count(401) <= 6 + spent, "they are all looked at together"
-        assert done.count(429) > 100, "they all wait"
-        # Who is in already does not.
-        known = f"deblur-{there.port}={there.kept}"
-        assert (await asyncio.wait_for(there.ask("/", Cookie=known), 1))[0] == 200
-        for task in found:
-            task.cancel()
-        await asyncio.gather(*found, return_exceptions=True)
+        try:
+            # All but those that wait for their turn.
+            while sum(task.done() for task in found) < 180:
+                assert time.monotonic() - begun < 30, "they all wait"
+                await asyncio.sleep(0.02)
+            done = [task.result() for task in found if task.done()]
+            spent = time.monotonic() - begun
+            assert 5 <= done.count(401) <= 6 + spent, "they are looked at together"
+            assert done.count(429) == len(done) - done.count(401)
+            # Who is in already does not wait.
+            known = f"deblur-{there.port}={there.kept}"
+            assert (await there.ask("/", Cookie=known))[0] == 200
+        finally:
+            for task in found:
+                task.cancel()
+            await asyncio.gather(*found, return_exceptions=True)
 
     tried(trial)
 
