@@ -122,10 +122,15 @@ def test_what_failed_is_tried_again(tmp_path: Path) -> None:
         until(lambda: states(feed) == {"yard": "live", "door": "live"}, "it is not tried again")
 
 
-def test_the_end_of_the_terminal_ends_a_feed(tmp_path: Path) -> None:
+def test_the_end_of_the_terminal_ends_a_feed(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     """With nothing left behind; nohup has it go on."""
     memory = Path("/dev/shm")
     before = set(memory.iterdir()) if memory.is_dir() else set()
+    # As a terminal has it, also where the tests were begun by nohup.
+    usual = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    request.addfinalizer(lambda: signal.signal(signal.SIGHUP, usual))
     with live(tmp_path, "testsrc:?size=96x64&fps=10", "null:") as feed:
         until(lambda: feed.ask("/healthz")[0] == 200, "it is not live")
         for each in feed.tree:

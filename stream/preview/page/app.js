@@ -53,6 +53,7 @@ class Stage extends Viewer {
     clearTimeout(this.watch);
     if (this.video) this.video.srcObject = null;
     this.how = "";
+    if (this === chosen) $("how").textContent = "";
   }
 
   async webrtc() {
