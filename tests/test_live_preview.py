@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import cv2
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from playwright.sync_api import Browser, Page
 
@@ -19,6 +20,7 @@ from tests.clips import make_clip
 from tests.rig.browser import Watching, pixels, until_shown
 from tests.rig.command import DEBLUR, TOKEN, Live, live, until
 from tests.rig.ports import free_port, listens
+from tests.test_mssnet import published_names, tiny
 
 SIZE = 320, 240
 
@@ -31,8 +33,13 @@ def port() -> int:
 @pytest.fixture(scope="module")
 def feed(tmp_path_factory: pytest.TempPathFactory, port: int) -> Iterator[Live]:
     folder = tmp_path_factory.mktemp("feed")
+    # A second model, drawn by lot, to switch to.
+    own = {"XDG_DATA_HOME": str(folder / "data")}
+    torch.save({"model_state_dict": published_names(tiny().state_dict())}, folder / "other.pt")
+    command = [DEBLUR, "models", "import", str(folder / "other.pt"), "--name", "other"]
+    subprocess.run(command, env=os.environ | own, check=True, capture_output=True)
     source = f"testsrc:?size={SIZE[0]}x{SIZE[1]}&fps=15"
-    with live(folder, source, "null:", "--preview", str(port)) as running:
+    with live(folder, source, "null:", "--preview", str(port), **own) as running:
         until(lambda: running.ask("/healthz")[0] == 200, "it is not live")
         yield running
 
@@ -215,7 +222,25 @@ def test_every_switch_changes_what_comes_next(watching: Watching, feed: Live) ->
     page.select_option("#upscale", "")
     until_shown(page, lambda: size() == (SIZE[1], SIZE[0]), "it stays enlarged")
 
+    set_range(page, "smooth", 0)
+    until_shown(page, same, "smoothing does not act again")
     set_range(page, "strength", 1)
+    until_shown(page, lambda: not same(), "strength does not act any more")
+
+    def change() -> float:
+        """How much a picture is changed."""
+        before, after = still(page)
+        return float(np.abs(before.astype(int) - after).mean())
+
+    usual = change()
+    page.select_option("#model", "other")
+    until_shown(page, lambda: change() > 3 * usual, "the model does not act")
+    named = page.locator("[data-figure=model]")
+    until_shown(page, lambda: named.inner_text() == "other", "the figures name another")
+    page.select_option("#model", "lite")
+    until_shown(page, lambda: change() < 2 * usual, "the other model stays")
+
+    set_range(page, "smooth", 1)
     page.check("#early")
     step = page.locator("[data-figure=step]")
     until_shown(page, lambda: "exit" in step.inner_text(), "the network is not left early")
