@@ -213,7 +213,7 @@ def _clock(second: float, last: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def name_of(number: int, chart: Chart) -> str:
+def _class(number: int, chart: Chart) -> str:
     """The class that a page's style colors a line by."""
     return "truth" if chart.truth and number == len(chart.lines) - 1 else f"video{number}"
 
@@ -223,15 +223,15 @@ def svg(chart: Chart, width: int = 720, plot: int = 140) -> str:
     marks = _marks(chart, width, plot)
     parts = [f'<path class="grid" d="M{_LEFT} {y:.1f}H{width - _RIGHT}"/>' for y in marks.grid]
     for each in marks.texts:
-        named = "" if each.line is None else f' class="{name_of(each.line, chart)}"'
+        named = "" if each.line is None else f' class="{_class(each.line, chart)}"'
         place = f'x="{each.x:.1f}" y="{each.y:.1f}" text-anchor="{each.anchor}"'
         parts.append(f"<text{named} {place}>{escape(each.text)}</text>")
     for number, points in marks.pieces:
         joined = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-        parts.append(f'<polyline class="{name_of(number, chart)}" points="{joined}"/>')
+        parts.append(f'<polyline class="{_class(number, chart)}" points="{joined}"/>')
         for x, y in points if chart.dotted or len(points) == 1 else ():
             place = f'cx="{x:.1f}" cy="{y:.1f}" r="3"'
-            parts.append(f'<circle class="{name_of(number, chart)}" {place}/>')
+            parts.append(f'<circle class="{_class(number, chart)}" {place}/>')
     # Where the shown frame is; the page moves it.
     parts.append(f'<path class="now" d="M0 {marks.top}V{marks.height - _BOTTOM}"/>')
     ends = f'data-first="{chart.first:.3f}" data-last="{chart.last:.3f}"'

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,8 +32,8 @@ KINDS: Final = {"page": ".html", "sheet": ".png", "video": ".mp4"}
 _ENDINGS: Final = {".html": "page", ".png": "sheet"} | dict.fromkeys(
     (".mp4", ".mkv", ".mov"), "video"
 )
-MOMENTS, _MOST_MOMENTS = 6, 24
-FRAMES, _MOST_FRAMES = 6, 144
+_MOMENTS, _MOST_MOMENTS = 6, 24
+_FRAMES, _MOST_FRAMES = 6, 144
 """In a row, from each moment of a page on."""
 _MOST_SHOWN = 240
 """Frames of a page, which a browser holds in memory."""
@@ -68,7 +69,7 @@ class Showing:
             raise UsageError(f"--moments must be in 1..{_MOST_MOMENTS}, got {self.moments}")
         if self.frames is not None and not 1 <= self.frames <= _MOST_FRAMES:
             raise UsageError(f"--frames must be in 1..{_MOST_FRAMES}, got {self.frames}")
-        shown = (self.moments or MOMENTS) * (self.frames or FRAMES)
+        shown = (self.moments or _MOMENTS) * (self.frames or _FRAMES)
         if self.kind == "page" and shown > _MOST_SHOWN:
             raise UsageError(
                 f"--moments times --frames must be at most {_MOST_SHOWN}, got {shown}; "
@@ -100,7 +101,7 @@ class Comparison:
     skipped: int
     """Frames without a partner."""
 
-    @property
+    @cached_property
     def means(self) -> dict[str, Each]:
         """Each figure's mean over all frames that have it, of each video."""
         return means(self.figures)
@@ -255,8 +256,8 @@ class _Comparer:
         self._frames = (end - self._begin) / one.frame_s
         self._spread = Spread.over(
             *(self._begin, end, one.frame_s),
-            showing.moments or MOMENTS,
-            (showing.frames or FRAMES) if showing.kind == "page" else 1,
+            showing.moments or _MOMENTS,
+            (showing.frames or _FRAMES) if showing.kind == "page" else 1,
         )
         self._matching = Matching(self._shifts, one.frame_s / 2)
         self._meter = Meter(one.origin_s, truth=versions.truth)
@@ -302,7 +303,7 @@ class _Comparer:
         """A page or a sheet."""
         sheet = self._showing.kind == "sheet"
         drawing = Sheet(self._versions, self._showing.crop) if sheet else Page(self._versions)
-        long = 1 if sheet else self._showing.frames or FRAMES
+        long = 1 if sheet else self._showing.frames or _FRAMES
         match: Match | None = None
         shown = 0
         for run, (begin, end) in enumerate(self._spread.runs):
@@ -347,6 +348,5 @@ class _Comparer:
             self._progress(self._matching.matches, round(total))
 
     def _apart(self) -> UsageError:
-        one, other, *more = (str(clip.path) for clip in self._versions.clips)
-        names = f"{', '.join([one, other, *more][:-1])} and {[other, *more][-1]}"
-        return UsageError(f"{names} have no frames at the same moments")
+        *names, last = (str(clip.path) for clip in self._versions.clips)
+        return UsageError(f"{', '.join(names)} and {last} have no frames at the same moments")

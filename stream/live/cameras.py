@@ -125,13 +125,8 @@ class Cameras:
         for name, description in self._wanted.items():
             if name not in self._running and self._described.get(name) != description:
                 self._begin(name, description)
-        self.feeds.sort(
-            key=lambda feed: (
-                list(self._wanted).index(feed.name)
-                if feed.name in self._wanted
-                else len(self._wanted)
-            )
-        )
+        order = {name: index for index, name in enumerate(self._wanted)}
+        self.feeds.sort(key=lambda feed: order.get(feed.name, len(order)))
         self._failed = {name: each for name, each in self._failed.items() if name in self._wanted}
         self.watched[:] = [*self.feeds, *self._failed.values()]
         if self.feeds != before:

@@ -1,14 +1,13 @@
 """The word that those who ask over HTTP must know, and those who guess it."""
 
 import asyncio
-import hmac
 from base64 import b64decode
 
 from aiohttp import web
 
 from stream.errors import UsageError
 from stream.live.hosts import is_loopback
-from stream.live.rtsp.login import Attempts
+from stream.live.rtsp.login import Attempts, same
 
 _SHORTEST = 8
 """Characters of a word that a user chooses."""
@@ -64,10 +63,3 @@ def given_word(request: web.Request) -> str | None:
         except ValueError:
             return ""
     return request.query.get("token")
-
-
-def same(one: str, other: str) -> bool:
-    """Whether two texts are the same; how long that takes does not tell how much of them is."""
-    return hmac.compare_digest(
-        one.encode("utf-8", "surrogateescape"), other.encode("utf-8", "surrogateescape")
-    )

@@ -102,11 +102,6 @@ class Supervisor:
         """Whether the model was told of a change and has not answered."""
         self._error: DeblurError | None = None
 
-    @property
-    def stopping(self) -> bool:
-        """Whether it was told to stop."""
-        return self._stopping.is_set()
-
     async def run(self) -> None:
         """Keep the feed up until it is stopped, or its file ends. Raises a `DeblurError` where it
         cannot work at all."""
@@ -133,7 +128,7 @@ class Supervisor:
 
     def stop(self, *, at_once: bool = False) -> None:
         """Finish what is in hand, within a few seconds, or end `at_once`."""
-        if at_once or not self.stopping:
+        if at_once or not self._stopping.is_set():
             self._stopping.set()
             self._kept.stop(at_once=at_once)
 

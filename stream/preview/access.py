@@ -8,8 +8,9 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from stream.errors import SinkError, UsageError
-from stream.live.guesses import Guesses, check_chosen, given_word, same
+from stream.live.guesses import Guesses, check_chosen, given_word
 from stream.live.hosts import is_loopback, is_ours
+from stream.live.rtsp.login import same
 
 DEFAULT_PORT = 9555
 
@@ -26,7 +27,8 @@ class Access:
     chosen: bool = False
     """Whether the word is the user's own, for which a browser can ask."""
     kept: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
-    """What a browser that gave the word keeps; good until the program ends."""
+    """What a browser that gave the word keeps, and sends to whatever else listens at this host: it
+    tells nothing of the word, and is good until the program ends."""
 
     @classmethod
     def of(cls, host: str, port: int, password: str | None, token: str) -> "Access":
@@ -66,9 +68,6 @@ class Guard:
         self._access = access
         self._guesses = Guesses(access.word)
         self._cookie = f"deblur-{port}"
-        # What a browser keeps, and sends to whatever else listens at this host, is no password and
-        # tells nothing of it.
-        self._kept = access.kept
 
     def check_names(self, request: web.Request) -> None:
         """Raise `HTTPForbidden` where the request comes by way of another site."""
@@ -86,7 +85,7 @@ class Guard:
     async def check_word(self, request: web.Request) -> None:
         """Raise `HTTPUnauthorized` where the word is missing or wrong."""
         given = given_word(request)
-        if given is None and same(request.cookies.get(self._cookie, ""), self._kept):
+        if given is None and same(request.cookies.get(self._cookie, ""), self._access.kept):
             return
         if given is not None and await self._guesses.right(request.remote or "", given):
             return
@@ -98,7 +97,9 @@ class Guard:
 
     def remember(self, response: web.StreamResponse) -> None:
         """Have the browser let in from now on."""
-        response.set_cookie(self._cookie, self._kept, httponly=True, samesite="Lax", path="/")
+        response.set_cookie(
+            self._cookie, self._access.kept, httponly=True, samesite="Lax", path="/"
+        )
 
 
 def _place(origin: str) -> str | None:
