@@ -1,13 +1,24 @@
 """Operations on pictures: color, motion, steadiness, size. No files, no threads, no clocks."""
 
 from filters.camera import STILL, Camera, Similarity
-from filters.color import Coding, add_change, codes_of, luma, recode, to_planes, to_rgb
+from filters.color import (
+    Coding,
+    add_change,
+    add_values,
+    changes_of,
+    codes_of,
+    luma,
+    recode,
+    rgb_of,
+    to_planes,
+    to_rgb,
+    values_of,
+)
+from filters.fusion import USUAL_SMOOTHING
 from filters.memory import keep_freed, sent
-from filters.motion import Motion, Tracker
 from filters.resize import INTERPOLATIONS, Enlarger
 from filters.sharpness import CELL, need
 from filters.stabilize import Correction, Path, moved
-from filters.temporal import USUAL_SMOOTHING, Smoother
 from filters.upscale import UPSCALERS, Upscaler, load_upscaler
 
 __all__ = [
@@ -20,13 +31,12 @@ __all__ = [
     "Coding",
     "Correction",
     "Enlarger",
-    "Motion",
     "Path",
     "Similarity",
-    "Smoother",
-    "Tracker",
     "Upscaler",
     "add_change",
+    "add_values",
+    "changes_of",
     "codes_of",
     "keep_freed",
     "load_upscaler",
@@ -34,7 +44,9 @@ __all__ = [
     "moved",
     "need",
     "recode",
+    "rgb_of",
     "sent",
     "to_planes",
     "to_rgb",
+    "values_of",
 ]

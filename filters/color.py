@@ -72,21 +72,33 @@ class Coding:
         return float(2 ** (self.depth - 1))
 
 
+def values_of(planes: Sequence[Tensor], coding: Coding) -> list[Tensor]:
+    """Planes Y, U, V (or Y alone) of codes as float32: luma from 0 (black) to 1 (white), chroma
+    from -0.5 to 0.5, and beyond where the codes lie beyond; same shapes."""
+    spans = (coding.luma_span, coding.chroma_span, coding.chroma_span)
+    zeros = (coding.black, coding.neutral, coding.neutral)
+    return [
+        plane.float().sub_(zero).mul_(1 / span)
+        for plane, zero, span in zip(planes, zeros, spans, strict=False)
+    ]
+
+
 def to_rgb(planes: Sequence[Tensor], coding: Coding) -> Tensor:
     """Planes Y, U, V (or Y alone), each (h, w) of codes, to (1, 3, H, W) float32 R'G'B'.
 
     Values are in 0..1 for legal codes, and beyond where the codes lie beyond; nothing is clamped.
     Chroma is taken to be sited as in MPEG-2 and H.264: left across, midway down.
     """
-    luma = planes[0].float().sub_(coding.black).mul_(1 / coding.luma_span)
+    return rgb_of(values_of(planes, coding), coding)
+
+
+def rgb_of(values: Sequence[Tensor], coding: Coding) -> Tensor:
+    """`to_rgb` of planes as `values_of` has them."""
+    luma = values[0]
     height, width = luma.shape
     if coding.gray:
         return luma.repeat(1, 3, 1, 1)
-    blue, red = (
-        _upsample(plane.float().sub_(coding.neutral).mul_(1 / coding.chroma_span), coding)
-        for plane in planes[1:]
-    )
-    blue, red = blue[:height, :width], red[:height, :width]
+    blue, red = (_upsample(value, coding)[:height, :width] for value in values[1:])
     kr, kb = LUMA[coding.matrix]
     rgb = luma.new_empty(1, 3, height, width)
     torch.add(luma, red, alpha=2 * (1 - kr), out=rgb[0, 0])
@@ -110,15 +122,30 @@ def add_change(planes: Sequence[Tensor], change: Tensor, coding: Coding) -> list
     where nothing changed every sample stays what it was, codes outside the legal range included,
     and chroma is not resampled for nothing.
     """
+    return add_values(planes, changes_of(change, coding), coding)
+
+
+def changes_of(change: Tensor, coding: Coding) -> list[Tensor]:
+    """A change of R'G'B', (1, 3, H, W), as one of planes, each (h, w), in the units of
+    `values_of`."""
     kr, kb = LUMA[coding.matrix]
     red, green, blue = change[0].float()
     luma = (red * kr).add_(green, alpha=1 - kr - kb).add_(blue, alpha=kb)
-    out = [_add_codes(planes[0], luma, coding.luma_span, coding)]
-    if not coding.gray:
-        for plane, part, k in ((planes[1], blue, kb), (planes[2], red, kr)):
-            chroma = _downsample(part - luma, coding)
-            out.append(_add_codes(plane, chroma, coding.chroma_span * 0.5 / (1 - k), coding))
-    return out
+    if coding.gray:
+        return [luma]
+    chroma = [
+        _downsample(part - luma, coding).mul_(0.5 / (1 - k)) for part, k in ((blue, kb), (red, kr))
+    ]
+    return [luma, *chroma]
+
+
+def add_values(planes: Sequence[Tensor], changes: Sequence[Tensor], coding: Coding) -> list[Tensor]:
+    """Add changes, in the units of `values_of`, to planes of codes; same shapes and dtypes."""
+    spans = (coding.luma_span, coding.chroma_span, coding.chroma_span)
+    return [
+        _add_codes(plane, change, span, coding)
+        for plane, change, span in zip(planes, changes, spans, strict=False)
+    ]
 
 
 def to_planes(rgb: Tensor, coding: Coding) -> list[Tensor]:

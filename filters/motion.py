@@ -1,153 +1,274 @@
-"""How the picture moved from frame to frame, and how far that can be trusted.
+"""How a picture moved from one frame to another, and how far that can be trusted.
 
 Optical flow by OpenCV's DIS (Kroeger et al., "Fast optical flow using dense inverse search", ECCV
-2016) on the decoded luma at reduced size, on the CPU. What a frame is compared with is not the
-frame before it but that frame blended with those before, as a recursive filter blends its output:
-errors then are seen and corrected, where flow from frame to frame would let them add up.
+2016) on the CPU, between pictures that are made small first: blurred frames have no fine detail to
+follow, and a flow that looks for it is the worse for it. Farther frames are compared directly;
+adding up the steps between them costs more accuracy than it saves time at this size.
 """
 
-from dataclasses import dataclass
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar, cast
 
 import cv2
 import numpy as np
+import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
+from torch import Tensor
 
-from filters.scene import Cuts
+from filters.color import Coding, rgb_of
+from filters.memory import sent
+from filters.sharpness import noise
 
 _Array = TypeVar("_Array", NDArray[np.uint8], NDArray[np.float32])
-Luma = NDArray[np.uint8]
-"""(h, w)."""
+Flow = NDArray[np.float32]
+"""(h, w, 2): where each pixel of one picture is in another, x and y, relative to where it is, in
+pixels of this size."""
 
-_LARGEST = 960
-"""The picture is halved until its longer side is no larger."""
+_LONGEST = 192
+"""Longest side, in pixels, of what is followed. At twice that GoPro's frames gain 0.7 dB less."""
 _LEAST = 24
 """Pixels that a side must have for flow to be found at all."""
-_BLEND = 0.8
-"""The share of the past in what a frame is compared with."""
-_TOLERANCE = 20.0
-"""Difference of luma, of 255, at which a pixel counts little as the same."""
 _GAP = 1.0
-"""Pixels that the ways there and back may differ by ..."""
+"""Squared pixels of the full picture by which the way back along the same field may miss its start
+..."""
 _GAP_SHARE = 0.03
-"""... and the share of the squared motion that the squared gap may be beyond that."""
-_EDGE_SHARE, _EDGE = 0.01, 0.002
-"""The squared slope of the motion at its edges, as a share of the squared motion, and beyond."""
-_LOST = 1 / 30
-"""Trust below which the motion is not known at all: something moves in front of something else."""
-_AROUND = np.ones((9, 9), np.uint8)
-"""What is around such a pixel is not trusted either, as flow draws the background along."""
+"""... beyond this share of the squared lengths of both ways."""
+_LOW_PASS = 6.0
+"""Pixels of the full picture, the standard deviation of the blur under which colors are compared,
+so that a neighbor is not refused for being sharper."""
+_COLOR = 3 / 255
+"""Difference of color beyond which a pixel is not the same ..."""
+_COLOR_SLOPE = 2.0
+"""... added to that which a shift of so many pixels of the full picture makes there."""
+_EDGE = 2.0
+"""Pixels of the full picture over which trust fades."""
+_REGIONS = 8
+"""Across and down, the regions in which detail is told."""
+_RELATED = 0.1
+"""Where less than this share of a picture is found again, the other one is of another scene."""
 
 
 @dataclass(frozen=True, eq=False)
-class Motion:
-    """From one frame to the one before it."""
+class Guide:
+    """A frame as it is followed: small, and its colors without detail."""
 
-    back: NDArray[np.float32]
-    """(h, w, 2): where each pixel was before, x and y, relative to where it is, in pixels of this
-    reduced size."""
-    trust: NDArray[np.float32]
-    """(h, w) in 0..1: how far the way back there and the way from there agree; little at the edges
-    of what moves."""
+    luma: NDArray[np.uint8]
+    """(h, w)."""
+    color: NDArray[np.float32]
+    """(h, w, 3) R'G'B' in 0..1."""
+    slope: NDArray[np.float32]
+    """(h, w): by how much the color changes from one pixel of the full picture to the next."""
+    detail: NDArray[np.float32]
+    """(8, 8): how much detail there is in each region of the picture."""
+    noise: float
+    """Standard deviation of what could be noise: some fine texture that fills the picture is taken
+    for it as well."""
+    scale: float
+    """Pixels of the full picture per pixel of this one."""
 
     @property
     def nbytes(self) -> int:
-        return self.back.nbytes + self.trust.nbytes
+        return self.luma.nbytes + self.color.nbytes + self.slope.nbytes
 
 
-class Tracker:
-    """Follows the picture, frame by frame."""
-
-    def __init__(
-        self, reference: Luma | None = None, cuts: NDArray[np.float64] | None = None
-    ) -> None:
-        """`reference` and the state of `cuts` are those of an earlier tracker, with which this one
-        goes on."""
-        self.reference = reference
-        """What the next frame is compared with, at reduced size; None after a cut."""
-        self.cuts = Cuts(cuts)
-        self._fine = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
-        self._fine.setFinestScale(0)
-        # Fewer iterations and patches than the preset has: a third of its time, and the rest is
-        # steadier for it. Of fewer iterations of descent slow objects leave a ghost.
-        self._fine.setVariationalRefinementIterations(1)
-        self._fine.setGradientDescentIterations(5)
-        self._fine.setPatchStride(5)
-        # The way back again only has to tell where the fine one is wrong.
-        self._coarse = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
-        self._coarse.setFinestScale(1)
-        self._coarse.setGradientDescentIterations(4)
-        self._coarse.setPatchStride(5)
-
-    def push(self, luma: Luma, *, cut: bool = False) -> Motion | None:
-        """The next frame's luma, (H, W), at full size; None where there is no way back.
-
-        That is at the first frame and at cuts, known (`cut`) or found, and where the size changed.
-        """
-        now = reduced(luma)
-        before = self.reference
-        found = self.cuts.push(now)
-        if cut or found or before is None or before.shape != now.shape or min(now.shape) < _LEAST:
-            self.reference = now
-            return None
-        back = np.asarray(self._fine.calc(now, before, None), np.float32)  # type: ignore[call-overload]
-        forth = np.asarray(self._coarse.calc(before, now, None), np.float32)  # type: ignore[call-overload]
-        trust = _agreement(back, forth)
-        self.reference = _blended(now, before, back, trust)
-        return Motion(back, trust)
+def guide(planes: Sequence[Tensor], coding: Coding) -> Guide:
+    """What frames are followed by, of a picture's planes, each (h, w), as `color.values_of` has
+    them."""
+    height, width = planes[0].shape
+    factor = max(1, -(-max(height, width) // _LONGEST))
+    size = max(width // factor, 1), max(height // factor, 1)
+    small = [torch.from_numpy(_resized(plane, size)) for plane in planes]
+    rgb = rgb_of(small, replace(coding, subsampling=(1, 1)))[0].permute(1, 2, 0).numpy()
+    color = np.asarray(cv2.GaussianBlur(rgb, (0, 0), max(_LOW_PASS / factor, 0.6)), np.float32)
+    across, down = (
+        np.abs(cv2.Sobel(color, cv2.CV_32F, *way, scale=1 / 8)).mean(-1) for way in ((1, 0), (0, 1))
+    )
+    slope = cv2.GaussianBlur(np.hypot(across, down), (0, 0), max(_LOW_PASS / factor, 0.6)) / factor
+    luma = np.clip(small[0].numpy() * 255 + 0.5, 0, 255).astype(np.uint8)
+    detail, noise = _detail(planes[0])
+    return Guide(luma, color, np.asarray(slope, np.float32), detail, noise, width / size[0])
 
 
-def reduced(luma: Luma) -> Luma:
-    """Luma, (H, W), at half the size or, of large pictures, at less."""
-    factor = 2
-    while max(luma.shape) > factor * _LARGEST:
-        factor *= 2
-    height, width = (max(side // factor, 1) for side in luma.shape)
-    return np.asarray(cv2.resize(luma, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+def _detail(luma: Tensor) -> tuple[NDArray[np.float32], float]:
+    """What `Guide` tells of detail and noise, of luma at full size, (h, w)."""
+    if luma.device.type == "cpu":
+        light = luma.numpy()
+        half = cv2.resize(
+            light,
+            (max(light.shape[1] // 2, 1), max(light.shape[0] // 2, 1)),
+            interpolation=cv2.INTER_AREA,
+        )
+        across, down = (cv2.absdiff(half, np.roll(half, 1, axis)) for axis in (0, 1))
+        detail = cv2.resize(
+            cv2.add(across, down), (_REGIONS, _REGIONS), interpolation=cv2.INTER_AREA
+        )
+        return np.asarray(detail, np.float32), noise(light)
+    half = F.avg_pool2d(luma[None, None], 2, ceil_mode=True)
+    change = (half - half.roll(1, 2)).abs() + (half - half.roll(1, 3)).abs()
+    detail = F.adaptive_avg_pool2d(change, _REGIONS)[0, 0]
+    return detail.cpu().numpy(), noise(luma[:512, :512].cpu().numpy())
 
 
-def _agreement(back: NDArray[np.float32], forth: NDArray[np.float32]) -> NDArray[np.float32]:
-    """How far motion can be trusted, (h, w) in 0..1.
+def _resized(plane: Tensor, size: tuple[int, int]) -> NDArray[np.float32]:
+    if plane.device.type == "cpu":
+        small: Any = cv2.resize(plane.numpy(), size, interpolation=cv2.INTER_AREA)
+        return np.asarray(small, np.float32)
+    # Made small where it is: only that little has to leave a GPU.
+    made = F.interpolate(plane[None, None], size[::-1], mode="area")
+    return np.asarray(made[0, 0].cpu().numpy(), np.float32)
 
-    That is 1 where going back and forth again ends where it began, falls with the distance where
-    it does not, and falls at the edges of what moves, which hide and uncover what is behind
-    (Ruder, Dosovitskiy, Brox: "Artistic style transfer for videos", GCPR 2016), and around them.
+
+def flow(one: Guide, other: Guide) -> Flow:
+    """The motion from one frame to another."""
+    start = np.zeros((*one.luma.shape, 2), np.float32)
+    if min(one.luma.shape) < _LEAST:
+        return start
+    # One anew for each pair: they are not made for several threads, and cost nothing to make.
+    estimator = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    estimator.setFinestScale(0)
+    # Fewer than the preset has, which at this size lose nothing.
+    estimator.setVariationalRefinementIterations(3)
+    estimator.setGradientDescentIterations(8)
+    return np.asarray(estimator.calc(one.luma, other.luma, start), np.float32)
+
+
+def trust(one: Guide, other: Guide, there: Flow) -> NDArray[np.float32] | None:
+    """Where, and how far, the other frame shows what the one does: (h, w) in 0..1.
+
+    That is where the motion is inside the picture and steady (what is a motion's length back along
+    its own line came from here), and where the colors agree. A flow that is found backwards as well
+    is not asked: between frames that are blurred in different ways it differs by more than what is
+    wrong, and it costs as much again. None where nearly nothing is found again, as at a cut.
     """
-    returned = look_up(forth, back)
-    gap = squared(returned + back)
-    length = squared(back)
-    # At half size a gap is half as long.
-    gap /= 2 * ((_GAP / 2) ** 2 + _GAP_SHARE * (squared(returned) + length))
-    slope = squared(cv2.Sobel(back, cv2.CV_32F, 1, 0, scale=1 / 8))
-    slope += squared(cv2.Sobel(back, cv2.CV_32F, 0, 1, scale=1 / 8))
-    gap += slope / (2 * (_EDGE_SHARE * length + _EDGE))
-    trust = np.exp(-gap)
-    return np.asarray(trust * cv2.erode(np.minimum(trust / _LOST, 1), _AROUND), np.float32)
+    height, width = there.shape[:2]
+    returned = -look_up(there, -there)
+    area = one.scale * one.scale
+    lost = squared(returned + there) > _GAP_SHARE * (squared(there) + squared(returned)) + (
+        _GAP / area
+    )
+    x = there[..., 0] + np.arange(width, dtype=np.float32)
+    y = there[..., 1] + np.arange(height, dtype=np.float32)[:, None]
+    lost |= (x < -0.5) | (x > width - 0.5) | (y < -0.5) | (y > height - 0.5)
+    around = cv2.dilate(lost.astype(np.float32), np.ones((3, 3), np.uint8))
+    unknown = cv2.GaussianBlur(around, (0, 0), max(_EDGE / one.scale, 0.6))
+    difference = np.abs(look_up(other.color, there) - one.color).mean(-1)
+    apart = difference / (_COLOR + _COLOR_SLOPE * one.slope) - 1
+    found = 1 - np.maximum(unknown, np.clip(apart, 0, 1))
+    return np.asarray(found, np.float32) if found.mean() > _RELATED else None
 
 
-def squared(flow: Any) -> NDArray[np.float32]:
+def differences(
+    planes: Sequence[Tensor],
+    other: Sequence[Tensor],
+    there: Flow,
+    trusted: NDArray[np.float32],
+    out: Sequence[Tensor],
+) -> None:
+    """Write to `out` by how much another frame, registered, differs from this one.
+
+    `planes` and `other`, each (h, w), are of the same sizes, luma first; beyond the other's edge is
+    what is at its edge. The differences are scaled by how far they are `trusted`, (h, w). All
+    planes are as `interleaved` returns them.
+    """
+    if planes[0].device.type != "cpu":
+        _differences_on_gpu(planes, other, there, trusted, out)
+        return
+    # No operation of torch, whose threads would wait for those of OpenCV, and these for them.
+    _difference(planes[0].numpy(), other[0].numpy(), there, trusted, out[0].numpy())
+    if len(planes) > 1:
+        # Both in one go: most of the work is to find the places.
+        own, others, made = (_interleaved(each[1:]) for each in (planes, other, out))
+        _difference(own, others, there, np.dstack([trusted, trusted]), made)
+
+
+def _difference(
+    own: NDArray[np.float32],
+    other: NDArray[np.float32],
+    there: Flow,
+    trusted: NDArray[np.float32],
+    out: NDArray[np.float32],
+) -> None:
+    size = own.shape[1::-1]
+    scale = np.array([size[0] / there.shape[1], size[1] / there.shape[0]], np.float32)
+    moved: Any = look_up(other, enlarged(there * scale, size), cv2.INTER_CUBIC)
+    np.subtract(moved, own, out=moved)
+    np.multiply(moved, enlarged(trusted, size), out=out)
+
+
+def interleaved(planes: Sequence[Tensor]) -> list[Tensor]:
+    """The same planes, but where they are on a CPU chroma lies as `differences` works on it."""
+    if len(planes) == 1 or planes[0].device.type != "cpu":
+        return list(planes)
+    chroma = torch.stack(list(planes[1:]), dim=-1)
+    return [planes[0].contiguous(), chroma[..., 0], chroma[..., 1]]
+
+
+def _interleaved(chroma: Sequence[Tensor]) -> NDArray[np.float32]:
+    """Both planes, (h, w), of what `interleaved` returned, as one array (h, w, 2)."""
+    first = chroma[0].numpy()
+    height, width = first.shape
+    return np.lib.stride_tricks.as_strided(
+        first, (height, width, 2), (*first.strides, first.itemsize)
+    )
+
+
+def _differences_on_gpu(
+    planes: Sequence[Tensor],
+    other: Sequence[Tensor],
+    there: Flow,
+    trusted: NDArray[np.float32],
+    out: Sequence[Tensor],
+) -> None:
+    device = planes[0].device
+    field = sent(there, device).permute(2, 0, 1)[None]
+    weight = sent(trusted, device)[None, None]
+    for plane, neighbor, made in zip(planes, other, out, strict=True):
+        size = plane.shape[0], plane.shape[1]
+        moved = _moved(neighbor, F.interpolate(field, size, mode="bilinear")[0], there.shape)
+        found = F.interpolate(weight, size, mode="bilinear")[0, 0]
+        torch.mul(moved.sub_(plane), found, out=made)
+
+
+def _moved(plane: Tensor, field: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """(H, W) at where a field, (2, H, W) in pixels of a picture of (h, w), leads."""
+    height, width = plane.shape
+    # In units of the grid, whose corners -1 and 1 are the outer edges of the picture.
+    x = (2 * torch.arange(width, device=plane.device) + 1) / width - 1
+    y = (2 * torch.arange(height, device=plane.device) + 1) / height - 1
+    places = torch.stack(
+        [x + field[0] * (2 / shape[1]), y[:, None] + field[1] * (2 / shape[0])], dim=-1
+    )
+    found = F.grid_sample(
+        plane[None, None], places[None], "bicubic", padding_mode="border", align_corners=False
+    )
+    return found[0, 0]
+
+
+def enlarged(field: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+    """A field, (h, w) or (h, w, C), as one of another `size`, width and height."""
+    return np.asarray(cv2.resize(field, size, interpolation=cv2.INTER_LINEAR), np.float32)
+
+
+def squared(field: Any) -> NDArray[np.float32]:
     """The squared lengths of (h, w, 2) vectors."""
-    squares = flow * flow
+    squares = field * field
     return np.asarray(squares[..., 0] + squares[..., 1], np.float32)
 
 
-def _blended(
-    now: Luma, before: Luma, back: NDArray[np.float32], trust: NDArray[np.float32]
-) -> Luma:
-    past = look_up(before, back, cv2.INTER_CUBIC)
-    difference = past.astype(np.float32) - now
-    near = cv2.GaussianBlur(np.abs(difference), (0, 0), 1.0)
-    share = _BLEND * trust * np.exp(-np.square(near / _TOLERANCE) / 2)
-    return np.asarray(np.clip(now + share * difference + 0.5, 0, 255), np.uint8)
-
-
-def look_up(image: _Array, flow: NDArray[np.float32], how: int = cv2.INTER_LINEAR) -> _Array:
-    """`image`, (h, w) or (h, w, C), at where `flow`, (h, w, 2) in pixels, leads."""
-    height, width = flow.shape[:2]
-    along = np.zeros((width, 2), np.float32)
-    along[:, 0] = np.arange(width)
-    place = flow + along
-    place[..., 1] += np.arange(height, dtype=np.float32)[:, None]
+def look_up(image: _Array, field: Flow, how: int = cv2.INTER_LINEAR) -> _Array:
+    """`image`, (h, w) or (h, w, C), at where `field`, (h, w, 2) in pixels, leads."""
     remap: Any = cv2.remap  # takes both in one array, which its types do not know
-    found = remap(image, place, None, how, borderMode=cv2.BORDER_REPLICATE)
+    found = remap(
+        image, cv2.add(field, _own(field.shape[:2])), None, how, borderMode=cv2.BORDER_REPLICATE
+    )
     return cast(_Array, found)
+
+
+@functools.lru_cache(16)
+def _own(shape: tuple[int, int]) -> NDArray[np.float32]:
+    """(h, w, 2): where each pixel is."""
+    rows, columns = np.indices(shape, np.float32)
+    return np.stack([columns, rows], axis=-1)
