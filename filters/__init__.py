@@ -14,7 +14,7 @@ from filters.color import (
     to_rgb,
     values_of,
 )
-from filters.fusion import USUAL_SMOOTHING
+from filters.fusion import USUAL_SMOOTHING, Burst, Fused, fuse
 from filters.memory import keep_freed, sent
 from filters.resize import INTERPOLATIONS, Enlarger
 from filters.sharpness import CELL, need
@@ -27,10 +27,12 @@ __all__ = [
     "STILL",
     "UPSCALERS",
     "USUAL_SMOOTHING",
+    "Burst",
     "Camera",
     "Coding",
     "Correction",
     "Enlarger",
+    "Fused",
     "Path",
     "Similarity",
     "Upscaler",
@@ -38,6 +40,7 @@ __all__ = [
     "add_values",
     "changes_of",
     "codes_of",
+    "fuse",
     "keep_freed",
     "load_upscaler",
     "luma",

@@ -416,13 +416,11 @@ def _maps(device: torch.device) -> _Maps:
     radius = np.hypot(np.fft.fftfreq(whole)[::2, None], np.fft.rfftfreq(whole)[::2])
     band = (radius > _BAND[0]) & (radius < _BAND[1])
     with torch.inference_mode(False):
-        return _Maps(
-            *(
-                torch.from_numpy(each).to(device, torch.float32)
-                for each in (down, across, up, along)
-            ),
-            torch.from_numpy(band).to(device, torch.float32),
+        down_, across_, up_, along_, band_ = (
+            torch.from_numpy(each.astype(np.float32)).to(device)
+            for each in (down, across, up, along, band)
         )
+    return _Maps(down_, across_, up_, along_, band_)
 
 
 @dataclass(frozen=True)

@@ -106,10 +106,10 @@ def _detail(luma: Tensor) -> tuple[NDArray[np.float32], float]:
             cv2.add(across, down), (_REGIONS, _REGIONS), interpolation=cv2.INTER_AREA
         )
         return np.asarray(detail, np.float32), noise(light)
-    half = F.avg_pool2d(luma[None, None], 2, ceil_mode=True)
-    change = (half - half.roll(1, 2)).abs() + (half - half.roll(1, 3)).abs()
-    detail = F.adaptive_avg_pool2d(change, _REGIONS)[0, 0]
-    return detail.cpu().numpy(), noise(luma[:512, :512].cpu().numpy())
+    less = F.avg_pool2d(luma[None, None], 2, ceil_mode=True)
+    change = (less - less.roll(1, 2)).abs() + (less - less.roll(1, 3)).abs()
+    told = F.adaptive_avg_pool2d(change, _REGIONS)[0, 0]
+    return told.cpu().numpy(), noise(luma[:512, :512].cpu().numpy())
 
 
 def _resized(plane: Tensor, size: tuple[int, int]) -> NDArray[np.float32]:

@@ -11,10 +11,11 @@ from typing import Literal
 from stream.errors import CancelledError, DeblurError, NoInputError, UsageError
 from stream.job import Job
 from stream.live.window import Window
-from stream.models import find_upscaler, load_model
+from stream.models import AUTO, choose_model, find_upscaler, fingerprint, load_model
 from stream.place import kept_suffix
 from stream.report import Progress, Report
 from stream.settings import Settings
+from stream.work import folder_of, model_of
 
 State = Literal["done", "differs", "skipped", "stopped", "failed"]
 
@@ -67,7 +68,12 @@ class Batch:
 
         A model or a device that cannot be used is raised at once, as it is the same for all.
         """
-        settings = self.settings
+        settings, asked = self.settings, self.settings
+        if settings.model == AUTO:
+            chosen = choose_model(
+                device=settings.device, precision=settings.precision, engine=settings.engine
+            )
+            settings = replace(settings, model=chosen.model)
         restore = load_model(
             settings.model,
             device=settings.device,
@@ -86,11 +92,16 @@ class Batch:
                 yield Outcome(task, "skipped", f"{task.output} is there already")
                 continue
             restore.tile = tile
-            self._job = Job(task.input, task.output, settings, window=self._window)
+            # Work that was begun with what suited another moment is gone on with as it was.
+            begun = model_of(folder_of(task.output)) if asked.model == AUTO else None
+            same = begun in (None, fingerprint(settings.model))
+            self._job = Job(
+                task.input, task.output, settings if same else asked, window=self._window
+            )
             show = None if progress is None else lambda seen, task=task: progress(task, seen)
             try:
                 task.output.parent.mkdir(parents=True, exist_ok=True)
-                report = self._job.run(show, restore=restore, upscaler=upscaler)
+                report = self._job.run(show, restore=restore if same else None, upscaler=upscaler)
             except CancelledError as error:
                 yield Outcome(task, "stopped", str(error))
                 return

@@ -8,13 +8,13 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from filters import Coding, Correction, Motion
+from filters import Coding, Correction
 
 Plane = NDArray[np.uint8] | NDArray[np.uint16]
 Packet: TypeAlias = "av.Packet[Any]"
 Memory: TypeAlias = dict[str, Any]
-"""What filters carry from frame to frame, by name; never changed once it is made. These are arrays,
-or tensors on a GPU, which they leave only to be stored."""
+"""What steadies the camera carries from frame to frame, by name: arrays that are never changed once
+they are made."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,15 +32,17 @@ class Frame:
     """Whether this is the first frame after a cut, a seek or a reconnect."""
     damaged: bool = False
     """Whether the decoder concealed something that was lost."""
-    motion: Motion | None = None
-    """How the picture moved since the frame before; None where nothing is known of it."""
+    beyond: bool = False
+    """Whether it is only there for its neighbors' sake: it is not handed on."""
     need: NDArray[np.float32] | None = None
     """How much of restoration each region needs, as `filters.need` tells; None: all of it."""
     correction: Correction | None = None
     """Where the finished picture is to be taken from, so that the camera seems steady; None: from
     where it is."""
+    from_neighbors: float = 0.0
+    """The share of the finished picture that comes from neighboring frames, 0..1."""
     memory: Memory = field(default_factory=dict)
-    """What the filters remember after this frame; with it they can go on at the next one."""
+    """What is remembered after this frame, with which work can go on at the next one."""
 
     def __post_init__(self) -> None:
         if len(self.planes) != (1 if self.coding.gray else 3):
@@ -71,6 +73,4 @@ class Frame:
 
     @property
     def nbytes(self) -> int:
-        moved = self.motion.nbytes if self.motion is not None else 0
-        arrays = (*self.planes, *self.memory.values())
-        return moved + sum(int(array.nbytes) for array in arrays)
+        return sum(int(array.nbytes) for array in (*self.planes, *self.memory.values()))

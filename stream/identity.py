@@ -26,7 +26,7 @@ def describe(
         "input": _identity(source.path),
         "model": fingerprint(settings.model),
         "strength": settings.strength,
-        "smooth": settings.smoothing,
+        "fuse": [settings.fuse, settings.smoothing] if settings.passes else None,
         "stabilize": settings.crop if settings.stabilize else None,
         "upscale": enlarged,
         "device": restore.device.type,

@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -27,7 +28,15 @@ from stream.identity import describe
 from stream.join import Joined, join
 from stream.live.window import Window
 from stream.look import Looked
-from stream.models import find_upscaler, load_model
+from stream.models import (
+    AUTO,
+    CHOICES,
+    Untouched,
+    choose_model,
+    find_upscaler,
+    fingerprint,
+    load_model,
+)
 from stream.pipeline import Pipeline, Stage
 from stream.place import check_output, check_space, default_output
 from stream.reading import Span
@@ -37,7 +46,7 @@ from stream.sink import Plan, SegmentSink, plan
 from stream.source import Source
 from stream.stages import stages_of
 from stream.verify import Asked, Conformance, verify
-from stream.work import Segment, Work, folder_of
+from stream.work import Segment, Work, folder_of, model_of
 
 
 class Job:
@@ -80,12 +89,16 @@ class Job:
         settings = self.settings
         source = Source(self.input, settings.reading)
         try:
+            if source.top_first is not None:
+                # Rows that belong to other moments cannot be registered together.
+                settings = self.settings = replace(settings, fuse=0)
             check_output(self.input, self.output, overwrite=settings.overwrite)
             if settings.stabilize and source.top_first is not None:
                 raise UsageError("interlaced frames cannot be stabilized; use --deinterlace on")
             chosen = plan(self.output, source, settings.encoder, settings.upscale)
             check_space(self.input, self.output.parent)
             if restore is None:
+                settings = self.settings = self._settled(settings, say)
                 restore = load_model(
                     settings.model,
                     device=settings.device,
@@ -106,7 +119,9 @@ class Job:
                 stages = stages_of(settings, restore, enlarge, work.memory(), aspect)
                 if self._window is not None:
                     stages["deblur"] = Looked(stages["deblur"], self._window)
-                runs_on = f"{restore.engine.name}, {str(restore.dtype).removeprefix('torch.')}"
+                dtype = str(restore.dtype).removeprefix("torch.")
+                alone = isinstance(restore, Untouched)
+                runs_on = "no network" if alone else f"{restore.engine.name}, {dtype}"
                 with shared(restore.engine, enlarges=enlarge is not None):
                     return self._run(source, chosen, stages, work, progress, runs_on)
             finally:
@@ -125,6 +140,20 @@ class Job:
         self._stopped = self._cancelled = True
         if self._pipeline is not None:
             self._pipeline.fail(CancelledError("stopped at once"))
+
+    def _settled(self, settings: Settings, say: Callable[[str], None]) -> Settings:
+        """The settings with a model in the place of `auto`: that of the work which is gone on with,
+        or the one that suits this machine."""
+        if settings.model != AUTO:
+            return settings
+        begun = model_of(folder_of(self.output)) if settings.resume else None
+        if begun in (known := {fingerprint(name): name for name in CHOICES}):
+            return replace(settings, model=known[begun])
+        chosen = choose_model(
+            device=settings.device, precision=settings.precision, engine=settings.engine
+        )
+        say(chosen.why)
+        return replace(settings, model=chosen.model)
 
     def _open(self, source: Source, chosen: Plan, restore: mssnet.Deblurrer) -> Work:
         """The job's work: begun, or gone on with where it is there and of the same job."""
@@ -160,7 +189,7 @@ class Job:
         runs_on: str,
     ) -> Report:
         earlier = work.done
-        source.go_on(earlier, work.in_segments, work.last_pts)
+        source.go_on(earlier, *work.known(source.reading.around))
         begun = time.monotonic()
         sink: SegmentSink | None = None
         try:
@@ -208,6 +237,7 @@ class Job:
             output=self.part if stopped else self.output,
             frames=sink.frames,
             earlier=earlier,
+            from_neighbors=sink.from_neighbors,
             seconds=seconds,
             damaged=source.damaged,
             dropped=joined.dropped,
@@ -316,7 +346,7 @@ def run(
     input: str | os.PathLike[str],
     output: str | os.PathLike[str] | None = None,
     *,
-    model: str = "lite",
+    model: str = "auto",
     strength: float | Literal["auto"] = 1.0,
     device: str = "auto",
     precision: str = "auto",

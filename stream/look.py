@@ -30,7 +30,8 @@ class Looked:
         self._put_ns = 0
 
     def push(self, frame: Frame) -> Iterator[Frame]:
-        self._before.append(frame)
+        if not frame.beyond:
+            self._before.append(frame)
         yield from map(self._seen, self._stage.push(frame))
 
     def flush(self) -> Iterator[Frame]:

@@ -1,8 +1,8 @@
 """What is done to a frame, in which order. The only place that knows both frames and tensors."""
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -10,17 +10,24 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from filters import CELL, Motion, add_change, sent, to_planes, to_rgb
-from stream.frame import Frame, Memory
+from filters import (
+    CELL,
+    Burst,
+    Fused,
+    add_change,
+    add_values,
+    changes_of,
+    rgb_of,
+    sent,
+    to_planes,
+    to_rgb,
+    values_of,
+)
+from stream.frame import Frame
 from stream.staging import staging_for
 
 Submit = Callable[[Tensor], Callable[[], Tensor]]
 """Begins with (1, 3, H, W) R'G'B' in 0..1; what it returns waits for the same, restored."""
-State = Mapping[str, Tensor]
-"""What a temporal filter remembers, by name; empty at the beginning."""
-Temporal = Callable[[Tensor, State, Motion | None], tuple[Tensor, State]]
-"""A restored frame, (1, 3, H, W) R'G'B', what is remembered, and the motion since the frame before
-to the filtered frame and what is remembered after it."""
 Enlarge = Callable[[Tensor], Tensor]
 """(1, 3, H, W) R'G'B', not necessarily within 0..1, to a larger picture."""
 
@@ -31,59 +38,80 @@ class _Begun:
 
     frame: Frame
     planes: Sequence[Tensor]
-    whole: Tensor
-    """R'G'B', not necessarily within 0..1."""
-    seen: Tensor
-    """What the network sees of it."""
+    seen: Tensor | None
+    """What the network sees of it, R'G'B' in 0..1; None where there is nothing for it to do."""
     restored: Callable[[], Tensor] | None
-    """None where it is not restored at all."""
+
+
+@dataclass(eq=False)
+class _Fusing:
+    """A frame that is restored and waits for its neighbors."""
+
+    frame: Frame
+    planes: Sequence[Tensor]
+    values: list[Tensor]
+    """Its planes as they are by now."""
+    changes: list[Tensor] | None = None
+    """What has been added to them; None: nothing."""
+    share: float = field(default=0.0)
+
+    def add(self, changes: Sequence[Tensor] | None) -> None:
+        if changes is None:
+            return
+        own = self.changes
+        self.values = [value + each for value, each in zip(self.values, changes, strict=True)]
+        self.changes = (
+            list(changes) if own is None else [a + b for a, b in zip(own, changes, strict=True)]
+        )
 
 
 class Processor:
-    """Deblurs frames on a device, filters them along time, and enlarges them."""
+    """Deblurs frames on a device, fuses them with their neighbors, and enlarges them."""
 
     def __init__(
         self,
-        submit: Submit,
+        submit: Submit | None,
         device: torch.device,
         *,
         in_flight: int = 1,
         strength: float = 1.0,
-        temporal: Temporal | None = None,
+        fusion: Sequence[Burst] = (),
         enlarge: Enlarge | None = None,
-        memory: Memory | None = None,
     ) -> None:
-        """Up to `in_flight` frames are under way at once; with 1 each one is handed on at once.
+        """Up to `in_flight` frames are under way at once; with 1 each one is handed on at once,
+        or as soon as those are there that it is fused with.
 
         From a GPU as many more are on their way back, so that it always has something to do.
-        `memory` is that of the last frame of an earlier run, with which it goes on.
+        Without `submit` no network restores frames. They pass through all of `fusion`, one after
+        the other. `strength` is the share of all changes that is made, but for what `fusion` makes
+        where it is 0.
         """
-        self._submit = submit
+        self._submit = submit if strength > 0 else None
         self._device = device
         self._staging = staging_for(device)
         self._in_flight = in_flight
         self._returning = in_flight if self._staging.overlaps and in_flight > 1 else 0
-        self._begun: deque[_Begun | Frame] = deque()
+        self._begun: deque[_Begun] = deque()
         self._made: deque[Callable[[], Frame]] = deque()
         self._strength = strength
-        self._temporal = temporal
+        self._fusion = [(burst, deque[_Fusing]()) for burst in fusion]
         self._enlarge = enlarge
-        self._state: State = {
-            name.removeprefix(_OURS): torch.as_tensor(value).to(device)
-            for name, value in (memory or {}).items()
-            if name.startswith(_OURS)
-        }
 
     def push(self, frame: Frame) -> Iterator[Frame]:
+        if not self._fusion and (frame.beyond or (self._submit is None and self._enlarge is None)):
+            if not frame.beyond:
+                yield frame
+            return
         self._begun.append(self._begin(frame))
         while len(self._begun) >= self._most(frame):
-            self._made.append(self._finish(self._begun.popleft()))
+            self._finish(self._begun.popleft())
             yield from self._returned(self._returning)
 
     def flush(self) -> Iterator[Frame]:
         while self._begun:
-            self._made.append(self._finish(self._begun.popleft()))
+            self._finish(self._begun.popleft())
             yield from self._returned(self._returning)
+        self._end()
         yield from self._returned(0)
 
     def _returned(self, left: int) -> Iterator[Frame]:
@@ -97,45 +125,82 @@ class Processor:
         return min(self._in_flight, max(held // (12 * frame.width * frame.height), 2))
 
     @torch.inference_mode()
-    def _begin(self, frame: Frame) -> _Begun | Frame:
-        """What can be done of a frame without the one before it."""
-        if self._strength == 0 and self._temporal is None and self._enlarge is None:
-            return frame
+    def _begin(self, frame: Frame) -> _Begun:
+        """What can be done of a frame without those around it."""
         planes = self._staging.up(frame.planes)
-        whole = to_rgb(planes, frame.coding)
-        seen = whole.clamp_(0, 1) if self._enlarge is None else whole.clamp(0, 1)
-        restored = None
-        if self._strength > 0 and (frame.need is None or frame.need.any()):
-            restored = self._submit(seen)
-        return _Begun(frame, planes, whole, seen, restored)
+        if self._submit is None or (frame.need is not None and not frame.need.any()):
+            return _Begun(frame, planes, None, None)
+        seen = to_rgb(planes, frame.coding).clamp_(0, 1)
+        return _Begun(frame, planes, seen, self._submit(seen))
 
     @torch.inference_mode()
-    def _finish(self, begun: _Begun | Frame) -> Callable[[], Frame]:
-        """Do the rest of a frame; what is returned waits until it is back."""
-        if isinstance(begun, Frame):
-            return lambda: begun
-        frame, seen = begun.frame, begun.seen
-        picture = seen if begun.restored is None else begun.restored()
-        if begun.restored is not None and self._strength != 1:
-            picture = torch.lerp(seen, picture, self._strength)
-        memory = frame.memory
-        if self._temporal is not None:
-            # What a damaged frame shows is not carried on.
-            if not frame.damaged:
-                picture, self._state = self._temporal(picture, self._state, frame.motion)
-            kept = self._staging.kept
-            ours = {_OURS + name: kept(value) for name, value in self._state.items()}
-            memory = {**memory, **ours}
-        change = picture - seen
-        if frame.need is not None:
-            change = change * self._spread(frame.need, change.shape)
+    def _finish(self, begun: _Begun) -> None:
+        """Do the rest of a frame, or have it wait for those that it is fused with."""
+        frame, planes = begun.frame, begun.planes
+        change = None
+        if begun.restored is not None and begun.seen is not None:
+            change = begun.restored() - begun.seen
+            if frame.need is not None:
+                change = change * self._spread(frame.need, change.shape)
+        if self._fusion:
+            fusing = _Fusing(frame, planes, values_of(planes, frame.coding))
+            fusing.add(None if change is None else changes_of(change, frame.coding))
+            self._fuse([fusing], 0)
+            return
+        if change is not None:
+            change = change * self._strength
         if self._enlarge is not None:
             # What is brighter than white stays so, as below.
-            made = to_planes(self._enlarge(begun.whole.add_(change)), frame.coding)
+            whole = to_rgb(planes, frame.coding)
+            whole = whole if change is None else whole.add_(change)
+            self._hand_on(frame, to_planes(self._enlarge(whole), frame.coding))
         else:
-            made = add_change(begun.planes, change, frame.coding)
-        arrived = self._staging.down(made)
-        return lambda: replace(frame, planes=arrived(), motion=None, need=None, memory=memory)
+            self._hand_on(
+                frame, planes if change is None else add_change(planes, change, frame.coding)
+            )
+
+    def _fuse(self, frames: Iterable[_Fusing], index: int) -> None:
+        """Pass frames through fusion from number `index` on."""
+        for fusing in frames:
+            if index == len(self._fusion):
+                self._fused(fusing)
+                continue
+            burst, waiting = self._fusion[index]
+            waiting.append(fusing)
+            frame = fusing.frame
+            # What a damaged frame shows is nobody's help.
+            made = burst.push(fusing.values, frame.coding, cut=frame.cut, usable=not frame.damaged)
+            self._fuse(_taken(waiting, made), index + 1)
+
+    @torch.inference_mode()
+    def _end(self) -> None:
+        for index, (burst, waiting) in enumerate(self._fusion):
+            self._fuse(_taken(waiting, burst.flush()), index + 1)
+
+    def _fused(self, fusing: _Fusing) -> None:
+        frame, changes = fusing.frame, fusing.changes
+        if frame.beyond:
+            return
+        frame = replace(frame, from_neighbors=fusing.share)
+        if changes is not None and 0 < self._strength < 1:
+            changes = [each * self._strength for each in changes]
+        if self._enlarge is not None:
+            values = values_of(fusing.planes, frame.coding)
+            if changes is not None:
+                values = [a + b for a, b in zip(values, changes, strict=True)]
+            self._hand_on(
+                frame, to_planes(self._enlarge(rgb_of(values, frame.coding)), frame.coding)
+            )
+        elif changes is None:
+            self._hand_on(frame, fusing.planes)
+        else:
+            self._hand_on(frame, add_values(fusing.planes, changes, frame.coding))
+
+    def _hand_on(self, frame: Frame, planes: Sequence[Tensor]) -> None:
+        if frame.beyond:
+            return
+        arrived = self._staging.down(planes)
+        self._made.append(lambda: replace(frame, planes=arrived(), need=None))
 
     def _spread(self, need: NDArray[np.float32], shape: torch.Size) -> Tensor:
         """From one value for each region to one for each pixel, (1, 1, H, W)."""
@@ -144,9 +209,16 @@ class Processor:
         return pixels[:, :, : shape[2], : shape[3]]
 
 
+def _taken(waiting: deque[_Fusing], made: Iterable[Fused]) -> Iterator[_Fusing]:
+    """The frames that have been fused, with what was made of them."""
+    for fused in made:
+        fusing = waiting.popleft()
+        fusing.add(fused.changes)
+        fusing.share = max(fusing.share, fused.share)
+        yield fusing
+
+
 _HELD = 1 << 30
 """Bytes of R'G'B' that frames under way may have on a GPU ..."""
 _HELD_ON_CPU = 1 << 27
 """... and on a CPU, which large ones keep busy one by one."""
-_OURS = "filter/"
-"""What the names of the filters' own memory begin with."""

@@ -38,6 +38,9 @@ class Reading:
     """One of `DECODERS`; "auto" is the GPU's, where it gives the same pictures as software."""
     gpu: int = 0
     """The number of the GPU that decodes, if one does."""
+    around: int = 0
+    """How many frames before and after the part are handed on as well, for their neighbors' sake.
+    """
 
     def __post_init__(self) -> None:
         if self.decoder not in DECODERS:

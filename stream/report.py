@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from stream.join import Joined
 from stream.source import Source
@@ -49,6 +50,9 @@ class Report:
     frames: int
     earlier: int
     """Those of the frames that an earlier run had done."""
+    from_neighbors: float
+    """The share of the picture that came from neighboring frames, 0..1: the mean over the frames
+    that this run restored."""
     seconds: float
     """Wall-clock time from the first frame read to the file closed."""
     damaged: int
@@ -65,6 +69,23 @@ class Report:
     def fps(self) -> float:
         """Frames that this run restored, per second."""
         return (self.frames - self.earlier) / self.seconds if self.seconds > 0 else 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """What `deblur run --json` prints."""
+        return {
+            "output": str(self.output),
+            "frames": self.frames,
+            "earlier": self.earlier,
+            "seconds": round(self.seconds, 3),
+            "fps": round(self.fps, 3),
+            "from_neighbors": round(self.from_neighbors, 4),
+            "damaged": self.damaged,
+            "dropped": self.dropped,
+            "warnings": self.warnings,
+            "stopped": self.stopped,
+            "conformance": self.conformance.to_json() if self.conformance is not None else None,
+            "busy": {name: round(share, 3) for name, share in self.busy.items()},
+        }
 
     @property
     def conforms(self) -> bool:

@@ -14,20 +14,29 @@ from stream.scale import Scale
 KINDS = ("audio", "subtitle", "data", "attachment", "video")
 """What `--drop` takes."""
 MOST_CROP = 0.5
+USUAL_FUSE, MOST_FUSE, MOST_DELAY = 3, 5, 3
+_AGAIN = 2
+"""With how many frames each way fused frames are fused again."""
 
 
 @dataclass(frozen=True)
 class Settings:
     """What a job does to the picture, and with what."""
 
-    model: str = "lite"
-    """Name of a checkpoint, or the path of a `.safetensors` file."""
+    model: str = "auto"
+    """Name of a checkpoint, the path of a `.safetensors` file, or "none": fusion alone. auto: what
+    this machine can pay for, see `stream.models.choose_model`."""
     strength: float | Literal["auto"] = 1.0
     """0 leaves the picture as it is, 1 restores it fully; auto: each region as far as it is
     blurred."""
+    fuse: int = USUAL_FUSE
+    """With how many frames before and after it each one is fused, 0 to 5; 0: with none."""
+    delay: int | None = None
+    """Live, how many frames after each one are waited for, so that it is fused with them; None:
+    as many as before it, as files have them."""
     smooth: float | None = None
-    """How much each frame is steadied by the ones before it: 0 not at all, up to 1. None: as much
-    as is usual, where the picture is restored at all."""
+    """How much of the noise is averaged away by fusion: 0 nothing, up to 1. None: as much as is
+    usual, where the picture is restored at all."""
     stabilize: bool = False
     """Whether the camera's shaking is taken out of the picture."""
     crop: float = 0.1
@@ -63,6 +72,10 @@ class Settings:
     def __post_init__(self) -> None:
         if self.strength != "auto" and not 0 <= self.strength <= 1:
             raise UsageError(f"--strength must be in 0..1 or auto, got {self.strength}")
+        if not 0 <= self.fuse <= MOST_FUSE:
+            raise UsageError(f"--fuse must be in 0..{MOST_FUSE} frames, got {self.fuse}")
+        if self.delay is not None and not 0 <= self.delay <= MOST_DELAY:
+            raise UsageError(f"--delay must be in 0..{MOST_DELAY} frames, got {self.delay}")
         if self.smooth is not None and not 0 <= self.smooth <= 1:
             raise UsageError(f"--smooth must be in 0..1, got {self.smooth}")
         if not 0 < self.crop <= MOST_CROP:
@@ -73,10 +86,27 @@ class Settings:
 
     @property
     def smoothing(self) -> float:
-        """How much frames are steadied."""
+        """How much noise is averaged away."""
         if self.smooth is None:
             return USUAL_SMOOTHING if self.strength != 0 else 0.0
         return self.smooth
+
+    @property
+    def passes(self) -> tuple[tuple[int, int], ...]:
+        """For each time that frames are fused, with how many before and after."""
+        if not self.fuse or (self.strength == 0 and not self.smoothing):
+            return ()
+        if self.delay is not None:
+            return ((self.fuse, self.delay),)
+        if self.strength == 0:
+            return ((self.fuse, self.fuse),)
+        again = min(self.fuse, _AGAIN)
+        return (self.fuse, self.fuse), (again, again)
+
+    @property
+    def reach(self) -> int:
+        """On how many frames before and after it a frame's result depends."""
+        return sum(before for before, _ in self.passes)
 
     @property
     def reading(self) -> Reading:
@@ -90,5 +120,6 @@ class Settings:
         elif decoder == "auto":
             decoder = "software"
         return Reading(
-            *(self.span, self.max_pixels, self.deinterlace, self.apply_rotation, decoder, gpu)
+            *(self.span, self.max_pixels, self.deinterlace, self.apply_rotation, decoder, gpu),
+            around=self.reach,
         )

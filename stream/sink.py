@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 
 import av
 import av.container
@@ -160,6 +161,7 @@ class SegmentSink:
         self._pts: list[int] = []
         self._memory: Memory = {}
         self._keep = True
+        self._from_neighbors: list[float] = []
         self._begun = time.monotonic()
         self._keeping_s = 0.0
         for frame in list(work.kept(source.coding, source.time_base)):
@@ -171,12 +173,18 @@ class SegmentSink:
         return self._work.in_segments + len(self._pts)
 
     @property
+    def from_neighbors(self) -> float:
+        """The mean share of the frames of this run that came from neighboring ones."""
+        return fmean(self._from_neighbors) if self._from_neighbors else 0.0
+
+    @property
     def bytes_per_frame(self) -> float | None:
         """How large a frame is, encoded; None while too little is known."""
         return self._weighing.per_frame
 
     def push(self, frame: Frame) -> None:
         """Take a restored frame. Raises `WriteError`."""
+        self._from_neighbors.append(frame.from_neighbors)
         try:
             if self._keep:
                 self._keep = self._kept(partial(self._work.keep, frame))

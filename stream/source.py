@@ -2,7 +2,9 @@
 
 import logging
 import os
+from collections import deque
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -188,7 +190,7 @@ class Source:
         return not (self.damaged or self.made_up or self.jumps or self.rescaled)
 
     def go_on(self, done: int, known: int = 0, pts: int | None = None) -> None:
-        """Hand on nothing of the first `done` frames.
+        """Hand on nothing of the first `done` frames, but for those that the next ones depend on.
 
         `pts` is when frame number `known` of them, counted from 1, is shown, as it was handed on,
         if all up to it was `clean`: those need not be decoded again, where a search in the file
@@ -208,16 +210,28 @@ class Source:
             after = None
         if after is not None:
             self.frames = self._known
+        around = self.reading.around
+        before: deque[av.VideoFrame] = deque(maxlen=around)
+        beyond = 0
         for decoded in self._deinterlaced(self._decoded(after)):
             assert decoded.pts is not None
             moment = float(decoded.pts * self.time_base)
             if moment < end:
                 self._note_length(decoded.pts, end)
-            if moment < begin or (after is not None and decoded.pts <= after):
+            if after is not None and decoded.pts <= after:
+                continue
+            if moment < begin:
+                before.append(decoded)
                 continue
             if moment >= end:
                 # What follows in decoding order is shown later still.
-                return
+                if (beyond := beyond + 1) > around:
+                    return
+                yield self._unpacked(decoded, beyond=True)
+                continue
+            if self._skip < around:
+                yield from (self._unpacked(each, beyond=True) for each in before)
+            before.clear()
             self.frames += 1
             if self.frames & (self.frames - 1) == 0:
                 # Ever more rarely: what was looked at is held until Python collects garbage.
@@ -225,9 +239,14 @@ class Source:
             self.position_s = moment - (begin if self.span.start else self.origin_s)
             if self.frames == 1 and self._jumpy:
                 self._lift_s = self._before_zero_s(decoded.pts)
-            if self.frames > self._skip:
-                pts = decoded.pts - int(self.shift_s / self.time_base)
-                yield self._unpacker.unpack(decoded, pts, self.time_base)
+            if self.frames > self._skip - around:
+                yield self._unpacked(decoded, beyond=self.frames <= self._skip)
+
+    def _unpacked(self, decoded: av.VideoFrame, *, beyond: bool) -> Frame:
+        assert decoded.pts is not None
+        pts = decoded.pts - int(self.shift_s / self.time_base)
+        frame = self._unpacker.unpack(decoded, pts, self.time_base)
+        return replace(frame, beyond=True) if beyond else frame
 
     def others(self) -> Iterator[Packet]:
         """The packets of all streams but the main video, on the same clock as the frames.
@@ -267,9 +286,9 @@ class Source:
         # MPEG-TS has no index: a search in it lands behind what it looks for, and in a file whose
         # clock jumps anywhere.
         behind = self._undecoded() if self.span.start and self._jumpy else 0
-        begin = self.limits()[0]
-        self._seeks = bool(self.span.start) and not self._jumpy and self._search(Fraction(begin))
-        seek_s = begin if self._seeks else None
+        self._seeks = bool(self.span.start) and not self._jumpy
+        self._seeks = self._seeks and self._search(Fraction(self._early_s))
+        seek_s = self._early_s if self._seeks else None
         if after is not None:
             seek_s = float(after * self.time_base)
         for packet in self._demuxer.packets(self.container, seek_s):
@@ -286,6 +305,12 @@ class Source:
                 yield frame
         if not self.jumps:
             self.short_s = max(0.0, promised_s(self.container) - self._demuxer.ends_s)
+
+    @property
+    def _early_s(self) -> float:
+        """From when on frames are needed at the latest, where a part is worked on: twice as early
+        as is usual, since frames need not be equally long."""
+        return self.limits()[0] - 2 * self.reading.around / float(self.rate)
 
     def _note_length(self, pts: int, end: float) -> None:
         length = self._lengths.pop(pts, None)
@@ -328,7 +353,7 @@ class Source:
 
     def _undecoded(self) -> int:
         """How many packets of the video lie before the key frame that the part needs first."""
-        begin = self.limits()[0]
+        begin = self._early_s
         count = needed = 0
         demuxer = Demuxer(discontinuous=True)
         with open_input(self.path) as container:

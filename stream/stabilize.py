@@ -32,6 +32,10 @@ class LookAhead:
         self._waiting: deque[Frame] = deque()
 
     def push(self, frame: Frame) -> Iterator[Frame]:
+        if frame.beyond:
+            yield from self.flush()
+            yield frame
+            return
         # A damaged frame mostly shows the one before it; the next is compared with that as well.
         motion: Similarity | None = STILL
         if not frame.damaged:

@@ -1,10 +1,10 @@
 """Which stages frames pass through, for what the settings ask."""
 
 import mssnet
-from filters import Enlarger, Smoother
-from stream.follow import Follow
+from filters import Burst, Enlarger
 from stream.frame import Frame, Memory
 from stream.gauge import Gauge
+from stream.models import Untouched
 from stream.pipeline import Stage
 from stream.processor import Processor
 from stream.settings import Settings
@@ -22,25 +22,31 @@ def stages_of(
 
     Pixels are `aspect` as wide as high.
     """
-    temporal = Smoother(settings.smoothing) if settings.smoothing > 0 else None
     processor = Processor(
-        restore.submit,
+        None if isinstance(restore, Untouched) else restore.submit,
         restore.device,
         in_flight=restore.engine.in_flight,
         strength=1.0 if settings.strength == "auto" else settings.strength,
-        temporal=temporal,
+        fusion=bursts_of(settings),
         enlarge=enlarge,
-        memory=memory,
     )
     stages: dict[str, Stage[Frame]] = {}
     if settings.stabilize:
         stages["stabilize"] = LookAhead(settings.crop, aspect, memory)
     if settings.strength == "auto":
         stages["gauge"] = Gauge()
-    if temporal is not None:
-        stages["follow"] = Follow(memory)
     stages["deblur"] = processor
     if settings.stabilize:
         # Moved last of all, so that pictures are resampled once, at the size they come to have.
         stages["move"] = Move()
     return stages
+
+
+def bursts_of(settings: Settings) -> list[Burst]:
+    """What fuses frames with their neighbors, one after the other."""
+    smoothing, sharpen = settings.smoothing, settings.strength != 0
+    # Noise is averaged away once; what is left of it is not worth as many neighbors.
+    return [
+        Burst(before, after, smoothing=0.0 if index else smoothing, sharpen=sharpen)
+        for index, (before, after) in enumerate(settings.passes)
+    ]

@@ -1,7 +1,7 @@
 """How planes get to the device they are worked on, and back."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -29,10 +29,6 @@ class Staging(Protocol):
         """Begin to bring planes back; what is returned may be called once."""
         ...
 
-    def kept(self, value: Tensor) -> Any:
-        """What is to be remembered, as `stream.frame.Memory` has it."""
-        ...
-
 
 class Direct:
     """One after the other. Nothing is copied where the device is the CPU."""
@@ -48,9 +44,6 @@ class Direct:
     def down(self, planes: Sequence[Tensor]) -> Arrived:
         arrays: tuple[Plane, ...] = tuple(plane.cpu().numpy() for plane in planes)
         return lambda: arrays
-
-    def kept(self, value: Tensor) -> Any:
-        return value.cpu().numpy()
 
 
 class Streams:
@@ -92,9 +85,6 @@ class Streams:
             return tuple(pinned.numpy() for pinned in there)
 
         return arrived
-
-    def kept(self, value: Tensor) -> Any:
-        return value
 
 
 def staging_for(device: torch.device) -> Staging:

@@ -7,7 +7,7 @@ A job keeps what it has done in a folder beside its output, `clean.mp4.part` for
     00000000.mkv              the segment that begins with frame 0: video alone, can be played
     00000060.mkv
     frames-00000120.safetensors  frames that are restored and not yet in a finished segment
-    memory-00000131.safetensors  what the filters remembered after the last of them
+    memory-00000131.safetensors  with --stabilize, how the camera had moved up to the last of them
     lock                      held by the process at work
 
 A segment always holds the same frames, whatever happened on the way, and is encoded by an encoder
@@ -32,7 +32,6 @@ import numpy as np
 from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
-from torch import Tensor
 
 from filters import Coding
 from stream.errors import SinkError
@@ -117,11 +116,18 @@ class Work:
         """How many frames, from the first one on, need not be restored again."""
         return self.in_segments + sum(self._kept.values())
 
-    @property
-    def last_pts(self) -> int | None:
-        """When the last frame of the segments is shown, if the input was clean up to it."""
-        last = self.segments[-1] if self.segments else None
-        return last.pts[-1] if last is not None and last.clean else None
+    def known(self, before: int) -> tuple[int, int | None]:
+        """How many frames need not be decoded again where as many as `before` of those that are
+        done are needed, and when the last of them is shown; None: that is not known for sure."""
+        count = self.in_segments - before
+        if count <= 0 or not self.segments[-1].clean:
+            return 0, None
+        rest = count
+        for segment in self.segments:
+            if rest <= segment.frames:
+                return count, segment.pts[rest - 1]
+            rest -= segment.frames
+        raise AssertionError
 
     @property
     def in_segments(self) -> int:
@@ -151,7 +157,7 @@ class Work:
 
         Frames are written together, twice a second or when `write_kept` is called.
         """
-        # Of the others' memory, which a GPU may hold, nothing is ever asked.
+        # Of the others' memory nothing is ever asked.
         self._pending.append(replace(frame, memory={}))
         self._memory = frame.memory
         if time.monotonic() - self._written >= _KEEP_S:
@@ -190,7 +196,7 @@ class Work:
                 yield Frame(tuple(tensors[name] for name in names), coding, int(pts), time_base)
 
     def memory(self) -> Memory:
-        """What the filters remembered after the last frame done."""
+        """What was remembered after the last frame done."""
         file = self.folder / _memory_file(self.done - 1)
         return _load(file)[0] if file.exists() else {}
 
@@ -260,7 +266,7 @@ class Work:
             while True:
                 said = _load(self.folder / _frames_file(self.done))[1]
                 self._kept[self.done] = len(json.loads(said["pts"]))
-        # The filters must go on where the frames end.
+        # What steadies the camera must go on where the frames end.
         while self._kept and not self._has_memory(self.done - 1):
             self._kept.popitem()
 
@@ -279,7 +285,7 @@ class Work:
 
     def _has_memory(self, index: int) -> bool:
         if not any(self.folder.glob("memory-*")):
-            return True  # filters without memory
+            return True  # nothing is remembered
         with suppress(OSError, ValueError, SafetensorError):
             _load(self.folder / _memory_file(index))
             return True
@@ -288,11 +294,7 @@ class Work:
     def _remember(self, index: int, memory: Memory) -> None:
         if memory:
             file = self.folder / _memory_file(index)
-            arrays = {
-                name: value.numpy(force=True) if isinstance(value, Tensor) else value
-                for name, value in memory.items()
-            }
-            self._save(file, arrays, {})
+            self._save(file, memory, {})
             self._due.add(file)
             self._memories.append(index)
 
@@ -319,6 +321,13 @@ class Work:
 def folder_of(output: Path) -> Path:
     """Where the work for an output lies until it is finished."""
     return output.with_name(f"{output.name}.part")
+
+
+def model_of(folder: Path) -> str | None:
+    """The fingerprint of the model that the work in `folder` was begun with."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        return str(json.loads((folder / "job.json").read_bytes())["model"])
+    return None
 
 
 def frames_done(folder: Path) -> int:

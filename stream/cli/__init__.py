@@ -24,6 +24,7 @@ from stream.cli.options import (
     Device,
     Encoder,
     Engine,
+    Fuse,
     Model,
     Precision,
     Preview,
@@ -90,7 +91,8 @@ def run(
         Path | None,
         typer.Option("--list", help="Restore the files that this file names, one on a line."),
     ] = None,
-    model: Model = "lite",
+    model: Model = "auto",
+    fuse: Fuse = 3,
     strength: Annotated[
         str,
         typer.Option(
@@ -161,6 +163,9 @@ def run(
         bool, typer.Option("--resume", help="Go on where the same command was interrupted.")
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUTPUT.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print what was done as JSON, of one file.")
+    ] = False,
     preview: Preview = None,
     preview_host: PreviewHost = "127.0.0.1",
 ) -> None:
@@ -173,6 +178,7 @@ def run(
         settings = stream.Settings(
             model=model,
             strength=_strength(strength),
+            fuse=fuse,
             smooth=smooth,
             stabilize=stabilize,
             crop=crop,
@@ -221,6 +227,8 @@ def run(
         say(f"{_done(report)} -> {report.output}")
         assert report.conformance is not None
         say(report.conformance.summary)
+        if as_json:
+            typer.echo(json.dumps(report.to_json(), indent=2))
         if not report.conforms:
             raise typer.Exit(stream.DiffersError.exit_code)
 
@@ -269,7 +277,10 @@ def _run_batch(batch: "Batch", page: "Beside | None") -> None:
 
 
 def _done(report: "Report") -> str:
-    return f"{report.frames} frames in {clock(report.seconds)} ({report.fps:.1f} fps)"
+    done = f"{report.frames} frames in {clock(report.seconds)} ({report.fps:.1f} fps)"
+    if not report.from_neighbors:
+        return done
+    return f"{done}, {100 * report.from_neighbors:.0f} % of the picture from neighboring frames"
 
 
 @contextmanager

@@ -9,13 +9,32 @@ USUAL_PORT = 9555
 """Of the preview; it gives way to any other one where it is taken."""
 
 Model = Annotated[
-    str, typer.Option(help="A model's name (see `deblur models`) or a .safetensors file.")
+    str,
+    typer.Option(
+        help="A model's name (see `deblur models`), a .safetensors file, or none: fusion alone. "
+        "auto leaves the network out where it would take longer than fusion."
+    ),
+]
+LiveModel = Annotated[
+    str,
+    typer.Option(
+        help="A model's name (see `deblur models`), a .safetensors file, or none: fusion alone."
+    ),
+]
+Fuse = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        max=5,
+        help="With how many frames before and after it each one is fused, which takes what is "
+        "sharp from where it is sharp; 0: with none.",
+    ),
 ]
 Smooth = Annotated[
     float | None,
     typer.Option(
-        help="How much frames are steadied by the ones before: 0 not at all, up to 1; 0.8 "
-        "unless --strength is 0.",
+        help="How much of the noise is averaged away over the frames that are fused: 0 nothing, "
+        "up to 1; 0.8 unless --strength is 0.",
         show_default=False,
     ),
 ]
