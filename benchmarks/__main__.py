@@ -17,7 +17,7 @@ from benchmarks.tables import Part
 from stream.errors import DeblurError
 
 HERE = Path(__file__).parent
-PARTS = ("engines", "roofline", "pipeline", "filters", "memory", "growth")
+PARTS = ("engines", "roofline", "pipeline", "filters", "fusion", "memory", "growth")
 """Each is a module here that measures."""
 
 _console = Console()

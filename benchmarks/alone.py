@@ -41,8 +41,8 @@ def alone(
 ) -> dict[str, float]:
     """Core-milliseconds of a frame in each stage, the medians of a few turns.
 
-    Color is what is done to a frame around the network: to R'G'B' and back. Smoothing and
-    enlarging are what the stage takes with them less what it takes without.
+    Color is what is done to a frame around the network: to R'G'B' and back. Fusing and enlarging
+    are what the stage takes with them less what it takes without.
     """
     count = 12 if asked.quick else 48
     untouched = Untouched(MSSNet(PRESETS["lite"]), engine=restore.engine)
@@ -50,10 +50,9 @@ def alone(
     frames = list(islice(source, count))
     size = settings.upscale.of(source.size, even=True) if settings.upscale else source.size
     enlarge = Enlarger(size, upscaler) if settings.upscale else None
-    bare = replace(settings, smooth=0.0, upscale=None)
-    steady = replace(settings, upscale=None)
-    followed = _through(_follow(steady, untouched), frames)
-    finished = [replace(frame, motion=None) for frame in followed]
+    bare = replace(settings, fuse=0, upscale=None)
+    fused = replace(settings, upscale=None)
+    finished = frames
     if enlarge is not None:
         finished = _through(_deblur(settings, untouched, enlarge), frames[:4])
     work: dict[str, Callable[[], float]] = {
@@ -62,9 +61,8 @@ def alone(
         "color": lambda: _cpu_ms(lambda: _deblur(bare, untouched, None), frames),
         "encode": lambda: _encode(clip, settings, finished, asked.folder),
     }
-    if settings.smoothing:
-        work["follow"] = lambda: _cpu_ms(lambda: _follow(steady, untouched), frames)
-        work["smoothed"] = lambda: _cpu_ms(lambda: _deblur(steady, untouched, None), followed)
+    if settings.passes:
+        work["fused"] = lambda: _cpu_ms(lambda: _deblur(fused, untouched, None), frames)
     if enlarge is not None:
         work["enlarged"] = lambda: _cpu_ms(lambda: _deblur(bare, untouched, enlarge), frames[:8])
     # With as many threads as the job has.
@@ -73,42 +71,27 @@ def alone(
     times = {name: median(each) for name, each in turns.items()}
     source.close()
     color = times["color"]
-    found = {"decode": times["decode"]}
-    if settings.smoothing:
-        found["follow"] = times["follow"]
-    found |= {"network": times["network"], "color": color}
-    if settings.smoothing:
-        found["smooth"] = max(times["smoothed"] - color, 0.0)
+    found = {"decode": times["decode"], "network": times["network"], "color": color}
+    if settings.passes:
+        found["fuse"] = max(times["fused"] - color, 0.0)
     if enlarge is not None:
         found["enlarge"] = max(times["enlarged"] - color, 0.0)
     found["encode"] = times["encode"]
     return found
 
 
-def _stages(
-    settings: stream.Settings, restore: Deblurrer, enlarge: Enlarger | None
-) -> dict[str, Stage[Frame]]:
-    return stages_of(settings, restore, enlarge, {})
-
-
-def _follow(settings: stream.Settings, restore: Deblurrer) -> Stage[Frame] | None:
-    return _stages(settings, restore, None).get("follow")
-
-
 def _deblur(
     settings: stream.Settings, restore: Deblurrer, enlarge: Enlarger | None
 ) -> Stage[Frame]:
-    return _stages(settings, restore, enlarge)["deblur"]
+    return stages_of(settings, restore, enlarge, {})["deblur"]
 
 
-def _through(stage: Stage[Frame] | None, frames: Iterable[Frame]) -> list[Frame]:
-    if stage is None:
-        return list(frames)
+def _through(stage: Stage[Frame], frames: Iterable[Frame]) -> list[Frame]:
     made = [each for frame in frames for each in stage.push(frame)]
     return [*made, *stage.flush()]
 
 
-def _cpu_ms(stage: Callable[[], Stage[Frame] | None], frames: list[Frame]) -> float:
+def _cpu_ms(stage: Callable[[], Stage[Frame]], frames: list[Frame]) -> float:
     made = stage()
     with Stopwatch() as watch:
         _through(made, frames)

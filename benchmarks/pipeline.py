@@ -21,7 +21,7 @@ from stream.source import Source
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "default": {},
-    "--smooth 0": {"smooth": 0.0},
+    "--fuse 0": {"fuse": 0},
     "--upscale 3": {"upscale": stream.Scale.parse("3")},
 }
 """What each clip is restored with."""

@@ -55,7 +55,7 @@ class Row:
     network_fps: float
     """Frames per second of the network alone."""
     run_fps: float
-    """Of `deblur run`, with decoding, steadying and encoding."""
+    """Of `deblur run`, with decoding, fusion and encoding."""
     measured: bool
     """Whether both were measured, not derived."""
 

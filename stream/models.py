@@ -203,8 +203,8 @@ def find_upscaler(name: str, engine: mssnet.Engine) -> Upscaler | str:
 
 
 def fingerprint(name: str) -> str:
-    """The SHA-256 of a model's weights, or the name of an interpolation."""
-    return name if name in (*INTERPOLATIONS, NONE) else weights.sha256(weights.path(name))
+    """The SHA-256 of a model's weights, or the name of what has none."""
+    return name if name in (*INTERPOLATIONS, NONE, AUTO) else weights.sha256(weights.path(name))
 
 
 def choose_devices(names: str) -> list[torch.device]:

@@ -20,6 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import mssnet
 import stream
 from benchmarks import report, timing
+from benchmarks.fusion import NOISE, costs
 from benchmarks.machine import machine
 from benchmarks.plan import quick
 from benchmarks.plots import available as plots_available
@@ -191,6 +192,17 @@ def test_every_engine_that_is_here_is_measured(tmp_path: Path) -> None:
     assert restore.net.config == mssnet.PRESETS["small"]
 
 
+def test_shaken_frames_are_fused_and_timed() -> None:
+    rate, found = costs(torch.device("cpu"), (192, 112), quick=True)
+    assert rate > 0
+    assert {(each.frames, each.noise) for each in found} == {
+        (frames, noise) for frames in ("3+3", "2+2", "3+0") for noise in NOISE
+    }
+    for each in found:
+        assert each.scaled_ms == pytest.approx(each.ms * rate / 100)
+        assert each.from_neighbors > 0.02, "neighbors are asked"
+
+
 def test_a_wrong_part_is_said_in_one_line() -> None:
     done = run_benchmarks("--only", "engine")
     assert done.returncode == 2
@@ -205,12 +217,13 @@ def test_everything_is_measured_quickly(tmp_path: Path) -> None:
     assert time.monotonic() - begun < 120
     found = report.Measured.read(tmp_path / "bench.json")
     assert found.parts.keys() == {
-        *("engines", "roofline", "pipeline", "filters", "memory", "growth")
+        *("engines", "roofline", "pipeline", "filters", "fusion", "memory", "growth")
     }
     spins = [row["threads"] for row in found.parts["engines"].data["engines"]]
     assert {"sleep", "spin"} <= set(spins)
     runs = found.parts["pipeline"].data["clips"][0]["variants"]
-    assert runs.keys() == {"default", "--smooth 0", "--upscale 3"}
+    assert runs.keys() == {"default", "--fuse 0", "--upscale 3"}
+    assert ["fuse" in run["alone"] for run in runs.values()] == [True, False, True]
     assert "enlarge" in runs["--upscale 3"]["alone"]
     assert len(list(tmp_path.glob("*.png"))) == (4 if plots_available() else 0)
     assert quick(tmp_path).presets == ("lite",)

@@ -28,7 +28,7 @@ from stream.frame import Frame
 from stream.reading import Span
 from tests.clips import look, make_clip
 from tests.test_command import deblur
-from tests.test_temporal import noisy, scene
+from tests.test_fusion import noisy, scene
 
 Picture = NDArray[np.uint8]
 

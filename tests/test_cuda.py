@@ -28,7 +28,7 @@ from stream.processor import Processor
 from stream.spread import Spread
 from tests.clips import make_clip
 from tests.test_engines_cuda import sensible
-from tests.test_temporal import noisy, scene
+from tests.test_fusion import noisy, scene
 
 pytestmark = [pytest.mark.needs_cuda, pytest.mark.timeout(900)]
 HALVES = [torch.float16, torch.bfloat16]

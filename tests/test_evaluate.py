@@ -82,8 +82,9 @@ def test_identity_gains_exactly_nothing(tmp_path: Path) -> None:
     for row in rows:
         for figures in (row.plain, row.aligned):
             if figures:
-                assert figures.gain["restored"] == 0
-                assert figures.ssim["restored"] == figures.ssim["blurred"]
+                # But for what the stages' 16 bits round.
+                assert figures.gain["restored"] == pytest.approx(0, abs=1e-3)
+                assert figures.ssim["restored"] == pytest.approx(figures.ssim["blurred"], abs=1e-5)
         assert row.identity_psnr == 100
 
 
@@ -263,6 +264,9 @@ def test_a_width_that_is_no_multiple_of_three_is_refused(tmp_path: Path) -> None
         ["--pairs", "{tmp}/good", "--exit", "3"],
         ["--pairs", "{tmp}/good", "--smooth", "1.1"],
         ["--pairs", "{tmp}/good", "--smooth", "nan"],
+        ["--pairs", "{tmp}/good", "--fuse", "6"],
+        ["--pairs", "{tmp}/good", "--model", "none", "--exit", "1"],
+        ["--pairs", "{tmp}/good", "--model", "none", "--fuse", "-1"],
         ["--pairs", "{tmp}/good", "--upscaler", "lite"],
         ["--pairs", "{tmp}/good", "--upscaler", "x3-lite", "--sheet", "{tmp}/out.png"],
         ["--pairs", "{tmp}/good", "--upscaler", "x3-lite", "--images", "{tmp}/good"],

@@ -16,7 +16,7 @@ MAY_IMPORT = {
     "filters": set(),
     "weights": set(),
     "weights.train": {"mssnet", "filters"},
-    "weights.evaluate": {"mssnet", "filters"},
+    "weights.evaluate": {"mssnet", "filters", "stream"},
     "stream": {"mssnet", "filters", "weights"},
 }
 MAY_USE_AV = {

@@ -23,6 +23,9 @@ upscale = 2
 source = "rtsp://user:secret@192.168.1.20/stream1"
 outputs = "serve:8555/door"
 smooth = 0.25
+model = "none"
+fuse = 5
+delay = 2
 """.replace('"back door"', "back-door")
 
 
@@ -32,6 +35,9 @@ def test_what_is_said_and_what_is_usual() -> None:
     assert yard.outputs == ("serve:8554/yard", "null:")
     assert (yard.smooth, yard.strength, yard.upscale, yard.max_latency) == (1.0, 0.5, "2", 200.0)
     assert (door.smooth, door.outputs) == (0.25, ("serve:8555/door",))
+    assert (yard.fuse, yard.delay) == (3, 0)
+    asked = door.settings.restoring
+    assert (asked.model, asked.fuse, asked.delay, asked.smooth) == ("none", 5, 2, 0.25)
     assert "secret" not in repr(door)
     assert yard.settings.restoring.upscale is not None
     assert [target.name for target in door.targets] == ["serve:127.0.0.1:8555/door"]
@@ -65,6 +71,9 @@ def test_an_output_is_named_after_its_camera() -> None:
             "c.toml:1",
         ),
         ('[cameras.a]\nsource = "testsrc:"\nstrength = 2', "c.toml:3: --strength must be in 0..1"),
+        ('[cameras.a]\nsource = "testsrc:"\nfuse = 6', "c.toml:3: --fuse must be in 0..5 frames"),
+        ('[cameras.a]\nsource = "testsrc:"\nfuse = 1.5', "c.toml:3: fuse is a whole number, got"),
+        ('[cameras.a]\nsource = "testsrc:"\ndelay = -1', "c.toml:3: --delay must be in 0..3"),
         ('[cameras.a]\nsource = "testsrc:"\nmax_latency = -1', "c.toml:3: --max-latency must be"),
         ('[cameras.a]\nsource = "testsrc:"\nsize = "big"', "c.toml:3: --size takes WxH"),
         ('[cameras.a]\nsource = "testsrc:"\noutputs = []', "c.toml:3: outputs is a list of texts"),
@@ -138,11 +147,15 @@ def test_addresses_that_differ_in_what_is_hidden() -> None:
 
 def test_names_are_those_that_are_known() -> None:
     from stream.engine import ENGINES
-    from stream.live import settings
-    from stream.models import PRECISIONS
+    from stream.live import ladder, settings
+    from stream.models import NONE, PRECISIONS
+    from stream.settings import MOST_DELAY, MOST_FUSE, USUAL_FUSE
 
     assert settings.ENGINES == ENGINES
     assert ("auto", *PRECISIONS) == settings.PRECISIONS
+    assert ladder._NONE == NONE
+    usual = settings.USUAL_FUSE, settings.MOST_FUSE, settings.MOST_DELAY
+    assert usual == (USUAL_FUSE, MOST_FUSE, MOST_DELAY)
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:

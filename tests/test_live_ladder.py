@@ -158,31 +158,54 @@ def test_each_step_is_told_with_figures() -> None:
 
 
 def test_the_ladder_of_a_small_model() -> None:
-    assert rungs("lite", 2) == [
-        Rung("lite", 1, 2),
-        Rung("lite", 0, 2),
-        Rung("lite", 0, 2, half=True),
-        Rung("lite", 0, 2, half=True, every=2),
+    assert rungs("lite", 2, fuse=3) == [
+        Rung("lite", 1, 2, 3),
+        Rung("lite", 0, 2, 3),
+        Rung("none", 0, 0, 3),
+        Rung("none", 0, 0, 1),
+        Rung("none", 0, 0, 1, half=True),
+        Rung("none", 0, 0, 1, half=True, every=2),
     ]
 
 
 def test_the_ladder_of_a_large_model_that_enlarges() -> None:
-    ladder = rungs("base", 5, ("lite", 2), enlarges=True)
+    ladder = rungs("base", 5, ("lite", 2), fuse=3, delay=2, enlarges=True)
     assert [rung.exit for rung in ladder[:5]] == [4, 3, 2, 1, 0]
-    assert [rung.model for rung in ladder] == ["base"] * 5 + ["lite"] * 5
-    assert [rung.plain for rung in ladder] == [False] * 7 + [True] * 3
-    assert [rung.half for rung in ladder] == [False] * 8 + [True] * 2
-    assert [rung.every for rung in ladder] == [1] * 9 + [2]
-    assert str(ladder[1]) == "base, left early (exit 4 of 5)"
+    assert [rung.model for rung in ladder] == ["base"] * 5 + ["lite"] * 2 + ["none"] * 5
+    assert [rung.fuse for rung in ladder] == [3] * 8 + [1] * 4
+    assert [rung.delay for rung in ladder] == [2] * 8 + [0] * 4
+    assert [rung.plain for rung in ladder] == [False] * 9 + [True] * 3
+    assert [rung.half for rung in ladder] == [False] * 10 + [True] * 2
+    assert [rung.every for rung in ladder] == [1] * 11 + [2]
+    assert str(ladder[1]) == "base, left early (exit 4 of 5), fused with 3 before and 2 after"
+    assert str(ladder[7]) == "none, fused with 3 before and 2 after"
     assert str(ladder[-1]) == (
-        "lite, left early (exit 1 of 2), plainly enlarged, at half size, every second frame"
+        "none, fused with 1 before, plainly enlarged, at half size, every second frame"
     )
 
 
 def test_steps_that_cannot_help_are_left_out() -> None:
-    assert rungs("lite", 2, early=True)[0] == Rung("lite", 0, 2)
-    assert len(rungs("lite", 2, early=True)) == 3
-    nothing = rungs("base", 5, ("lite", 2), restores=False, changes=False)
+    assert rungs("lite", 2, early=True, fuse=3)[0] == Rung("lite", 0, 2, 3)
+    assert len(rungs("lite", 2, early=True, fuse=3)) == 5
+    assert [str(rung) for rung in rungs("lite", 2)] == [
+        "lite",
+        "lite, left early (exit 1 of 2)",
+        "lite, left early (exit 1 of 2), at half size",
+        "lite, left early (exit 1 of 2), at half size, every second frame",
+    ], "without fusion there would be nothing left"
+    assert [rung.fuse for rung in rungs("lite", 2, fuse=1)] == [1] * 5, "fewer is none"
+    nothing = rungs("base", 5, ("lite", 2), restores=False)
     assert nothing == [Rung("base", 4, 5), Rung("base", 4, 5, every=2)]
-    steadied = rungs("base", 5, ("lite", 2), restores=False)
-    assert [rung.half for rung in steadied] == [False, True, True]
+    smoothed = rungs("base", 5, ("lite", 2), fuse=3, restores=False)
+    assert [rung.half for rung in smoothed] == [False, False, True, True]
+    assert {rung.model for rung in smoothed} == {"base"}
+
+
+def test_the_ladder_without_a_network() -> None:
+    assert [str(rung) for rung in rungs("none", 0, fuse=3, delay=1, restores=False)] == [
+        "none, fused with 3 before and 1 after",
+        "none, fused with 1 before",
+        "none, fused with 1 before, at half size",
+        "none, fused with 1 before, at half size, every second frame",
+    ]
+    assert rungs("none", 0, restores=False) == [Rung("none", 0, 0), Rung("none", 0, 0, every=2)]

@@ -22,18 +22,19 @@ import mssnet
 import stream
 from stream.engine import choose_engine
 from stream.errors import UsageError
-from stream.live.chain import Chain, Load, frame_of
+from stream.live.chain import Chain, Load, Made, frame_of
 from stream.live.child import Beat, Control, Fatal, Line, Stop, enter
 from stream.live.halved import Halved
 from stream.live.model import Restoration
 from stream.live.picture import Mailbox, Picture
 from stream.live.restoring import start
 from stream.live.settings import Beyond, LiveSettings, Restoring
-from stream.models import load_model
+from stream.live.window import Window
+from stream.models import NONE, Untouched, load_model
 from stream.scale import Scale
 from stream.secrets import Secrets
 from tests.pictures import Planes, frames, write
-from tests.test_temporal import scene
+from tests.test_fusion import scene
 
 CONTEXT = get_context("spawn")
 STEP_NS = 40_000_000
@@ -86,6 +87,8 @@ class Rig:
         self.lines: list[str] = []
 
         def loaded(name: str) -> mssnet.Deblurrer:
+            if name == NONE:
+                return untouched(name)
             return own(restore) if name == "lite" else load_model(name, device="cpu")
 
         chosen = LiveSettings(restoring or Restoring(), **settings)
@@ -140,6 +143,8 @@ def apart(one: Picture, other: Picture) -> int:
         (Restoring(), {}),
         (Restoring(strength=0.6, smooth=0.0), {"strength": 0.6, "smooth": 0.0}),
         (Restoring(upscale=Scale(factor=3)), {"upscale": Scale(factor=3)}),
+        (Restoring(fuse=0), {"fuse": 0}),
+        (Restoring(fuse=5, strength=0.0, smooth=1.0), {"fuse": 5, "strength": 0.0, "smooth": 1.0}),
     ],
 )
 def test_pictures_become_what_a_file_of_them_would(
@@ -151,7 +156,9 @@ def test_pictures_become_what_a_file_of_them_would(
 ) -> None:
     given, tags = views(6), (6, 6, 6, 1)
     write(tmp_path / "in.mkv", "yuv420p", given, tags=tags)
-    chosen = stream.Settings(device="cpu", encoder=stream.EncoderSettings(codec="ffv1"), **settings)
+    encoder = stream.EncoderSettings(codec="ffv1")
+    # Files wait for the frames after each one as well, unless they are told not to.
+    chosen = stream.Settings("lite", device="cpu", delay=0, encoder=encoder, **settings)
     stream.Job(tmp_path / "in.mkv", tmp_path / "out.mkv", chosen).run(restore=restore)
     feed = rig(live)
     for index, (planes, expected) in enumerate(
@@ -223,7 +230,10 @@ def test_the_newest_picture_wins_and_the_others_are_counted(rig: Make) -> None:
     assert sum(len(beat.latencies_ms) for beat in feed.beats) == 4
     assert last.facts["model"] == "lite"
     assert last.facts["device"].startswith("cpu, ")
-    assert last.facts["step"] == "1 of 1: lite"
+    assert last.facts["step"] == "1 of 1: lite, fused with 3 before"
+    share, unit = last.facts["from neighbors"].split(" ")
+    assert 0 < int(share) < 100
+    assert unit == "%"
     assert float(last.facts["ms per frame"]) > 0
 
 
@@ -354,46 +364,210 @@ def test_every_step_gives_pictures_of_the_same_size(restore: mssnet.Deblurrer) -
     given = [picture(planes, index) for index, planes in enumerate(views(4), 1)]
     made: list[list[Picture]] = []
     assert [str(rung) for rung in chain.rungs] == [
-        "lite",
-        "lite, left early (exit 1 of 2)",
-        "lite, left early (exit 1 of 2), plainly enlarged",
-        "lite, left early (exit 1 of 2), plainly enlarged, at half size",
-        "lite, left early (exit 1 of 2), plainly enlarged, at half size, every second frame",
+        "lite, fused with 3 before",
+        "lite, left early (exit 1 of 2), fused with 3 before",
+        "none, fused with 3 before",
+        "none, fused with 1 before",
+        "none, fused with 1 before, plainly enlarged",
+        "none, fused with 1 before, plainly enlarged, at half size",
+        "none, fused with 1 before, plainly enlarged, at half size, every second frame",
     ]
     for rung in chain.rungs:
         chain.use(rung)
         chain.forget()
-        made.append([chain.push(each) for each in given])
+        made.append([each.picture for one in given for each in chain.push(one)])
+        assert len(made[-1]) == 4
         assert {each.size for each in made[-1]} == {(480, 288)}
     errors = [np.square(one[-1].data.astype(float) - made[0][-1].data).mean() for one in made]
-    assert 0 == errors[0] < errors[1] < errors[3] < 100
-    assert errors[3] == errors[4], "the same is done to fewer pictures"
+    assert errors[0] == 0
+    assert all(0 < error < 100 for error in errors[1:])
+    assert len(set(errors[:6])) == 6, "each step does something else"
+    assert errors[5] == errors[6], "the same is done to fewer pictures"
 
 
-def test_leaving_early_goes_on_with_what_is_remembered(restore: mssnet.Deblurrer) -> None:
+def test_leaving_early_goes_on_with_the_pictures_before(restore: mssnet.Deblurrer) -> None:
     given = [picture(planes, index) for index, planes in enumerate(views(4), 1)]
-    chain = Chain(Restoring(), lambda name: own(restore), 1_000_000)
+    chain = Chain(Restoring(delay=1), lambda name: own(restore), 1_000_000)
     for each in given[:3]:
         chain.push(each)
-    chain.use(chain.rungs[1])
-    on = chain.push(given[3])
-    chain.forget()
-    assert apart(on, chain.push(given[3])) > 0
+    assert chain.use(chain.rungs[1]) == []
+    (third,) = chain.push(given[3])
+    assert third.source is given[2]
+    (fourth,) = chain.use(chain.rungs[2])
+    assert fourth.source is given[3]
+    assert fourth.from_neighbors > 0
+    assert not chain.waits
+
+
+def untouched(name: str) -> mssnet.Deblurrer:
+    """The model "none"."""
+    assert name == NONE
+    return Untouched(mssnet.Eager(torch.device("cpu")))
+
+
+def alone(restoring: Restoring) -> Chain:
+    """A chain without a network."""
+    return Chain(restoring, untouched, 1_000_000, ladder=False)
+
+
+def numbers(made: Sequence[Made], given: Sequence[Picture]) -> list[int]:
+    """Which of the given pictures were handed on, each made of what it says."""
+    for each in made:
+        source, ours = each.source, each.picture
+        assert (ours.moment, ours.arrived) == (source.moment, source.arrived)
+        assert (ours.cut, ours.damaged) == (source.cut, source.damaged)
+    return [next(i for i, one in enumerate(given) if one is each.source) for each in made]
+
+
+@pytest.mark.parametrize(
+    ("model", "delay", "half"),
+    [
+        *(("none", delay, half) for delay in (0, 1, 2, 3) for half in (False, True)),
+        *(("lite", delay, half) for delay, half in ((0, False), (2, False), (2, True))),
+    ],
+)
+def test_each_picture_waits_for_as_many_as_it_is_told(
+    model: str, delay: int, half: bool, restore: mssnet.Deblurrer
+) -> None:
+    given = [picture(planes, index) for index, planes in enumerate(views(6), 1)]
+
+    def load(name: str) -> mssnet.Deblurrer:
+        return own(restore) if name == "lite" else untouched(name)
+
+    chain = Chain(Restoring(model=model, delay=delay, smooth=1.0), load, 1_000_000)
+    chain.use(replace(chain.rungs[0], half=half))
+    fused = []
+    for index, each in enumerate(given):
+        made = chain.push(each)
+        assert numbers(made, given) == ([index - delay] if index >= delay else [])
+        fused += made
+    left = chain.forget()
+    assert numbers(left, given) == list(range(6 - delay, 6))
+    assert not chain.waits
+    assert chain.forget() == []
+    if not half:  # where there is less noise to be averaged away
+        for index, one in enumerate([*fused, *left]):
+            assert (one.from_neighbors > 0) == (index > 0 or delay > 0)
+
+
+def test_a_picture_is_fused_with_those_after_it() -> None:
+    given = [picture(planes, index) for index, planes in enumerate(views(6), 1)]
+    early, late = alone(Restoring(model=NONE)), alone(Restoring(model=NONE, delay=2))
+    before = [each for one in given for each in early.push(one)]
+    after = [each for one in given for each in late.push(one)]
+    assert [each.source for each in before[:4]] == [each.source for each in after]
+    assert all(apart(a.picture, b.picture) for a, b in zip(before, after, strict=False))
+
+
+@pytest.mark.parametrize("delay", [0, 2])
+def test_nothing_crosses_a_cut(delay: int) -> None:
+    """Not even where both scenes look alike: of the same one, seen again."""
+    given = [picture(planes, index) for index, planes in enumerate(views(4), 1)]
+    other = [picture(planes, index) for index, planes in enumerate(views(4, seed=2), 5)]
+    for following in (other, given):
+        scene = [replace(following[0], cut=True), *following[1:]]
+        chain, fresh = (alone(Restoring(model=NONE, delay=delay)) for _ in range(2))
+        made = [each for one in given for each in chain.push(one)]
+        assert numbers(made, given) == list(range(4 - delay))
+        waited = chain.push(scene[0])[:delay]
+        assert numbers(waited, given) == list(range(4 - delay, 4))
+        chain.forget()
+        fused = [each for one in scene for each in chain.push(one)] + chain.forget()
+        alike = [each for one in scene for each in fresh.push(one)] + fresh.forget()
+        assert [each.source for each in fused] == scene
+        assert not any(apart(a.picture, b.picture) for a, b in zip(fused, alike, strict=True))
+        (first,) = [*chain.push(scene[0]), *chain.forget()]
+        assert apart(first.picture, scene[0]) == 0
+        assert first.from_neighbors == 0
+
+
+def test_what_is_damaged_helps_nobody() -> None:
+    given = [picture(planes, index) for index, planes in enumerate(views(2), 1)]
+    (first,), (second,) = (
+        alone(Restoring(model=NONE)).push(replace(given[0], damaged=True)),
+        alone(Restoring(model=NONE)).push(given[1]),
+    )
+    chain = alone(Restoring(model=NONE))
+    (one,) = chain.push(first.source)
+    (two,) = chain.push(given[1])
+    assert apart(one.picture, first.picture) == apart(two.picture, second.picture) == 0
+    assert two.from_neighbors == 0
+
+
+def test_without_fusion_and_a_network_nothing_changes() -> None:
+    chain = alone(Restoring(model=NONE, fuse=0, delay=3))
+    for index, planes in enumerate(views(4), 1):
+        source = picture(planes, index)
+        (made,) = chain.push(source)
+        assert apart(made.picture, source) == 0
+        assert made.from_neighbors == 0
+
+
+def test_what_waits_is_handed_on(rig: Make) -> None:
+    """At its own moment, and at the latest when nothing follows."""
+    given = [picture(planes, index) for index, planes in enumerate(views(9), 1)]
+    given[5:] = [replace(each, moment=each.moment + 600_000_000) for each in given[5:]]
+    feed = rig(Restoring(model=NONE, delay=2))
+    handed: list[int] = []
+
+    def take(one: Picture) -> None:
+        feed.camera.put(one)
+        feed.work.turn()
+        if made := feed.restored.newest(sum(handed)):
+            (source,) = [each for each in given if each.moment == made.moment]
+            assert made.arrived == source.arrived
+            assert given.index(source) == feed.restored.count - 1
+        handed.append(feed.restored.count - sum(handed))
+
+    for each in given[:8]:
+        take(each)
+    assert handed == [0, 0, 1, 1, 1, 2, 0, 1], "the sixth comes after a gap"
+    feed.ours.send(Restoring(model=NONE, delay=1))
+    take(given[8])
+    assert feed.restored.count == 8, "those before the change"
+    end = time.monotonic() + LONG_S
+    while feed.restored.count < 9:
+        assert time.monotonic() < end
+        feed.work.turn()
+    feed.listen()
+    assert feed.beats[-1].frames == 9
+    assert sum(len(beat.latencies_ms) for beat in feed.beats) == 9
+
+
+def test_before_and_after_are_of_one_moment(rig: Make) -> None:
+    window = Window(CONTEXT, 1_000_000, 1_000_000)
+    try:
+        feed = rig(Restoring(model=NONE, delay=2))
+        feed.work._window = window
+        window.look()
+        given = [picture(planes, index) for index, planes in enumerate(views(5), 1)]
+        for each in given:
+            feed.camera.put(each)
+            feed.work.turn()
+        pair = window.newest()
+        assert pair is not None
+        assert apart(pair[0], given[2]) == 0
+        assert pair[0].moment == pair[1].moment == given[2].moment
+        assert window.count == 3
+    finally:
+        window.close(remove=True)
 
 
 def test_what_comes_after_counts_and_every_second_frame_is_the_last_step(rig: Make) -> None:
     feed = rig(max_latency_ms=10_000.0)
     feed.ours.send(Beyond(30_000.0))
-    for index, planes in enumerate(views(20), 1):
+    for index, planes in enumerate(views(40), 1):
         feed.push(picture(planes, index))
         feed.listen()
-        if len(feed.lines) == 3:
+        if len(feed.lines) == 5:
             break
-    assert "10000 are allowed: now lite, left early (exit 1 of 2)" in feed.lines[0]
+    assert "10000 are allowed: now lite, left early (exit 1 of 2), fused" in feed.lines[0]
+    assert feed.lines[1].endswith("now none, fused with 3 before")
+    assert feed.lines[2].endswith("now none, fused with 1 before")
     assert feed.lines[-1].endswith("at half size, every second frame")
-    assert feed.beats[-1].facts["step"].startswith("4 of 4: ")
+    assert feed.beats[-1].facts["step"].startswith("6 of 6: ")
     count = feed.restored.count
-    extra = [picture(planes, index) for index, planes in enumerate(views(5), 30)]
+    extra = [picture(planes, index) for index, planes in enumerate(views(5), 50)]
     for number, each in enumerate(extra):
         feed.camera.put(each)
         feed.work.turn()
@@ -513,7 +687,7 @@ def test_ten_times_too_slow_is_bounded_and_recovers() -> None:
     found = Process(restore_slowly, LiveSettings(device="cpu", max_latency_ms=700.0), [slowness])
 
     def at_the_top() -> bool:
-        return found.beat.facts.get("step", "").startswith("1 of 4") and found.beat.frames > 10
+        return found.beat.facts.get("step", "").startswith("1 of 6") and found.beat.frames > 10
 
     found.feed(at_the_top)
     slowness.value = 10.0

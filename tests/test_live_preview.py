@@ -183,7 +183,7 @@ def test_all_can_be_done_by_keyboard(watching: Watching) -> None:
         page.keyboard.press("Tab")
         reached.add(page.evaluate("document.activeElement.id || document.activeElement.className"))
     wanted = {"divider", "pause", "save", "in", "out", "fit", "actual", "transport"}
-    assert wanted | {"model", "strength", "smooth", "upscale", "early"} <= reached
+    assert wanted | {"model", "strength", "fuse", "smooth", "upscale", "early"} <= reached
 
 
 def test_a_still_has_every_pixel(watching: Watching) -> None:
@@ -205,7 +205,12 @@ def test_every_switch_changes_what_comes_next(watching: Watching, feed: Live) ->
     def size() -> tuple[int, ...]:
         return still(page)[1].shape[:2]
 
+    def figure(name: str) -> str:
+        found = page.locator(f"[data-figure='{name}']")
+        return found.inner_text() if found.count() else ""
+
     assert page.input_value("#smooth") == "0.8", "what is usual is shown"
+    assert page.input_value("#fuse") == "3", "what is usual is shown"
 
     set_range(page, "smooth", 0)
     set_range(page, "strength", 0)
@@ -214,18 +219,30 @@ def test_every_switch_changes_what_comes_next(watching: Watching, feed: Live) ->
     until_shown(page, lambda: not same(), "strength does not act")
     set_range(page, "strength", 0)
     until_shown(page, same, "strength does not act again")
+    # There is no noise to be averaged away.
+    until_shown(page, lambda: figure("step").endswith(": lite"), "it is still fused")
     set_range(page, "smooth", 1)
-    until_shown(page, lambda: not same(), "smoothing does not act")
+    until_shown(page, lambda: "fused with 3" in figure("step"), "smoothing does not act")
 
     page.select_option("#upscale", "2")
     until_shown(page, lambda: size() == (2 * SIZE[1], 2 * SIZE[0]), "nothing is enlarged")
     page.select_option("#upscale", "")
     until_shown(page, lambda: size() == (SIZE[1], SIZE[0]), "it stays enlarged")
 
-    set_range(page, "smooth", 0)
-    until_shown(page, same, "smoothing does not act again")
     set_range(page, "strength", 1)
-    until_shown(page, lambda: not same(), "strength does not act any more")
+    page.select_option("#model", "none")
+    until_shown(page, lambda: figure("model") == "none", "the figures name another")
+    until_shown(page, lambda: not same(), "nothing is fused")
+    until_shown(
+        page,
+        lambda: re.fullmatch(r"[1-9]\d* %", figure("from neighbors")),
+        "the share from neighbors is not told",
+    )
+    set_range(page, "fuse", 0)
+    until_shown(page, same, "fusion does not act")
+    until_shown(page, lambda: not figure("from neighbors"), "there are no neighbors")
+    page.select_option("#model", "lite")
+    until_shown(page, lambda: not same(), "the network does not act again")
 
     def change() -> float:
         """How much a picture is changed."""
@@ -235,22 +252,23 @@ def test_every_switch_changes_what_comes_next(watching: Watching, feed: Live) ->
     usual = change()
     page.select_option("#model", "other")
     until_shown(page, lambda: change() > 3 * usual, "the model does not act")
-    named = page.locator("[data-figure=model]")
-    until_shown(page, lambda: named.inner_text() == "other", "the figures name another")
+    until_shown(page, lambda: figure("model") == "other", "the figures name another")
     page.select_option("#model", "lite")
     until_shown(page, lambda: change() < 2 * usual, "the other model stays")
 
-    set_range(page, "smooth", 1)
+    set_range(page, "fuse", 5)
     page.check("#early")
-    step = page.locator("[data-figure=step]")
-    until_shown(page, lambda: "exit" in step.inner_text(), "the network is not left early")
+    until_shown(page, lambda: "exit" in figure("step"), "the network is not left early")
     page.uncheck("#early")
-    until_shown(page, lambda: "exit" not in step.inner_text(), "it is still left early")
+    until_shown(page, lambda: "exit" not in figure("step"), "it is still left early")
+    until_shown(page, lambda: "fused with 5" in figure("step"), "fusion does not act again")
     # Another page shows what is set now.
     page.reload()
     until_shown(page, lambda: page.locator("#smooth").count() == 1, "there are no switches")
     assert page.input_value("#smooth") == "1"
+    assert page.input_value("#fuse") == "5"
     set_range(page, "smooth", 0.8)
+    set_range(page, "fuse", 3)
     assert page.inner_text("#said") == ""
 
 

@@ -337,12 +337,13 @@ def test_settings() -> None:
             "feed": "yard",
             "model": "wide",
             "strength": 0.25,
+            "fuse": 5,
             "smooth": 0,
             "upscale": "2",
             "early": True,
         }
         assert (await there.ask("/settings", "POST", wanted, **OURS))[0] == 202
-        made = Restoring("wide", 0.25, 0.0, Scale.parse("2"), "auto", early=True)
+        made = Restoring("wide", 0.25, 0.0, Scale.parse("2"), "auto", early=True, fuse=5)
         assert there.asked == [Change("yard", made)]
         for wrong in (
             {"feed": "elsewhere"},
@@ -355,6 +356,10 @@ def test_settings() -> None:
             {"feed": "yard", "upscale": "100"},
             {"feed": "yard", "upscale": 2},
             {"feed": "yard", "early": 1},
+            {"feed": "yard", "fuse": 6},
+            {"feed": "yard", "fuse": 1.5},
+            {"feed": "yard", "fuse": True},
+            {"feed": "yard", "fuse": None},
             {"feed": "yard", "device": "cuda"},
             {"feed": "yard", "strength": 10**400},
             ["yard"],

@@ -74,6 +74,15 @@ def test_figures_pictures_and_settings_that_change() -> None:
         moment = time.monotonic_ns()
         await until(lambda: same(feed, moment))
 
+        feed.change(Restoring(model="none", smooth=1, fuse=2))
+        facts = feed.snapshot().model.facts
+        while facts.get("step") != "1 of 1: none, fused with 2 before":
+            await asyncio.sleep(0.05)
+            facts = feed.snapshot().model.facts
+        await until(lambda: "from neighbors" in feed.snapshot().model.facts)
+        assert feed.in_use is not None
+        assert "none" in feed.in_use.models
+
         feed.change(Restoring(model="no-such-model"))
         await until(lambda: any("no-such-model" in line for line in said))
         frames = feed.snapshot().model.frames

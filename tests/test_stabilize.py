@@ -19,7 +19,7 @@ from stream.frame import Frame
 from stream.stabilize import LookAhead
 from tests import pictures
 from tests.pictures import Planes
-from tests.test_temporal import scene
+from tests.test_fusion import scene
 from tests.trials.shake import measure
 
 RATE = 25

@@ -13,7 +13,7 @@ import weights
 from filters import UPSCALERS, Upscaler, load_upscaler, luma, upscale
 from filters.sampling import FACTOR, downscale, interpolate, rough, spread, third
 from filters.upscale import UpscalerConfig, UpscalerNet, upscaler_from_state_dict
-from tests.test_temporal import scene
+from tests.test_fusion import scene
 
 
 def untrained(config: UpscalerConfig | None = None, scale: float = 1.0) -> UpscalerNet:

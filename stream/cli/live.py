@@ -16,7 +16,7 @@ import typer
 from rich.live import Live
 from rich.text import Text
 
-from stream.cli.options import Device, Engine, Model, Precision, Preview, PreviewHost, Smooth
+from stream.cli.options import Device, Engine, LiveModel, Precision, Preview, PreviewHost, Smooth
 from stream.cli.terminal import clock, err, reported, say
 
 if TYPE_CHECKING:
@@ -48,10 +48,27 @@ def live(
             show_default=False,
         ),
     ] = None,
-    model: Model = "lite",
+    model: LiveModel = "lite",
     strength: Annotated[
         float, typer.Option(help="0 leaves the picture as it is, 1 restores it fully.")
     ] = 1.0,
+    fuse: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=5,
+            help="With how many frames before it each one is fused; 0: with none.",
+        ),
+    ] = 3,
+    delay: Annotated[
+        int,
+        typer.Option(
+            metavar="FRAMES",
+            min=0,
+            max=3,
+            help="Wait for so many frames, so that each one is fused with them too.",
+        ),
+    ] = 0,
     smooth: Smooth = None,
     upscale: Annotated[
         str | None,
@@ -144,6 +161,8 @@ def live(
                 tuple(outputs or [DEFAULT_OUTPUT]),
                 model=model,
                 strength=strength,
+                fuse=fuse,
+                delay=delay,
                 smooth=smooth,
                 upscale=upscale,
                 upscaler=upscaler,

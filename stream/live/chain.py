@@ -1,8 +1,9 @@
 """What a live picture passes through: the parts of `deblur run`, as the ladder wants them."""
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Final
 
@@ -15,11 +16,11 @@ from stream.convert import UNSPECIFIED, Tags, coding_of
 from stream.encoders import ENCODERS
 from stream.errors import UsageError
 from stream.frame import Frame
-from stream.live.halved import Halved
+from stream.live.halved import Halved, through
 from stream.live.ladder import Rung, rungs
 from stream.live.picture import Picture, Size
 from stream.live.settings import Restoring
-from stream.models import find_upscaler, usual_upscaler
+from stream.models import NONE, Untouched, find_upscaler, usual_upscaler
 from stream.pipeline import Stage
 from stream.settings import Settings
 from stream.stages import stages_of
@@ -38,6 +39,17 @@ _MATRIX_CODES = {"bt709": 1, "bt601": 6}
 _ENCODER = next(encoder for encoder in ENCODERS if encoder.name == "libx264")
 
 
+@dataclass(frozen=True, eq=False)
+class Made:
+    """A picture that is restored."""
+
+    source: Picture
+    """What it was made of."""
+    picture: Picture
+    from_neighbors: float
+    """The share of it that comes from neighboring pictures, 0..1."""
+
+
 class Chain:
     """Restores pictures one by one, at one step of the ladder."""
 
@@ -52,7 +64,11 @@ class Chain:
         self._load = load
         self._max_pixels = max_pixels
         self._settings = Settings(
-            model=restoring.model, strength=restoring.strength, smooth=restoring.smooth
+            model=restoring.model,
+            strength=restoring.strength,
+            fuse=restoring.fuse,
+            delay=restoring.delay,
+            smooth=restoring.smooth,
         )
         model = load(restoring.model)
         self.device, self.dtype = model.device, model.dtype
@@ -69,11 +85,17 @@ class Chain:
         self._rung = self.rungs[0]
         self._stages: list[Stage[Frame]] = []
         self._size: Size | None = None
+        self._waiting: deque[Picture] = deque()
+        """Those that were pushed and not handed on yet."""
         self.use(self._rung)
 
     def _rungs(self, model: mssnet.Deblurrer) -> list[Rung]:
         restoring, lighter = self.restoring, None
-        if restoring.model != LIGHTEST:
+        restores = restoring.strength > 0 and not isinstance(model, Untouched)
+        fuses = bool(self._settings.passes)
+        if restores and fuses:
+            self._models[NONE] = Untouched(model.engine)
+        if restoring.model != LIGHTEST and restores:
             lite = self._load(LIGHTEST)
             if _parameters(lite) < _parameters(model):
                 self._models[LIGHTEST] = lite
@@ -82,9 +104,10 @@ class Chain:
             restoring.model,
             len(model.exits),
             lighter,
+            fuse=restoring.fuse if fuses else 0,
+            delay=restoring.delay if fuses else 0,
             early=restoring.early,
-            restores=restoring.strength > 0,
-            changes=restoring.strength > 0 or self._settings.smoothing > 0,
+            restores=restores,
             enlarges=isinstance(self._upscaler, Upscaler),
         )
 
@@ -93,17 +116,25 @@ class Chain:
         """What is asked for, with what is usual where nothing was said."""
         return replace(self.restoring, smooth=self._settings.smoothing)
 
-    def use(self, rung: Rung) -> None:
-        """Go on at this step; what is remembered of earlier pictures is kept where it can be."""
+    @property
+    def waits(self) -> bool:
+        """Whether there are pictures that were not handed on yet."""
+        return bool(self._waiting)
+
+    def use(self, rung: Rung) -> list[Made]:
+        """Go on at this step; returns what waited, where pictures so far are no neighbors of those
+        that follow. Where only the network is left elsewhere they are."""
         before, self._rung = self._rung, rung
         model = self._models[rung.model]
-        model.exit = model.exits[rung.exit]
-        if (before.model, before.plain, before.half) != (rung.model, rung.plain, rung.half):
-            self.forget()
+        if model.exits:
+            model.exit = model.exits[rung.exit]
+        return [] if replace(before, exit=rung.exit, every=rung.every) == rung else self.forget()
 
-    def forget(self) -> None:
-        """Begin anew: nothing of earlier pictures is carried on."""
+    def forget(self) -> list[Made]:
+        """Begin anew: no picture so far is a neighbor of those that follow. Returns what waited."""
+        waited = self._made(through(self._stages, (), end=True)) if self._waiting else []
         self._stages = []
+        return waited
 
     def seconds(self, size: Size) -> float:
         """About how long the network takes for a picture, told by a piece of one."""
@@ -116,26 +147,36 @@ class Chain:
         model(piece)
         return (time.monotonic() - begun) * size[0] * size[1] / _SAMPLE**2
 
-    def push(self, picture: Picture) -> Picture:
-        """Restore a picture; those before it are forgotten where they had another size.
+    def push(self, picture: Picture) -> list[Made]:
+        """Restore a picture; returns what is ready, the oldest first: without a delay that one.
 
-        Raises `UsageError` where it cannot be enlarged as is asked for.
+        Those before it are forgotten where they had another size or this one is the first after a
+        cut, and what waited is among what is returned. Raises `UsageError` where it cannot be
+        enlarged as is asked for.
         """
-        if not self._stages or picture.size != self._size:
-            self._stages, self._size = self._build(picture.size), picture.size
-        frame = frame_of(picture)
-        for stage in self._stages:
-            (frame,) = stage.push(frame)
-        return _picture_of(frame, picture)
+        made = []
+        if not self._stages or picture.size != self._size or picture.cut:
+            stages = self._build(picture.size)
+            made = self.forget()
+            self._stages, self._size = stages, picture.size
+        self._waiting.append(picture)
+        return made + self._made(through(self._stages, [frame_of(picture)]))
+
+    def _made(self, frames: Iterable[Frame]) -> list[Made]:
+        made = []
+        for frame in frames:
+            source = self._waiting.popleft()
+            made.append(Made(source, _picture_of(frame, source), frame.from_neighbors))
+        return made
 
     def _build(self, size: Size) -> list[Stage[Frame]]:
-        model = self._models[self._rung.model]
+        rung = self._rung
+        model = self._models[rung.model]
+        settings = replace(self._settings, fuse=rung.fuse, delay=rung.delay)
         enlarge = self._enlarger(size)
-        if not self._rung.half:
-            return list(stages_of(self._settings, model, enlarge, {}).values())
-        stages: list[Stage[Frame]] = [
-            Halved(list(stages_of(self._settings, model, None, {}).values()))
-        ]
+        if not rung.half:
+            return list(stages_of(settings, model, enlarge, {}).values())
+        stages: list[Stage[Frame]] = [Halved(list(stages_of(settings, model, None, {}).values()))]
         if enlarge is not None:
             as_it_is = Settings(strength=0, smooth=0)
             stages += stages_of(as_it_is, model, enlarge, {}).values()

@@ -7,7 +7,7 @@ from stream.errors import UsageError
 from stream.live import targets
 from stream.live.camera import Camera, resolve
 from stream.live.picture import Size
-from stream.live.settings import DEFAULT_MAX_PIXELS, LiveSettings, Restoring
+from stream.live.settings import DEFAULT_MAX_PIXELS, USUAL_FUSE, LiveSettings, Restoring
 from stream.live.targets import OutputSettings
 from stream.live.writer import Target
 from stream.scale import Scale
@@ -23,6 +23,8 @@ class Description:
     outputs: tuple[str, ...] = field(default=(DEFAULT_OUTPUT,), repr=False)
     model: str = "lite"
     strength: float = 1.0
+    fuse: int = USUAL_FUSE
+    delay: int = 0
     smooth: float | None = None
     upscale: str | None = None
     upscaler: str = "auto"
@@ -50,7 +52,11 @@ class Description:
     def restoring(self) -> Restoring:
         """Raises `UsageError`, as all do that follow."""
         scale = Scale.parse(self.upscale) if self.upscale is not None else None
-        return Restoring(self.model, self.strength, self.smooth, scale, self.upscaler)
+        return Restoring(
+            *(self.model, self.strength, self.smooth, scale, self.upscaler),
+            fuse=self.fuse,
+            delay=self.delay,
+        )
 
     @property
     def settings(self) -> LiveSettings:

@@ -1,6 +1,7 @@
 """Restoring at half the size, where the whole picture takes too long."""
 
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import cv2
@@ -17,19 +18,36 @@ class Halved:
     """
 
     def __init__(self, stages: Sequence[Stage[Frame]]) -> None:
-        """`stages` hand on each frame at once, in its size."""
+        """`stages` hand on every frame, now or later, in its size."""
         self._stages = stages
+        self._waiting: deque[tuple[Frame, Frame]] = deque()
+        """Those that were not handed on yet, whole and at half their size."""
 
     def push(self, frame: Frame) -> Iterator[Frame]:
         small = replace(frame, planes=tuple(_half(plane) for plane in frame.planes))
-        made = small
-        for stage in self._stages:
-            (made,) = stage.push(made)
-        planes = tuple(map(_with_change, frame.planes, small.planes, made.planes))
-        yield replace(made, planes=planes)
+        self._waiting.append((frame, small))
+        yield from self._whole(through(self._stages, [small]))
 
     def flush(self) -> Iterator[Frame]:
-        yield from ()
+        yield from self._whole(through(self._stages, (), end=True))
+
+    def _whole(self, frames: Iterable[Frame]) -> Iterator[Frame]:
+        for made in frames:
+            frame, small = self._waiting.popleft()
+            planes = tuple(map(_with_change, frame.planes, small.planes, made.planes))
+            yield replace(made, planes=planes)
+
+
+def through(
+    stages: Iterable[Stage[Frame]], frames: Iterable[Frame], *, end: bool = False
+) -> list[Frame]:
+    """What stages make of frames, one stage after the other; at the `end` of all that waits too."""
+    passed = list(frames)
+    for stage in stages:
+        passed = [made for frame in passed for made in stage.push(frame)]
+        if end:
+            passed += stage.flush()
+    return passed
 
 
 def _half(plane: Plane) -> Plane:

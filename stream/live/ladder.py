@@ -33,6 +33,8 @@ _IDLE_S = 60.0
 """... after so long a step up is tried whatever was foreseen."""
 _COSTS = 20
 """Pictures over which the cost of a step is told."""
+_NONE = "none"
+"""The model that is no network; `stream.models` has its name, and loads PyTorch."""
 
 
 @dataclass(frozen=True)
@@ -40,11 +42,15 @@ class Rung:
     """How a picture is restored at one step of the ladder."""
 
     model: str
-    """Name of a checkpoint, or the path of a file."""
+    """Name of a checkpoint, the path of a file, or "none"."""
     exit: int
     """Where the network is left; 0 is its cheapest exit, the last one its end."""
     exits: int
-    """How many there are."""
+    """How many there are; 0 where there is no network."""
+    fuse: int = 0
+    """With how many pictures before it each one is fused ..."""
+    delay: int = 0
+    """... and with how many after it."""
     plain: bool = False
     """Whether pictures are enlarged by interpolation alone."""
     half: bool = False
@@ -57,6 +63,9 @@ class Rung:
         words += [f"left early (exit {self.exit + 1} of {self.exits})"] * (
             self.exit < self.exits - 1
         )
+        if self.fuse:
+            after = f" and {self.delay} after" if self.delay else ""
+            words.append(f"fused with {self.fuse} before{after}")
         words += ["plainly enlarged"] * self.plain
         words += ["at half size"] * self.half
         words += ["every second frame"] * (self.every > 1)
@@ -68,27 +77,34 @@ def rungs(
     exits: int,
     lighter: tuple[str, int] | None = None,
     *,
+    fuse: int = 0,
+    delay: int = 0,
     early: bool = False,
     restores: bool = True,
-    changes: bool = True,
     enlarges: bool = False,
 ) -> list[Rung]:
     """The ladder of a model, from the top; each step keeps what the ones above gave up.
 
-    `exits` is how many the network has, `lighter` the name and exits of a lighter one. `early`
-    begins with the cheapest exit. Steps that cannot help are left out: the network's where nothing
-    `restores`, half size where nothing `changes` the picture but its size, plain enlarging where
-    nothing `enlarges` it in another way.
+    `exits` is how many the network has, `lighter` the name and exits of a lighter one. Pictures are
+    fused with `fuse` before them and `delay` after. `early` begins with the cheapest exit. Steps
+    that cannot help are left out: the network's where it does not restore (`restores`), those of
+    fusion where there is none, half size where there is neither, plain enlarging where nothing
+    `enlarges` in another way.
     """
     ladder = []
     for name, count in [(model, exits), *([lighter] if lighter is not None else [])]:
-        first = 0 if early else count - 1
-        ladder += [Rung(name, exit, count) for exit in range(first, -1, -1)]
+        first = 0 if early or not count else count - 1
+        ladder += [Rung(name, exit, count, fuse, delay) for exit in range(first, -1, -1)]
     if not restores:
         ladder = ladder[:1]
+    elif fuse:
+        ladder.append(Rung(_NONE, 0, 0, fuse, delay))
+    if fuse > 1 or (fuse and delay):
+        # One less to be late for as well.
+        ladder.append(replace(ladder[-1], fuse=1, delay=0))
     if enlarges:
         ladder.append(replace(ladder[-1], plain=True))
-    if changes:
+    if restores or fuse:
         ladder.append(replace(ladder[-1], half=True))
     ladder.append(replace(ladder[-1], every=2))
     return ladder

@@ -2,20 +2,21 @@
 
 import time
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
-from statistics import median
+from statistics import fmean, median
 
 import torch
 
 from stream.errors import DeblurError, UsageError
-from stream.live.chain import Chain, Load
+from stream.live.chain import Chain, Load, Made
 from stream.live.child import Beat, Control
 from stream.live.ladder import Ladder
 from stream.live.picture import Mailbox, Picture
 from stream.live.settings import Beyond, InUse, LiveSettings, Restoring
 from stream.live.window import Window
-from stream.models import deblurrers, load_model
+from stream.models import NONE, deblurrers, load_model
 
 _WAIT_S = 0.1
 _GAP_NS = 500_000_000
@@ -23,7 +24,7 @@ _GAP_NS = 500_000_000
 _SILENT_S = 2.0
 """After so long without a picture there is nothing live."""
 _SHOWN = 50
-"""Pictures of which the median time is told."""
+"""Pictures of which the median time and the share from neighbors is told."""
 _SLOWEST_S = 5.0
 """A process that says nothing for longer than a few seconds is taken for dead."""
 _READER = 0
@@ -73,6 +74,7 @@ class Restoration:
         self._window = window
         self._counts = Beat(state="loading")
         self._costs_ms: deque[float] = deque(maxlen=_SHOWN)
+        self._shares: deque[float] = deque(maxlen=_SHOWN)
         self._beyond_ms = 0.0
         self._last: Picture | None = None
         """The picture taken up last."""
@@ -86,6 +88,7 @@ class Restoration:
         """Work until told to stop. Raises `UsageError` where no picture can be as asked for."""
         while not self._control.stopping:
             self.turn()
+        self._hand_on(self._chain.forget())
         self._tell(now=True)
 
     def turn(self) -> None:
@@ -100,6 +103,9 @@ class Restoration:
             self._change(wanted)
         if (picture := self._next()) is not None:
             self._take(picture)
+        elif self._chain.waits and time.monotonic() - self._last_s > _GAP_NS / 1e9:
+            # What comes next will be no neighbor.
+            self._hand_on(self._chain.forget())
         self._tell()
 
     def _new_chain(self, restoring: Restoring) -> Chain:
@@ -126,13 +132,14 @@ class Restoration:
     def _use(self, chain: Chain) -> None:
         if chain.rungs != self._chain.rungs:
             self._ladder = Ladder(len(chain.rungs), self._bound_ms)
+        self._hand_on(self._chain.forget())
         chain.use(chain.rungs[self._ladder.step])
         self._chain = chain
-        self._costs_ms.clear()
+        self._begin_figures()
         self._say_what_is_in_use()
 
     def _say_what_is_in_use(self) -> None:
-        self._control.ask(InUse(self._chain.in_use, deblurrers()))
+        self._control.ask(InUse(self._chain.in_use, (*deblurrers(), NONE)))
 
     def _next(self) -> Picture | None:
         """The newest picture, where there is one that is to be taken up."""
@@ -149,30 +156,41 @@ class Restoration:
             self._try(picture)
             picture = self._camera.newest(picture.number) or picture
         before, self._last, self._last_s = self._last, picture, time.monotonic()
-        if before is None or picture.moment - before.moment > _GAP_NS or picture.cut:
-            self._chain.forget()
         begun = time.monotonic()
+        if before is None or picture.moment - before.moment > _GAP_NS or picture.cut:
+            self._hand_on(self._chain.forget())
         made = self._push(picture)
-        self._restored.put(made)
-        if self._window is not None and self._window.open:
-            self._window.put(picture, made)
+        self._hand_on(made)
         spent_s = time.monotonic() - begun
-        late_ms = (time.monotonic_ns() - picture.arrived) / 1e6 + self._beyond_ms
-        self._control.latency(picture.arrived)
-        self._costs_ms.append(1e3 * spent_s)
         counts = self._counts
         self._counts = replace(
             counts,
             state="live",
-            frames=counts.frames + 1,
             dropped=counts.dropped + (picture.number - before.number - 1 if before else 0),
             busy_s=counts.busy_s + spent_s,
         )
+        if not made:
+            return  # it waits for those after it
+        late_ms = (time.monotonic_ns() - made[-1].picture.arrived) / 1e6 + self._beyond_ms
+        self._costs_ms.append(1e3 * spent_s)
         if why := self._ladder.push(time.monotonic(), late_ms, 1e3 * spent_s):
             rung = self._chain.rungs[self._ladder.step]
-            self._chain.use(rung)
-            self._costs_ms.clear()
+            self._hand_on(self._chain.use(rung))
+            self._begin_figures()
             self._control.say(f"{why}: now {rung}")
+
+    def _hand_on(self, made: Iterable[Made]) -> None:
+        for each in made:
+            self._restored.put(each.picture)
+            if self._window is not None and self._window.open:
+                self._window.put(each.source, each.picture)
+            self._control.latency(each.picture.arrived)
+            self._shares.append(each.from_neighbors)
+            self._counts = replace(self._counts, frames=self._counts.frames + 1)
+
+    def _begin_figures(self) -> None:
+        self._costs_ms.clear()
+        self._shares.clear()
 
     def _try(self, picture: Picture) -> None:
         """Restore a first picture. Raises `UsageError` where that cannot be as was asked for at
@@ -190,7 +208,7 @@ class Restoration:
             self._try(picture)
         self._chain.forget()
 
-    def _push(self, picture: Picture) -> Picture:
+    def _push(self, picture: Picture) -> list[Made]:
         try:
             return self._chain.push(picture)
         except UsageError as error:
@@ -219,6 +237,8 @@ class Restoration:
         }
         if self._costs_ms:
             facts["ms per frame"] = f"{median(self._costs_ms):.0f}"
+        if self._shares and chain.rungs[step].fuse:
+            facts["from neighbors"] = f"{100 * fmean(self._shares):.0f} %"
         return facts
 
 

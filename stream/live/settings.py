@@ -11,6 +11,8 @@ DEFAULT_MAX_PIXELS = 4096 * 2304
 PRECISIONS = "auto", "float32", "bfloat16", "float16"
 ENGINES = "auto", "eager", "openvino", "cuda"
 """The names of `stream.models` and `stream.engine`, which load PyTorch: not every process does."""
+USUAL_FUSE, MOST_FUSE, MOST_DELAY = 3, 5, 3
+"""Those of `stream.settings`, for the same reason."""
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d{1,3})?")
 _MOST_PIXELS = 16384 * 16384
 """Beyond what any camera has, and within what memory can be asked for."""
@@ -21,22 +23,30 @@ class Restoring:
     """What is done to the picture; may be changed while the feed runs."""
 
     model: str = "lite"
-    """Name of a checkpoint, or the path of a `.safetensors` file."""
+    """Name of a checkpoint, the path of a `.safetensors` file, or "none": fusion alone."""
     strength: float = 1.0
     """0 leaves the picture as it is, 1 restores it fully."""
     smooth: float | None = None
-    """How much each frame is steadied by the ones before it, in 0..1; None: as much as is usual,
-    where the picture is restored at all."""
+    """How much of the noise is averaged away by fusion, in 0..1; None: as much as is usual, where
+    the picture is restored at all."""
     upscale: Scale | None = None
     upscaler: str = "auto"
     early: bool = False
     """Whether the network is left as early as it can be."""
+    fuse: int = USUAL_FUSE
+    """With how many frames before it each one is fused, 0 to 5; 0: with none."""
+    delay: int = 0
+    """For how many frames after it each one waits, to be fused with them too, 0 to 3."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.strength <= 1:
             raise UsageError(f"--strength must be in 0..1, got {self.strength}")
         if self.smooth is not None and not 0 <= self.smooth <= 1:
             raise UsageError(f"--smooth must be in 0..1, got {self.smooth}")
+        if not 0 <= self.fuse <= MOST_FUSE:
+            raise UsageError(f"--fuse must be in 0..{MOST_FUSE} frames, got {self.fuse}")
+        if not 0 <= self.delay <= MOST_DELAY:
+            raise UsageError(f"--delay must be in 0..{MOST_DELAY} frames, got {self.delay}")
 
 
 @dataclass(frozen=True)

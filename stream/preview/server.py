@@ -301,6 +301,7 @@ def _told(shown: Shown) -> dict[str, object]:
         "settings": {
             "model": now.model,
             "strength": now.strength,
+            "fuse": now.fuse,
             "smooth": now.smooth,
             "upscale": upscale,
             "early": now.early,
@@ -321,7 +322,7 @@ def _restoring(shown: Shown, wanted: Mapping[str, object]) -> Restoring:
     now = shown.restoring
     if now is None:
         raise UsageError("what is being worked on cannot be changed")
-    known = {"feed", "model", "strength", "smooth", "upscale", "early"}
+    known = {"feed", "model", "strength", "fuse", "smooth", "upscale", "early"}
     if unknown := wanted.keys() - known:
         raise UsageError(f"there is no setting {', '.join(sorted(unknown))}")
     model = wanted.get("model", now.model)
@@ -332,11 +333,15 @@ def _restoring(shown: Shown, wanted: Mapping[str, object]) -> Restoring:
     early = wanted.get("early", now.early)
     if not isinstance(early, bool) or not isinstance(upscale, str | None):
         raise TypeError("early is true or false, upscale a factor or a size")
+    fuse = wanted.get("fuse", now.fuse)
+    if not isinstance(fuse, int) or isinstance(fuse, bool):
+        raise TypeError("fuse is a whole number")
     smooth = wanted.get("smooth", now.smooth)
     return replace(
         now,
         model=str(model),
         strength=float(wanted.get("strength", now.strength)),  # type: ignore[arg-type]
+        fuse=fuse,
         smooth=None if smooth is None else float(smooth),  # type: ignore[arg-type]
         upscale=Scale.parse(upscale) if upscale else None,
         early=early,

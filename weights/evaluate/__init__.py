@@ -7,11 +7,18 @@ What the figures are:
   100 dB.
 - SSIM: `kornia.metrics.ssim` with an 11x11 Gaussian window of sigma 1.5 (fixed in kornia) and
   reflected borders, over RGB in 0..1; the mean of its map, and then over frames.
-- Identity PSNR: PSNR(restore(sharp), sharp), so what is lost where there is nothing to restore.
-- "before" compares the blurred frame with the sharp one, "after" the restored frame, "steadied" the
-  restored frame after `filters.Smoother`, as `deblur run` applies it: motion is found in the
-  blurred frames' 8-bit luma (BT.601, full range), nothing is rounded before or after, and each set
-  is a sequence of its own.
+- "before" compares the blurred frame with the sharp one, "after" what the network alone makes of
+  it. "fused" is what `deblur run` makes of the frame: restored, then fused with its neighbors on
+  both sides. "causal" is what `deblur live` makes of it, with the frames before it alone. Both pass
+  through the stages of `deblur run`, in planes of 16 bits and 4:4:4 (BT.601, full range), which
+  lose nothing of 8-bit RGB. Each set is a sequence of its own.
+- With `--model none` there is no network, and "after" is left out.
+- Sharp frames: the sharp frames of a set, one after another, through the network alone and through
+  all that "fused" frames pass through, against themselves: what is lost where there is nothing to
+  restore. Identity PSNR is the mean over frames; beside it stands that of the frame that suffers
+  most. "Gradient energy lost" is 1 - after / before, in percent, of the frame that loses most; the
+  energy is the mean of squared forward differences of luma, across and down. It is negative where
+  no frame loses any.
 
 Clips that hold blurred, depth and sharp frame side by side (as the samples of DAVIDE do) are real
 captures, in which the two views lie up to 1.7 px apart. For these each figure is also given
@@ -23,14 +30,14 @@ The frames of a set are one sequence, in order, for which is also printed:
 
 - E_warp: mean squared difference, times 1000, between a frame and the next one warped back onto it,
   where nothing is occluded; the flow (OpenCV's DIS, medium preset) is that of the blurred input.
-  It rewards blur, so that of the sharp frames stands beside it. The ratio is that of steadied
-  frames to the same frames before.
+  It rewards blur, so that of the sharp frames stands beside it. The ratio is that of fused frames
+  to the same frames restored, or blurred where there is no network.
 - tOF: mean distance in pixels between the flow (Farneback's) of the frames and that of the sharp
   ones.
 
 With a model and an upscaler the blurred frames are made three times smaller
-(`filters.sampling.third`, rounded to 8 bits), restored, steadied and enlarged, in this order and
-without rounding in between. All of the figures above are those of the enlarged frames at full size;
+(`filters.sampling.third`, rounded to 8 bits), restored, fused and enlarged, in this order and
+in 16 bits in between. All of the figures above are those of the enlarged frames at full size;
 the flow of E_warp is that of the blurred frames before they were made smaller. "bicubic" is
 antialiased, with a = -0.5 (`filters.resize.resampled`).
 
@@ -53,7 +60,7 @@ none these are made by `filters.sampling.third` and rounded to 8 bits. All figur
 
 from weights.evaluate.align import align
 from weights.evaluate.enlarged import Enlarge, Enlarged, evaluate_enlarged
-from weights.evaluate.measure import Figures, Restore, Row, Versions, measure
+from weights.evaluate.measure import Figures, Harm, Restore, Row, Versions, measure
 from weights.evaluate.pairs import Frame, Pair, PairsError, PairSet, find_pairs
 from weights.evaluate.pictures import PictureSet, find_pictures
 from weights.evaluate.restored import Restored, evaluate
@@ -67,6 +74,7 @@ __all__ = [
     "Enlargement",
     "Figures",
     "Frame",
+    "Harm",
     "Pair",
     "PairSet",
     "PairsError",

@@ -19,6 +19,9 @@ from rich.progress import Progress
 import mssnet
 import weights
 from filters import USUAL_SMOOTHING, load_upscaler
+from stream.errors import DeblurError
+from stream.models import NONE, Untouched
+from stream.settings import MOST_FUSE, USUAL_FUSE, Settings
 from weights import device as devices
 from weights.evaluate import tables
 from weights.evaluate.enlarged import evaluate_enlarged
@@ -48,7 +51,8 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 @app.command()
 def main(
     model: Annotated[
-        str | None, typer.Option(help="Name of a checkpoint, or a .safetensors file.")
+        str | None,
+        typer.Option(help="Name of a checkpoint, or a .safetensors file; none: fusion alone."),
     ] = None,
     pairs: Annotated[
         list[Path] | None,
@@ -57,10 +61,18 @@ def main(
             "depth and sharp frame side by side. May be given several times."
         ),
     ] = None,
+    fuse: Annotated[
+        int | None,
+        typer.Option(
+            help="With how many frames before and after it each restored one is also fused, "
+            f"0..{MOST_FUSE}; 0: with none.",
+            show_default=str(USUAL_FUSE),
+        ),
+    ] = None,
     smooth: Annotated[
         float | None,
         typer.Option(
-            help="How much restored frames are also steadied, 0..1; 0: not at all.",
+            help="How much of the noise is averaged away by that, 0..1.",
             show_default=str(USUAL_SMOOTHING),
         ),
     ] = None,
@@ -96,11 +108,10 @@ def main(
     """Measure a checkpoint on blurred and sharp frames, an upscaler on pictures, or both."""
     with _errors_said():
         _check_networks(model, upscaler, bool(pairs), bool(images))
-        if images and smooth is not None:
-            raise ValueError("--smooth is for the frames of --pairs, not for --images")
-        amount = USUAL_SMOOTHING if smooth is None else smooth
-        if not 0 <= amount <= 1:
-            raise ValueError(f"--smooth must be in 0..1, got {amount:g}")
+        if images and not (smooth is None and fuse is None):
+            name = "fuse" if smooth is None else "smooth"
+            raise ValueError(f"--{name} is for the frames of --pairs, not for --images")
+        settings = Settings(fuse=USUAL_FUSE if fuse is None else fuse, smooth=smooth)
         if sheet_file and upscaler:
             raise ValueError("--sheet shows what a model makes of pairs; leave --upscaler out")
         if sheet_file and sheet_file.suffix.lower() != ".png":
@@ -112,25 +123,34 @@ def main(
         where, dtype = devices.choose(device), getattr(torch, precision)
         sets = [one for path in pairs or [] for one in find_pairs(path)]
         picture_sets = [one for path in images or [] for one in find_pictures(path)]
-        files = {name: weights.path(name) for name in (model, upscaler) if name}
-        restore = mssnet.load(files[model], device=where, dtype=dtype) if model else None
+        files = {name: weights.path(name) for name in (model, upscaler) if name and name != NONE}
+        restore: mssnet.Deblurrer | None = None
+        if model == NONE:
+            restore = Untouched(mssnet.Eager(where, dtype))
+        elif model:
+            restore = mssnet.load(files[model], device=where, dtype=dtype)
         if exit:
             _leave(restore, exit)
         enlarge = load_upscaler(files[upscaler], device=where, dtype=dtype) if upscaler else None
 
-        smoothed = f", smoothing {amount:g}" if pairs else ""
+        fused = ""
+        if pairs:
+            fused = f", fused {settings.fuse} frames each way, smoothing {settings.smoothing:g}"
+            fused = fused if settings.fuse else ", not fused"
         left = f", left at exit {exit}" if exit else ""
-        made = f"{', '.join(files)}{left}{smoothed}, {precision} on {where}"
+        names = ", ".join(name for name in (model, upscaler) if name)
+        made = f"{names}{left}{fused}, {precision} on {where}"
         made += f", torch {torch.__version__}"
         total = sum(one.pairs for one in sets) + sum(one.pictures for one in picture_sets)
         rows: Sequence[Row] | Sequence[PictureRow] = []
         table: RenderableType = ""
+        fusing: dict[str, Any] = {"fuse": settings.fuse, "smooth": settings.smooth}
         with _progress(total) as step:
             if restore and enlarge:
-                rows = evaluate_enlarged(restore, enlarge, sets, smooth=amount, on_pair=step)
+                rows = evaluate_enlarged(restore, enlarge, sets, **fusing, on_pair=step)
                 table = tables.enlarged(rows)
             elif restore:
-                rows = evaluate(restore, sets, smooth=amount, on_pair=step)
+                rows = evaluate(restore, sets, **fusing, on_pair=step)
                 table = tables.restored(rows)
             elif enlarge:
                 rows = evaluate_upscaler(enlarge, picture_sets, on_picture=step)
@@ -144,7 +164,8 @@ def main(
                 "upscaler": upscaler,
                 "exit": exit,
                 "sha256": {name: sha256(file) for name, file in files.items()},
-                "smooth": amount if pairs else None,
+                "fuse": settings.fuse if pairs else None,
+                "smooth": settings.smoothing if pairs else None,
                 "precision": str(precision),
                 "device": str(where),
                 "torch": torch.__version__,
@@ -182,6 +203,8 @@ def _leave(restore: mssnet.Deblurrer | None, exit: int) -> None:
     """Leave the model at one of its exits; raises `ValueError` where it has none such."""
     if restore is None:
         raise ValueError("--exit is for a --model")
+    if not restore.exits:
+        raise ValueError("--exit is for a --model that is a network")
     if exit > len(restore.exits):
         raise ValueError(f"--exit of this model goes up to {len(restore.exits)}, got {exit}")
     restore.exit = restore.exits[exit - 1]
@@ -192,7 +215,7 @@ def _errors_said() -> Iterator[None]:
     """What cannot work ends the program with one line and code 2."""
     try:
         yield
-    except (PairsError, weights.WeightsError, ValueError, OSError) as error:
+    except (PairsError, weights.WeightsError, DeblurError, ValueError, OSError) as error:
         typer.echo(f"error: {' '.join(str(error).split())}", err=True)
         raise typer.Exit(2) from error
 

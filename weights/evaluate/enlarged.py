@@ -1,15 +1,16 @@
-"""Frames made three times smaller, restored, steadied, and enlarged again."""
+"""Frames made three times smaller, restored, fused, and enlarged again."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import tee
 from typing import TypeAlias
 
 import numpy as np
 from torch import Tensor
 
-from filters import USUAL_SMOOTHING
 from filters.resize import resampled
 from filters.sampling import FACTOR, third
+from stream.settings import USUAL_FUSE
 from weights.evaluate.measure import Restore, Row, measure
 from weights.evaluate.pairs import Frame, Pair, PairSet
 from weights.evaluate.quality import to_frame, to_tensor
@@ -20,27 +21,28 @@ Enlarge: TypeAlias = Callable[[Tensor], Tensor]
 
 
 class Enlarged:
-    """The versions of the frames of one sequence.
+    """The versions of the frames of a sequence.
 
     `bicubic` is the small blurred frame enlarged; `restored, bicubic`, `restored, upscaler`,
-    `steadied, bicubic` and `steadied, upscaler` say what was done to it before, and what enlarged
-    it.
+    `fused, bicubic` and so on say what was done to it before, and what enlarged it.
     """
 
-    def __init__(self, restore: Restore, enlarge: Enlarge, smooth: float) -> None:
-        """`smooth`: how much frames are steadied, in 0..1; 0 leaves these versions out."""
-        self._restored = Restored(restore, smooth)
+    def __init__(self, restore: Restore, enlarge: Enlarge, fuse: int, smooth: float | None) -> None:
+        """`fuse` and `smooth` are those of `Settings`; 0 frames leave out what is fused."""
+        self._restored = Restored(restore, fuse, smooth)
         self._enlarge = enlarge
 
-    def __call__(self, blurred: Frame) -> dict[str, Tensor]:
-        """The next frame's; height and width of `blurred` are multiples of 3."""
-        size = blurred.shape[1], blurred.shape[0]
-        small = self._restored(to_frame(third(to_tensor(blurred))))
-        versions = {"bicubic": resampled(small.pop("blurred"), size)}
-        for name, image in small.items():
-            versions[f"{name}, bicubic"] = resampled(image, size)
-            versions[f"{name}, upscaler"] = self._enlarge(image)
-        return versions
+    def __call__(self, frames: Iterable[Frame]) -> Iterator[dict[str, Tensor]]:
+        """Of each frame in turn; height and width are multiples of 3."""
+        large, small = tee(frames)
+        made = self._restored(to_frame(third(to_tensor(frame))) for frame in small)
+        for frame, found in zip(large, made, strict=True):
+            size = frame.shape[1], frame.shape[0]
+            versions = {"bicubic": resampled(found.pop("blurred"), size)}
+            for name, image in found.items():
+                versions[f"{name}, bicubic"] = resampled(image, size)
+                versions[f"{name}, upscaler"] = self._enlarge(image)
+            yield versions
 
 
 def evaluate_enlarged(
@@ -48,18 +50,19 @@ def evaluate_enlarged(
     enlarge: Enlarge,
     pairs: Sequence[PairSet],
     *,
-    smooth: float = USUAL_SMOOTHING,
+    fuse: int = USUAL_FUSE,
+    smooth: float | None = None,
     on_pair: Callable[[], None] = lambda: None,
 ) -> list[Row]:
     """Measure a restorer and an upscaler on blurred frames made three times smaller.
 
     What becomes of them is compared with the sharp frames at full size, both without the last one
-    or two rows and columns where the size is no multiple of 3. Returns a row for each set, and a
-    last one, `all`, with the means over all frames. Raises `PairsError` for pairs that cannot be
-    read.
+    or two rows and columns where the size is no multiple of 3. `fuse` and `smooth` are as in
+    `evaluate`. Returns a row for each set, and a last one, `all`, with the means over all frames.
+    Raises `PairsError` for pairs that cannot be read.
     """
     return measure(
-        lambda: Enlarged(restore, enlarge, smooth),
+        Enlarged(restore, enlarge, fuse, smooth),
         [replace(one, read=_cut(one)) for one in pairs],
         identity=None,
         on_pair=on_pair,

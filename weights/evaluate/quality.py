@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from filters import luma
 from weights.evaluate.align import align
 from weights.evaluate.pairs import Frame
 
@@ -63,6 +64,12 @@ def ssim(image: Tensor, target: Tensor, *, padding: str = "same") -> float:
     """The mean of the map; `padding` is kornia's, "same" or "valid"."""
     found = kornia.metrics.ssim(image, target, window_size=11, max_val=1.0, padding=padding)
     return float(found.mean())
+
+
+def gradient_energy(image: Tensor) -> float:
+    """Mean of the squared differences of luma between neighbors, across and down."""
+    light = luma(image)
+    return float(sum(light.diff(dim=way).square().mean() for way in (2, 3)))
 
 
 def _compare(image: Tensor, target: Tensor) -> Quality:

@@ -9,47 +9,71 @@ from weights.evaluate.measure import Figures, Row
 from weights.evaluate.temporal import Steadiness
 from weights.evaluate.upscaler import PictureRow
 
+_NAMES = {"blurred": "before", "restored": "after"}
+"""What versions are called in headings, where that is not their name."""
+
 
 def restored(rows: Sequence[Row]) -> RenderableType:
-    """All figures of a restorer: PSNR and SSIM, and how steady sequences are, if there are any."""
-    found = [(row.name, row.steadiness) for row in rows if row.steadiness]
-    table = _quality(rows)
-    return Group(table, "", _steadiness(found)) if found else table
+    """All figures of a restorer: PSNR and SSIM, how steady sequences are, and what sharp frames
+    suffer, as far as it was measured."""
+    parts: list[RenderableType] = [_quality(rows)]
+    if found := [(row.name, row.steadiness) for row in rows if row.steadiness]:
+        parts += ["", _steadiness(found)]
+    if any(row.harm or row.identity_psnr is not None for row in rows):
+        parts += ["", _sharp(rows)]
+    return Group(*parts)
 
 
 def _quality(rows: Sequence[Row]) -> Table:
-    steadied = "steadied" in rows[0].plain.psnr
-    headings = ["pairs", "PSNR\nbefore", "after", "gain"]
-    headings += ["steadied\ngain"] if steadied else []
-    headings += ["SSIM\nbefore", "after", *(["steadied"] if steadied else [])]
-    table = _table(["set"], [*headings, "identity\nPSNR", "not\naligned"])
+    versions = [_NAMES.get(name, name) for name in rows[0].plain.psnr]
+    headings = ["pairs", "PSNR\nbefore"]
+    for name in versions[1:]:
+        headings += ["after", "gain"] if name == "after" else [f"{name}\ngain"]
+    headings += ["SSIM\nbefore", *versions[1:], "not\naligned"]
+    table = _table(["set"], headings)
     for row in rows:
-        table.add_row(row.name, *_cells(row.plain), _optional(row.identity_psnr, 2))
+        table.add_row(row.name, *_cells(row.plain), "")
         if row.aligned:
-            table.add_row("  aligned", *_cells(row.aligned), "", str(row.unaligned))
+            table.add_row("  aligned", *_cells(row.aligned), str(row.unaligned))
     return table
 
 
 def _cells(figures: Figures) -> list[str]:
     return [
         str(figures.pairs),
-        *(f"{figures.psnr[name]:.2f}" for name in ("blurred", "restored")),
+        *(f"{figures.psnr[name]:.2f}" for name in _NAMES if name in figures.psnr),
         *(f"{gain:+.2f}" for gain in figures.gain.values()),
         *(f"{value:.4f}" for value in figures.ssim.values()),
     ]
 
 
 def _steadiness(measured: Sequence[tuple[str, Steadiness]]) -> Table:
-    steadied = "steadied" in measured[0][1].e_warp
-    more = ["steadied"] if steadied else []
-    headings = ["steps", "E_warp\nbefore", "after", *more, "sharp"]
-    headings += ["steadied\n/ after"] if steadied else []
-    table = _table(["sequence"], [*headings, "tOF\nbefore", "after", *more])
+    first = measured[0][1]
+    versions = [_NAMES.get(name, name) for name in first.tof]
+    fused = "fused" in first.tof
+    against = "after" if "after" in versions else "before"
+    headings = ["steps", "E_warp\nbefore", *versions[1:], "sharp"]
+    headings += [f"fused\n/ {against}"] if fused else []
+    table = _table(["sequence"], [*headings, "tOF\nbefore", *versions[1:]])
     for name, steady in measured:
-        ratio = [_optional(steady.ratio.get("steadied"), 2)] if steadied else []
+        ratio = [_optional(steady.ratio.get("fused"), 2)] if fused else []
         errors = [f"{error:.3f}" for error in steady.e_warp.values()]
         distances = [f"{distance:.3f}" for distance in steady.tof.values()]
         table.add_row(name, str(steady.pairs), *errors, *ratio, *distances)
+    return table
+
+
+def _sharp(rows: Sequence[Row]) -> Table:
+    alone = any(row.identity_psnr is not None for row in rows)
+    fused = any(row.harm for row in rows)
+    headings = ["identity PSNR\nof the network"] if alone else []
+    headings += ["identity PSNR\nof all", "worst\nframe", "gradient energy\nlost"] if fused else []
+    table = _table(["sharp frames of"], headings)
+    for row in rows:
+        cells = [_optional(row.identity_psnr, 2)] if alone else []
+        if row.harm:
+            cells += [f"{row.harm.psnr:.2f}", f"{row.harm.worst:.2f}", f"{row.harm.lost:+.2f} %"]
+        table.add_row(row.name, *cells)
     return table
 
 

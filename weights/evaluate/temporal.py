@@ -1,6 +1,6 @@
 """How steady a restored sequence is."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -31,8 +31,8 @@ class Steadiness:
     e_warp: dict[str, float]
     """Times 1000; images in 0..1. That of the sharp frames is there as `sharp`."""
     ratio: dict[str, float]
-    """E_warp of each version whose name begins with `steadied` over that of the same version
-    `restored` alone, unless that is 0."""
+    """E_warp of each version that is `fused` or `causal` over that of the same version `restored`
+    alone, or of the blurred frames where no network restores them, unless that is 0."""
     tof: dict[str, float]
     """In pixels."""
 
@@ -67,13 +67,18 @@ class Video:
         if not self._errors:
             return None
         e_warp = _means(self._errors)
-        unsteadied = {
-            name: e_warp[name.replace("steadied", "restored", 1)]
-            for name in e_warp
-            if name.startswith("steadied")
-        }
-        ratio = {name: e_warp[name] / error for name, error in unsteadied.items() if error > 0}
+        before = {name: e_warp.get(_unfused(name, e_warp), 0.0) for name in e_warp}
+        ratio = {name: e_warp[name] / error for name, error in before.items() if error > 0}
         return Steadiness(len(self._errors), e_warp, ratio, _means(self._distances))
+
+
+def _unfused(name: str, names: Container[str]) -> str:
+    """What a version was before it was fused; empty for one that is not fused."""
+    fused, *how = name.split(", ")
+    if fused not in ("fused", "causal"):
+        return ""
+    restored = ", ".join(["restored", *how])
+    return restored if restored in names else (how[0] if how else "blurred")
 
 
 def _means(values: Sequence[Mapping[str, float]]) -> dict[str, float]:

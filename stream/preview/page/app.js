@@ -394,6 +394,8 @@ function form(stage) {
       <label for="model">Model</label><select id="model" class="wide"></select>
       <label for="strength">Strength</label>
       <input id="strength" type="range" min="0" max="1" step="0.05"><output></output>
+      <label for="fuse">Fusion</label>
+      <input id="fuse" type="range" min="0" max="5" step="1"><output></output>
       <label for="smooth">Smoothing</label>
       <input id="smooth" type="range" min="0" max="1" step="0.05"><output></output>
       <label for="upscale">Enlarge</label><select id="upscale" class="wide"></select>
@@ -413,6 +415,7 @@ function form(stage) {
   if (box.contains(document.activeElement) && sending) return;
   $("model").value = settings.model;
   $("strength").value = settings.strength;
+  $("fuse").value = settings.fuse;
   $("smooth").value = settings.smooth;
   $("upscale").value = settings.upscale ?? "";
   $("early").checked = settings.early;
@@ -423,6 +426,7 @@ function label() {
   for (const name of ["strength", "smooth"]) {
     $(name).nextElementSibling.textContent = Number($(name).value).toFixed(2);
   }
+  $("fuse").nextElementSibling.textContent = $("fuse").value;
 }
 
 let sending = false, again = false;
@@ -439,8 +443,8 @@ async function send() {
         headers: { "Content-Type": "application/json" },
         body: JSON.stringify({
           feed: chosen.feed.name, model: $("model").value, strength: Number($("strength").value),
-          smooth: Number($("smooth").value), upscale: $("upscale").value || null,
-          early: $("early").checked,
+          fuse: Number($("fuse").value), smooth: Number($("smooth").value),
+          upscale: $("upscale").value || null, early: $("early").checked,
         }),
       });
       say(answer.ok ? "" : await answer.text());
