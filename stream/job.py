@@ -69,6 +69,7 @@ class Job:
         self._window = window
         self._pipeline: Pipeline[Frame] | None = None
         self._stopped = self._cancelled = False
+        self._why = ""
 
     def run(
         self,
@@ -98,7 +99,7 @@ class Job:
             chosen = plan(self.output, source, settings.encoder, settings.upscale)
             check_space(self.input, self.output.parent)
             if restore is None:
-                settings = self.settings = self._settled(settings, say)
+                settings = self.settings = self._settled(settings)
                 restore = load_model(
                     settings.model,
                     device=settings.device,
@@ -141,7 +142,7 @@ class Job:
         if self._pipeline is not None:
             self._pipeline.fail(CancelledError("stopped at once"))
 
-    def _settled(self, settings: Settings, say: Callable[[str], None]) -> Settings:
+    def _settled(self, settings: Settings) -> Settings:
         """The settings with a model in the place of `auto`: that of the work which is gone on with,
         or the one that suits this machine."""
         if settings.model != AUTO:
@@ -152,7 +153,7 @@ class Job:
         chosen = choose_model(
             device=settings.device, precision=settings.precision, engine=settings.engine
         )
-        say(chosen.why)
+        self._why = chosen.why
         return replace(settings, model=chosen.model)
 
     def _open(self, source: Source, chosen: Plan, restore: mssnet.Deblurrer) -> Work:
@@ -237,6 +238,8 @@ class Job:
             output=self.part if stopped else self.output,
             frames=sink.frames,
             earlier=earlier,
+            model=self.settings.model,
+            why=self._why,
             from_neighbors=sink.from_neighbors,
             seconds=seconds,
             damaged=source.damaged,

@@ -1,5 +1,6 @@
 """The network a job works with, on the device and in the precision it works in."""
 
+import functools
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -61,6 +62,7 @@ class Choice:
     why: str
 
 
+@functools.cache
 def choose_model(*, device: str, precision: str, engine: str) -> Choice:
     """What `auto` stands for on this machine.
 
@@ -69,15 +71,10 @@ def choose_model(*, device: str, precision: str, engine: str) -> Choice:
     """
     restore = load_model(_USUAL, device=device, precision=precision, engine=engine)
     if restore.device.type != "cpu":
-        return Choice(_USUAL, f"model: {_USUAL}, on {restore.device}")
+        return Choice(_USUAL, f"{restore.device} runs {_USUAL}")
     ratio = _seconds_of_network(restore) / _seconds_of_fusion()
     model = _USUAL if ratio <= _WORTH else NONE
-    what = "used" if model == _USUAL else "left out"
-    alone = "" if model == _USUAL else ", fusion alone"
-    return Choice(
-        model,
-        f"model: {model}{alone} ({_USUAL} takes {ratio:.1f} times as long as fusion and is {what})",
-    )
+    return Choice(model, f"{_USUAL} takes {ratio:.1f} times as long as fusion here")
 
 
 def _seconds_of_network(restore: mssnet.Deblurrer) -> float:

@@ -17,10 +17,9 @@ from torch import Tensor
 import mssnet
 import stream
 import weights
-from filters import Coding, Enlarger, Smoother, Upscaler, load_upscaler
+from filters import Burst, Coding, Enlarger, Upscaler, load_upscaler
 from mssnet import PRESETS, Deblurrer, Eager, MSSNet
 from stream.cuda import BATCH, Cuda, fused
-from stream.follow import Follow
 from stream.frame import Frame
 from stream.gauge import Gauge
 from stream.models import find_upscaler, load_model
@@ -53,13 +52,13 @@ def psnr(one: Tensor, other: Tensor) -> float:
 
 
 def frames(count: int, height: int = 144, width: int = 192) -> list[Frame]:
-    """A picture that moves, in 4:2:0, with what is known of its motion."""
-    follow, whole = Follow(), scene(5, height + 8, width + 2 * count)
+    """A picture that moves, in 4:2:0."""
+    whole = scene(5, height + 8, width + 2 * count)
     made: list[Frame] = []
     for index in range(count):
         seen = noisy(whole[4 : 4 + height, 2 * index : 2 * index + width], 3, index)
         planes = (seen[..., 1].copy(), seen[::2, ::2, 0].copy(), seen[::2, ::2, 2].copy())
-        made += follow.push(Frame(planes, Coding(), index, Fraction(1, 25)))
+        made.append(Frame(planes, Coding(), index, Fraction(1, 25)))
     return made
 
 
@@ -194,25 +193,17 @@ def test_frames_are_those_of_the_cpu(precision: torch.dtype) -> None:
             assert np.abs(mine.astype(int) - exact).max() <= 1
 
 
-def test_steadied_frames_are_those_of_the_cpu() -> None:
+def test_fused_frames_are_those_of_the_cpu() -> None:
     given = frames(12)
     gpu = Deblurrer(network("lite"), engine=Cuda(GPU, torch.float16))
     cpu = Deblurrer(network("lite"))
-    there = Processor(gpu.submit, GPU, in_flight=gpu.engine.in_flight, temporal=Smoother())
-    here = Processor(cpu.submit, torch.device("cpu"), temporal=Smoother())
+    there = Processor(gpu.submit, GPU, in_flight=gpu.engine.in_flight, fusion=[Burst(3, 3)])
+    here = Processor(cpu.submit, torch.device("cpu"), fusion=[Burst(3, 3)])
     ours, theirs = restored(there, given), restored(here, given)
+    assert len(ours) == len(theirs) == len(given)
     for one, other in zip(ours, theirs, strict=True):
         # Where pictures are looked up is rounded otherwise on a CPU.
         assert np.abs(one.planes[0].astype(int) - other.planes[0]).mean() < 0.5
-    # What is remembered stays on the GPU, and is as good as an array to go on with.
-    (name,) = [name for name in ours[5].memory if name.startswith("filter/")]
-    kept = ours[5].memory[name]
-    assert isinstance(kept, Tensor)
-    assert kept.device.type == "cuda"
-    for memory in (ours[5].memory, {name: kept.numpy(force=True)}):
-        again = Processor(gpu.submit, GPU, temporal=Smoother(), memory=memory)
-        for one, other in zip(restored(again, given[6:]), ours[6:], strict=True):
-            assert np.abs(one.planes[0].astype(int) - other.planes[0]).max() <= 1
 
 
 @pytest.mark.parametrize("late", [False, True], ids=["live", "files"])
@@ -226,7 +217,6 @@ def test_a_frame_waits_for_the_gpu_once(late: bool, monkeypatch: pytest.MonkeyPa
             restore.submit,
             GPU,
             in_flight=restore.engine.in_flight,
-            temporal=Smoother(),
             enlarge=enlarge,
         )
         made = [each for frame in given[:12] for each in processor.push(frame)]

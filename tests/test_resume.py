@@ -11,15 +11,10 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-import torch
-from torch import Tensor
 
-import mssnet
 import stream
-from filters import Motion
 from stream import job
-from stream.frame import Frame, Memory
-from stream.processor import Processor, State, Temporal
+from stream.frame import Frame
 from stream.sink import SegmentSink
 from stream.source import Source
 from stream.work import Work, folder_of, frames_done
@@ -38,12 +33,6 @@ def hashes(path: Path) -> list[tuple[int | None, str]]:
             (frame.pts, hashlib.sha256(frame.to_ndarray().tobytes()).hexdigest())
             for frame in container.decode(video=0)
         ]
-
-
-def trail(image: Tensor, state: State, motion: Motion | None) -> tuple[Tensor, State]:
-    """A filter that never forgets: each frame depends on all before it."""
-    image = image if not state else 0.6 * image + 0.4 * state["last"]
-    return image, {"last": image, "count": state.get("count", torch.zeros(1)) + 1}
 
 
 class Dies(SegmentSink):
@@ -81,14 +70,13 @@ def shaky(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("temporal", "smooth", "stabilize"),
-    [(None, 0.0, False), (trail, 0.0, False), (None, 0.8, False), (None, 0.8, True)],
-    ids=["frame by frame", "along time", "smoothed", "stabilized"],
+    ("fuse", "stabilize"),
+    [(0, False), (1, False), (3, False), (0, True), (2, True)],
+    ids=["frame by frame", "fused", "fused with more", "stabilized", "both"],
 )
 @pytest.mark.parametrize(("suffix", "keep_s"), [(".mp4", 0.0), (".mkv", 0.05), (".mkv", 9.0)])
 def test_any_interruption_ends_in_the_same_file(
-    temporal: Temporal | None,
-    smooth: float,
+    fuse: int,
     stabilize: bool,
     suffix: str,
     keep_s: float,
@@ -97,28 +85,11 @@ def test_any_interruption_ends_in_the_same_file(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    if temporal:
-
-        def stages(
-            settings: stream.Settings,
-            restore: mssnet.Deblurrer,
-            enlarge: None,
-            memory: Memory,
-            aspect: float,
-        ) -> object:
-            made = Processor(
-                restore.submit, restore.device, strength=0, temporal=temporal, memory=memory
-            )
-            return {"deblur": made}
-
-        monkeypatch.setattr(job, "stages_of", stages)
     monkeypatch.setattr(job, "SegmentSink", Dies)
     monkeypatch.setattr(Dies, "left", 10**9)
     monkeypatch.setattr("stream.sink._REDONE_S", 0.0)  # keep every frame, however fast
     monkeypatch.setattr("stream.work._KEEP_S", keep_s)
-    settings = partial(
-        stream.Settings, strength=0, smooth=smooth, stabilize=stabilize, device="cpu"
-    )
+    settings = partial(stream.Settings, model="none", fuse=fuse, stabilize=stabilize, device="cpu")
     if stabilize:
         clip = shaky
     whole, output = tmp_path / f"whole{suffix}", tmp_path / f"out{suffix}"
@@ -133,8 +104,9 @@ def test_any_interruption_ends_in_the_same_file(
         assert ("--resume" in str(caught.value)) == folder.exists()
         done.append(frames_done(folder) if folder.exists() else 0)
         assert not output.exists()
-        if (temporal or smooth or stabilize) and folder.exists():
-            assert len(list(folder.glob("memory-*"))) <= 3, "old ones are removed"
+        if folder.exists():
+            most = 3 if stabilize else 0
+            assert len(list(folder.glob("memory-*"))) <= most, "old ones are removed"
     assert done == sorted(done)
     assert 50 < done[-1] < FRAMES
     Dies.left = 10**9

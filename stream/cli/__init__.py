@@ -278,9 +278,12 @@ def _run_batch(batch: "Batch", page: "Beside | None") -> None:
 
 def _done(report: "Report") -> str:
     done = f"{report.frames} frames in {clock(report.seconds)} ({report.fps:.1f} fps)"
-    if not report.from_neighbors:
-        return done
-    return f"{done}, {100 * report.from_neighbors:.0f} % of the picture from neighboring frames"
+    if report.why:
+        alone = "fusion alone" if report.model == "none" else f"with {report.model}"
+        done += f", {alone} ({report.why})"
+    if report.from_neighbors:
+        done += f", {100 * report.from_neighbors:.0f} % of the picture from neighboring frames"
+    return done
 
 
 @contextmanager
