@@ -65,11 +65,11 @@ _QUIET = 0.25
 _GAIN = 1.5 * 36
 """Variance of the Laplacian of a difference per variance of the noise in either frame: 36, the sum
 of the squared coefficients, once for the frame and about half for what was interpolated."""
-_ROUNDING = 1 / 12 / 255**2
-"""Variance that comes of rounding to 8 bits; what is no more is no noise."""
+_ROUNDING = 0.25 / 255**2
+"""Variance that is no noise: what rounding to 8 bits, and looking up between pixels, add."""
 _QUIETEST = 0.1
 """The share of regions that tell whether there is noise at all, ..."""
-_TEXTURE, _NOISE = 0.5, 1.0
+_TEXTURE, _NOISE = 0.5, 1.2
 """... by what differs between frames as a share of what there is in one: of noise 1.2 or more."""
 _LEVELS = 6
 """Brightnesses at which noise is estimated."""

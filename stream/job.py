@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -31,6 +31,7 @@ from stream.look import Looked
 from stream.models import (
     AUTO,
     CHOICES,
+    NONE,
     Untouched,
     choose_model,
     find_upscaler,
@@ -123,7 +124,8 @@ class Job:
                 dtype = str(restore.dtype).removeprefix("torch.")
                 alone = isinstance(restore, Untouched)
                 runs_on = "no network" if alone else f"{restore.engine.name}, {dtype}"
-                with shared(restore.engine, enlarges=enlarge is not None):
+                # Without a network nothing else wants the cores.
+                with nullcontext() if alone else shared(restore.engine, enlarges=bool(enlarge)):
                     return self._run(source, chosen, stages, work, progress, runs_on)
             finally:
                 work.close()
@@ -147,9 +149,9 @@ class Job:
         or the one that suits this machine."""
         if settings.model != AUTO:
             return settings
-        begun = model_of(folder_of(self.output)) if settings.resume else None
-        if begun in (known := {fingerprint(name): name for name in CHOICES}):
-            return replace(settings, model=known[begun])
+        if settings.resume and (begun := model_of(folder_of(self.output))) is not None:
+            known = {fingerprint(name): name for name in CHOICES}
+            return replace(settings, model=known.get(begun, NONE))
         chosen = choose_model(
             device=settings.device, precision=settings.precision, engine=settings.engine
         )

@@ -14,7 +14,6 @@ import torch.nn.functional as F
 import mssnet
 import weights
 from filters import INTERPOLATIONS, Burst, Coding, Upscaler, keep_freed, load_upscaler
-from mssnet import Eager
 from stream.engine import choose_engine, one_by_one
 from stream.errors import DeviceError, ModelError, UsageError
 from stream.spread import Spread
@@ -148,7 +147,7 @@ def load_model(
     if name == NONE:
         if where.type == "cpu":
             keep_freed()
-        return Untouched(Eager(where))
+        return Untouched(runs)
     try:
         restore = mssnet.load(weights.path(name), tile=tile, engine=runs)
     except weights.WeightsError as error:

@@ -25,7 +25,7 @@ def stages_of(
     processor = Processor(
         None if isinstance(restore, Untouched) else restore.submit,
         restore.device,
-        in_flight=restore.engine.in_flight,
+        in_flight=1 if isinstance(restore, Untouched) else restore.engine.in_flight,
         strength=1.0 if settings.strength == "auto" else settings.strength,
         fusion=bursts_of(settings),
         enlarge=enlarge,

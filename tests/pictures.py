@@ -134,7 +134,7 @@ def run(source: Path, output: Path, *, whole: bool = False, **settings: Any) -> 
     encoder = settings.pop("encoder", stream.EncoderSettings(quality=0))
     chosen = stream.Settings(
         strength=1.0 if whole else 0.0,
-        smooth=0,
+        fuse=0,
         device="cpu",
         overwrite=True,
         encoder=encoder,

@@ -401,7 +401,7 @@ def test_what_a_crash_leaves_can_be_played_and_gone_on_with(tmp_path: Path) -> N
     assert done.returncode == 73
     assert "--resume" in done.stderr
     assert len(done.stderr.splitlines()) == 1
-    done = deblur(*words, "--resume", "--model", "lite", "--strength", 0.5)
+    done = deblur(*words, "--resume", "--strength", 0.5)
     assert done.returncode == 73
     assert "another strength" in done.stderr
     done = deblur(*words, "--resume")

@@ -22,16 +22,24 @@ HEIGHT, WIDTH = 192, 256
 FULL = Coding("bt601", True, 8, (1, 1))
 
 
-def scene(seed: int, height: int = HEIGHT, width: int = WIDTH) -> Picture:
+def scene(seed: int, height: int = 144, width: int = 192) -> Picture:
     """A picture with edges and texture of all sizes."""
+    return _drawn(seed, height, width, (64, 32, 16, 8, 4, 2), 0)
+
+
+def shapes(seed: int, height: int = HEIGHT, width: int = WIDTH) -> Picture:
+    """One with plain shapes in front of it, as most of what is filmed has them."""
+    return _drawn(seed, height, width, (64, 32, 16, 8, 4), 12)
+
+
+def _drawn(seed: int, height: int, width: int, sizes: Sequence[int], count: int) -> Picture:
     draw = np.random.default_rng(seed)
     picture = np.zeros((height, width, 3), np.float32)
-    for size in (64, 32, 16, 8, 4):
+    for size in sizes:
         layer = draw.random((height // size + 2, width // size + 2, 3)).astype(np.float32)
         grown = cv2.resize(layer, None, fx=size, fy=size, interpolation=cv2.INTER_CUBIC)
         picture += (grown[:height, :width] - 0.5) * size**0.5
-    # Plain shapes, as most of what is filmed has them.
-    for _ in range(12):
+    for _ in range(count):
         x, y, w, h = (int(v) for v in draw.integers(8, (width, height, 60, 60)))
         cv2.rectangle(picture, (x, y), (x + w, y + h), draw.normal(0, 12, 3).tolist(), -1)
     picture = 128 + picture * (45 / picture.std())
@@ -85,7 +93,7 @@ def noisy(picture: NDArray[Any], sigma: float, seed: int) -> Picture:
 
 def shifted(seed: int, places: Sequence[tuple[float, float]]) -> list[Picture]:
     """A scene that moves: where its corner is, x and y, in each frame."""
-    large = scene(seed, HEIGHT + 96, WIDTH + 96)
+    large = shapes(seed, HEIGHT + 96, WIDTH + 96)
     frames = []
     for x, y in places:
         where = np.array([[1, 0, -x - 48], [0, 1, -y - 48]], np.float32)
@@ -133,7 +141,7 @@ def test_a_blurred_frame_takes_from_sharp_ones_and_these_stay_what_they_are() ->
 
 @pytest.mark.parametrize("sigma", [2.0, 4.0, 6.0])
 def test_noise_of_a_still_scene_falls_by_5_db_and_of_a_moving_one_by_4(sigma: float) -> None:
-    still = [scene(3)] * 7
+    still = [shapes(3)] * 7
     moving = shifted(4, [(2.7 * n, 1.3 * n) for n in range(7)])
     for clean, least in ((still, 5.0), (moving, 4.0)):
         frames = [noisy(frame, sigma, n) for n, frame in enumerate(clean)]
@@ -144,13 +152,13 @@ def test_noise_of_a_still_scene_falls_by_5_db_and_of_a_moving_one_by_4(sigma: fl
 
 
 def test_a_still_clean_scene_stays_bit_for_bit_what_it_was() -> None:
-    frames = [scene(8)] * 5
+    frames = [shapes(8)] * 5
     for one in fused(frames):
         assert np.array_equal(one, frames[0])
 
 
 def test_nothing_of_one_scene_is_seen_in_another() -> None:
-    one, other = scene(11), scene(12)
+    one, other = shapes(11), shapes(12)
     # Blurred before the cut, so that what is behind it would be welcome.
     before = [smeared(one, 13, 30)] * 4
     made = fused(before + [other] * 4)
@@ -162,7 +170,7 @@ def test_nothing_of_one_scene_is_seen_in_another() -> None:
 
 
 def test_a_flash_stays_where_it_is() -> None:
-    frames = [scene(13)] * 7
+    frames = [shapes(13)] * 7
     flash = np.clip(frames[0].astype(int) + 90, 0, 255).astype(np.uint8)
     made = fused([*frames[:3], flash, *frames[4:]])
     for index in (0, 1, 2, 4, 5, 6):
@@ -171,7 +179,7 @@ def test_a_flash_stays_where_it_is() -> None:
 
 
 def test_a_fade_goes_on_evenly() -> None:
-    frames = [np.asarray(scene(14) * (1 - n / 9), np.uint8) for n in range(8)]
+    frames = [np.asarray(shapes(14) * (1 - n / 9), np.uint8) for n in range(8)]
     for index, (one, frame) in enumerate(zip(fused(frames), frames, strict=True)):
         assert psnr(one, frame) > 45, index
         assert abs(one.mean() - frame.mean()) < 0.15, index
@@ -187,8 +195,8 @@ def test_a_frame_shown_twice_is_as_good_as_once() -> None:
 
 @pytest.mark.parametrize("step", [2, 7, 16])
 def test_a_moving_object_leaves_no_ghost(step: int) -> None:
-    back = scene(15)
-    thing = scene(16)[:56, :56]
+    back = shapes(15)
+    thing = shapes(16)[:56, :56]
     frames = []
     for n in range(7):
         frame = back.copy()
@@ -262,7 +270,7 @@ def test_any_size_is_fused_or_left_alone(shape: tuple[int, int], gray: bool) -> 
 def test_a_change_of_size_is_a_cut() -> None:
     burst = Burst(1, 1)
     for size in (100, 100, 60, 60):
-        for one in burst.push(planes(scene(1, size, size)), FULL):
+        for one in burst.push(planes(shapes(1, size, size)), FULL):
             assert one.share < 1
     assert len(burst.flush()) == 1
 
@@ -330,7 +338,7 @@ def test_what_makes_no_sense_is_refused() -> None:
 
 
 def test_differences_of_nothing_change_nothing() -> None:
-    own = planes(scene(2))
+    own = planes(shapes(2))
     made = fuse(own, [torch.zeros(2, *plane.shape) for plane in own])
     assert made.changes is not None
     assert all(not change.any() for change in made.changes)

@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from filters.scene import Cuts
-from tests.test_fusion import HEIGHT, WIDTH, scene
+from tests.test_fusion import scene
+
+HEIGHT, WIDTH = 144, 192
 
 
 def test_cuts_are_told_from_motion_flashes_and_fades() -> None:
@@ -16,7 +18,7 @@ def test_cuts_are_told_from_motion_flashes_and_fades() -> None:
     pan = [wide[:HEIGHT, 14 * n : 14 * n + WIDTH] for n in range(40)]
     flash = [np.clip(pan[0].astype(int) + (90 if n == 5 else 0), 0, 255) for n in range(10)]
     fade = [pan[0] * (1 - n / 30) for n in range(25)]
-    other = cv2.cvtColor(scene(11), cv2.COLOR_RGB2GRAY)
+    other = cv2.cvtColor(scene(11, HEIGHT, WIDTH), cv2.COLOR_RGB2GRAY)
 
     def found(video: Sequence[NDArray[Any]]) -> list[int]:
         cuts = Cuts()
@@ -29,7 +31,9 @@ def test_cuts_are_told_from_motion_flashes_and_fades() -> None:
 
 
 def test_cuts_are_the_same_after_going_on() -> None:
-    one, other = (cv2.cvtColor(scene(seed), cv2.COLOR_RGB2GRAY) // 2 for seed in (20, 31))
+    one, other = (
+        cv2.cvtColor(scene(seed, HEIGHT, WIDTH), cv2.COLOR_RGB2GRAY) // 2 for seed in (12, 13)
+    )
     # Where the picture flickers a change of scene is nothing sudden, and later it is.
     flicker = [one + 90 * (n % 2) for n in range(8)]
     video = [*flicker, *[other] * 12, one, one]
