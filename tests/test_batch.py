@@ -131,7 +131,7 @@ def test_a_loss_is_told_by_the_exit_code(tmp_path: Path) -> None:
 def test_a_signal_ends_the_batch_and_the_same_command_goes_on(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     for name in ("a.mp4", "b.mp4"):
-        make_clip(tmp_path / "in" / name, frames=150, size=(192, 144))
+        make_clip(tmp_path / "in" / name, frames=110, size=(192, 144))
     words = [DEBLUR, "run", str(tmp_path / "in"), str(tmp_path / "out"), "--device", "cpu"]
     running = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
