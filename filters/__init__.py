@@ -1,5 +1,6 @@
 """Operations on pictures: color, motion, steadiness, size. No files, no threads, no clocks."""
 
+from filters.burst import USUAL_SMOOTHING, Burst
 from filters.camera import STILL, Camera, Similarity
 from filters.color import (
     Coding,
@@ -14,7 +15,7 @@ from filters.color import (
     to_rgb,
     values_of,
 )
-from filters.fusion import USUAL_SMOOTHING, Burst, Fused, fuse
+from filters.fusion import Fused, fuse
 from filters.memory import keep_freed, sent
 from filters.resize import INTERPOLATIONS, Enlarger
 from filters.sharpness import CELL, need

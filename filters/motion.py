@@ -20,7 +20,6 @@ from torch import Tensor
 
 from filters.color import Coding, rgb_of
 from filters.memory import sent
-from filters.sharpness import noise
 
 _Array = TypeVar("_Array", NDArray[np.uint8], NDArray[np.float32])
 Flow = NDArray[np.float32]
@@ -63,20 +62,16 @@ class Guide:
     """(h, w): by how much the color changes from one pixel of the full picture to the next."""
     detail: NDArray[np.float32]
     """(8, 8): how much detail there is in each region of the picture."""
-    noise: float
-    """Standard deviation of what could be noise: some fine texture that fills the picture is taken
-    for it as well."""
     scale: float
     """Pixels of the full picture per pixel of this one."""
 
-    @property
-    def nbytes(self) -> int:
-        return self.luma.nbytes + self.color.nbytes + self.slope.nbytes
-
 
 def guide(planes: Sequence[Tensor], coding: Coding) -> Guide:
-    """What frames are followed by, of a picture's planes, each (h, w), as `color.values_of` has
-    them."""
+    """What a frame is followed by.
+
+    `planes` are the picture's, each (h, w) of any size from 1 up, on any device, in the units of
+    `color.values_of`.
+    """
     height, width = planes[0].shape
     factor = max(1, -(-max(height, width) // _LONGEST))
     size = max(width // factor, 1), max(height // factor, 1)
@@ -88,28 +83,22 @@ def guide(planes: Sequence[Tensor], coding: Coding) -> Guide:
     )
     slope = cv2.GaussianBlur(np.hypot(across, down), (0, 0), max(_LOW_PASS / factor, 0.6)) / factor
     luma = np.clip(small[0].numpy() * 255 + 0.5, 0, 255).astype(np.uint8)
-    detail, noise = _detail(planes[0])
-    return Guide(luma, color, np.asarray(slope, np.float32), detail, noise, width / size[0])
+    return Guide(luma, color, np.asarray(slope, np.float32), _detail(planes[0]), width / size[0])
 
 
-def _detail(luma: Tensor) -> tuple[NDArray[np.float32], float]:
-    """What `Guide` tells of detail and noise, of luma at full size, (h, w)."""
+def _detail(luma: Tensor) -> NDArray[np.float32]:
+    """What `Guide` tells of detail, of luma at full size, (h, w)."""
     if luma.device.type == "cpu":
         light = luma.numpy()
-        half = cv2.resize(
-            light,
-            (max(light.shape[1] // 2, 1), max(light.shape[0] // 2, 1)),
-            interpolation=cv2.INTER_AREA,
-        )
+        size = max(light.shape[1] // 2, 1), max(light.shape[0] // 2, 1)
+        half = cv2.resize(light, size, interpolation=cv2.INTER_AREA)
         across, down = (cv2.absdiff(half, np.roll(half, 1, axis)) for axis in (0, 1))
-        detail = cv2.resize(
-            cv2.add(across, down), (_REGIONS, _REGIONS), interpolation=cv2.INTER_AREA
-        )
-        return np.asarray(detail, np.float32), noise(light)
+        regions = (_REGIONS, _REGIONS)
+        detail = cv2.resize(cv2.add(across, down), regions, interpolation=cv2.INTER_AREA)
+        return np.asarray(detail, np.float32)
     less = F.avg_pool2d(luma[None, None], 2, ceil_mode=True)
     change = (less - less.roll(1, 2)).abs() + (less - less.roll(1, 3)).abs()
-    told = F.adaptive_avg_pool2d(change, _REGIONS)[0, 0]
-    return told.cpu().numpy(), noise(luma[:512, :512].cpu().numpy())
+    return np.asarray(F.adaptive_avg_pool2d(change, _REGIONS)[0, 0].cpu().numpy(), np.float32)
 
 
 def _resized(plane: Tensor, size: tuple[int, int]) -> NDArray[np.float32]:
@@ -122,7 +111,8 @@ def _resized(plane: Tensor, size: tuple[int, int]) -> NDArray[np.float32]:
 
 
 def flow(one: Guide, other: Guide) -> Flow:
-    """The motion from one frame to another."""
+    """The motion from one frame to another of the same size; none at all where a side of what is
+    followed has fewer than 24 pixels."""
     start = np.zeros((*one.luma.shape, 2), np.float32)
     if min(one.luma.shape) < _LEAST:
         return start
@@ -174,14 +164,17 @@ def differences(
     planes are as `interleaved` returns them.
     """
     if planes[0].device.type != "cpu":
-        _differences_on_gpu(planes, other, there, trusted, out)
+        field = sent(there, planes[0].device).permute(2, 0, 1)[None]
+        weight = sent(trusted, planes[0].device)[None, None]
+        for plane, neighbor, made in zip(planes, other, out, strict=True):
+            _difference_by_torch(plane, neighbor, field, weight, made)
         return
     # No operation of torch, whose threads would wait for those of OpenCV, and these for them.
     _difference(planes[0].numpy(), other[0].numpy(), there, trusted, out[0].numpy())
     if len(planes) > 1:
         # Both in one go: most of the work is to find the places.
-        own, others, made = (_interleaved(each[1:]) for each in (planes, other, out))
-        _difference(own, others, there, np.dstack([trusted, trusted]), made)
+        own, others, result = (_interleaved(each[1:]) for each in (planes, other, out))
+        _difference(own, others, there, np.dstack([trusted, trusted]), result)
 
 
 def _difference(
@@ -215,36 +208,33 @@ def _interleaved(chroma: Sequence[Tensor]) -> NDArray[np.float32]:
     )
 
 
-def _differences_on_gpu(
-    planes: Sequence[Tensor],
-    other: Sequence[Tensor],
-    there: Flow,
-    trusted: NDArray[np.float32],
-    out: Sequence[Tensor],
+def room(planes: Sequence[Tensor], count: int) -> list[Tensor]:
+    """For each plane, (h, w), an uninitialized (count, h, w); each of the `count` pictures of them
+    is as `interleaved` returns it."""
+    luma, *chroma = planes
+    made = [torch.empty((count, *luma.shape), device=luma.device)]
+    if chroma and luma.device.type == "cpu":
+        both = torch.empty((count, *chroma[0].shape, 2))
+        return [*made, both[..., 0], both[..., 1]]
+    return made + [torch.empty((count, *each.shape), device=each.device) for each in chroma]
+
+
+def _difference_by_torch(
+    plane: Tensor, other: Tensor, field: Tensor, weight: Tensor, out: Tensor
 ) -> None:
-    device = planes[0].device
-    field = sent(there, device).permute(2, 0, 1)[None]
-    weight = sent(trusted, device)[None, None]
-    for plane, neighbor, made in zip(planes, other, out, strict=True):
-        size = plane.shape[0], plane.shape[1]
-        moved = _moved(neighbor, F.interpolate(field, size, mode="bilinear")[0], there.shape)
-        found = F.interpolate(weight, size, mode="bilinear")[0, 0]
-        torch.mul(moved.sub_(plane), found, out=made)
-
-
-def _moved(plane: Tensor, field: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """(H, W) at where a field, (2, H, W) in pixels of a picture of (h, w), leads."""
-    height, width = plane.shape
+    """`_difference` where frames are on a GPU: the motion is (1, 2, h, w) in pixels of this small
+    size, x and y, and the trust (1, 1, h, w)."""
+    (height, width), (rows, columns) = plane.shape, field.shape[2:]
+    there = F.interpolate(field, (height, width), mode="bilinear")[0]
     # In units of the grid, whose corners -1 and 1 are the outer edges of the picture.
     x = (2 * torch.arange(width, device=plane.device) + 1) / width - 1
     y = (2 * torch.arange(height, device=plane.device) + 1) / height - 1
-    places = torch.stack(
-        [x + field[0] * (2 / shape[1]), y[:, None] + field[1] * (2 / shape[0])], dim=-1
-    )
-    found = F.grid_sample(
-        plane[None, None], places[None], "bicubic", padding_mode="border", align_corners=False
-    )
-    return found[0, 0]
+    places = torch.stack([x + there[0] * (2 / columns), y[:, None] + there[1] * (2 / rows)], dim=-1)
+    moved = F.grid_sample(
+        other[None, None], places[None], "bicubic", padding_mode="border", align_corners=False
+    )[0, 0]
+    trusted = F.interpolate(weight, (height, width), mode="bilinear")[0, 0]
+    torch.mul(moved.sub_(plane), trusted, out=out)
 
 
 def enlarged(field: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:

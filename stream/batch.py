@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from stream.choice import choose_model
 from stream.errors import CancelledError, DeblurError, NoInputError, UsageError
 from stream.job import Job
 from stream.live.window import Window
-from stream.models import AUTO, choose_model, find_upscaler, fingerprint, load_model
+from stream.models import AUTO, find_upscaler, fingerprint, load_model
 from stream.place import kept_suffix
 from stream.report import Progress, Report
 from stream.settings import Settings

@@ -12,6 +12,7 @@ import torch
 
 import mssnet
 from filters import Enlarger, Upscaler
+from stream.choice import CHOICES, choose_model
 from stream.cores import shared
 from stream.encoders import EncoderSettings
 from stream.errors import (
@@ -30,10 +31,8 @@ from stream.live.window import Window
 from stream.look import Looked
 from stream.models import (
     AUTO,
-    CHOICES,
     NONE,
     Untouched,
-    choose_model,
     find_upscaler,
     fingerprint,
     load_model,
@@ -125,7 +124,9 @@ class Job:
                 alone = isinstance(restore, Untouched)
                 runs_on = "no network" if alone else f"{restore.engine.name}, {dtype}"
                 # Without a network nothing else wants the cores.
-                with nullcontext() if alone else shared(restore.engine, enlarges=bool(enlarge)):
+                with (
+                    nullcontext() if alone else shared(restore.engine, enlarges=enlarge is not None)
+                ):
                     return self._run(source, chosen, stages, work, progress, runs_on)
             finally:
                 work.close()

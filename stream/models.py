@@ -1,19 +1,14 @@
 """The network a job works with, on the device and in the precision it works in."""
 
-import functools
-import time
-from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import torch
-import torch.nn.functional as F
 
 import mssnet
 import weights
-from filters import INTERPOLATIONS, Burst, Coding, Upscaler, keep_freed, load_upscaler
+from filters import INTERPOLATIONS, Upscaler, keep_freed, load_upscaler
 from stream.engine import choose_engine, one_by_one
 from stream.errors import DeviceError, ModelError, UsageError
 from stream.spread import Spread
@@ -28,12 +23,6 @@ PRECISIONS = {
 
 NONE, AUTO = "none", "auto"
 """What `--model` takes beside names: fusion alone, and what suits the machine."""
-_USUAL = "lite"
-CHOICES = (_USUAL, NONE)
-"""What `auto` can come to."""
-_WORTH = 0.25
-"""A network is worth at most so much of the time of fusion, to which it adds a twentieth of the
-gain."""
 
 
 class Untouched(mssnet.Deblurrer):
@@ -52,75 +41,6 @@ class Untouched(mssnet.Deblurrer):
     @torch.inference_mode()
     def submit(self, image: torch.Tensor) -> mssnet.Result:
         return lambda: image
-
-
-@dataclass(frozen=True)
-class Choice:
-    """A model, and why it was chosen."""
-
-    model: str
-    why: str
-
-
-@functools.cache
-def choose_model(*, device: str, precision: str, engine: str) -> Choice:
-    """What `auto` stands for on this machine.
-
-    On a GPU that is lite. On a CPU the network is measured beside fusion, which takes a few
-    seconds, and left out where it takes longer: it gains far less. Raises as `load_model` does.
-    """
-    restore = load_model(_USUAL, device=device, precision=precision, engine=engine)
-    if restore.device.type != "cpu":
-        return Choice(_USUAL, f"{restore.device} runs {_USUAL}")
-    ratio = _seconds_of_network(restore) / _seconds_of_fusion()
-    model = _USUAL if ratio <= _WORTH else NONE
-    return Choice(model, f"{_USUAL} takes {ratio:.1f} times as long as fusion here")
-
-
-def _seconds_of_network(restore: mssnet.Deblurrer) -> float:
-    """Per frame, with as many under way as the engine likes."""
-    images = [torch.rand(1, 3, _TRIED, _TRIED) for _ in range(max(restore.engine.in_flight, 2))]
-
-    def run() -> None:
-        for result in [restore.submit(image) for image in images]:
-            result()
-
-    return _least(run) / len(images)
-
-
-def _seconds_of_fusion() -> float:
-    """The same, of two passes as files have them."""
-    noise = torch.Generator().manual_seed(0)
-    scene = F.avg_pool2d(torch.rand(1, _TRIED + 8, _TRIED + 32, generator=noise), 5, 1, 2)[0]
-    frames = [scene[4:-4, place : place + _TRIED].contiguous() for place in range(0, 28, 4)]
-    blurred = [
-        F.avg_pool2d(f[None], (1, 1 + 2 * (i % 3)), 1, (0, i % 3))[0] for i, f in enumerate(frames)
-    ]
-    coding = Coding(gray=True, full_range=True)
-
-    def run() -> None:
-        burst = Burst(3, 3)
-        for frame in blurred:
-            burst.push([frame], coding)
-
-    # Of seven frames pushed four are fused. A second pass has two thirds of the neighbors, and
-    # chroma is half as much again.
-    return _least(run) / 4 * (1 + 2 / 3) * 1.5
-
-
-def _least(run: Callable[[], None]) -> float:
-    """Seconds of the quickest of a few runs, after one to warm up."""
-    run()
-    times = []
-    for _ in range(3):
-        begun = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - begun)
-    return min(times)
-
-
-_TRIED = 192
-"""Side of the pictures, in pixels, with which networks and fusion are measured."""
 
 
 def load_model(

@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -53,7 +53,7 @@ class _Fusing:
     """Its planes as they are by now."""
     changes: list[Tensor] | None = None
     """What has been added to them; None: nothing."""
-    share: float = field(default=0.0)
+    share: float = 0.0
 
     def add(self, changes: Sequence[Tensor] | None) -> None:
         if changes is None:
@@ -98,9 +98,10 @@ class Processor:
         self._enlarge = enlarge
 
     def push(self, frame: Frame) -> Iterator[Frame]:
-        if not self._fusion and (frame.beyond or (self._submit is None and self._enlarge is None)):
-            if not frame.beyond:
-                yield frame
+        if frame.beyond and not self._fusion:
+            return
+        if self._submit is None and self._enlarge is None and not self._fusion:
+            yield frame
             return
         self._begun.append(self._begin(frame))
         while len(self._begun) >= self._most(frame):
@@ -197,8 +198,6 @@ class Processor:
             self._hand_on(frame, add_values(fusing.planes, changes, frame.coding))
 
     def _hand_on(self, frame: Frame, planes: Sequence[Tensor]) -> None:
-        if frame.beyond:
-            return
         arrived = self._staging.down(planes)
         self._made.append(lambda: replace(frame, planes=arrived(), need=None))
 

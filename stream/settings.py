@@ -25,7 +25,7 @@ class Settings:
 
     model: str = "auto"
     """Name of a checkpoint, the path of a `.safetensors` file, or "none": fusion alone. auto: what
-    this machine can pay for, see `stream.models.choose_model`."""
+    this machine can pay for, see `stream.choice.choose_model`."""
     strength: float | Literal["auto"] = 1.0
     """0 leaves the picture as it is, 1 restores it fully; auto: each region as far as it is
     blurred."""

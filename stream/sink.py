@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
-from statistics import fmean
 
 import av
 import av.container
@@ -161,7 +160,7 @@ class SegmentSink:
         self._pts: list[int] = []
         self._memory: Memory = {}
         self._keep = True
-        self._from_neighbors: list[float] = []
+        self._handed, self._from_neighbors = 0, 0.0
         self._begun = time.monotonic()
         self._keeping_s = 0.0
         for frame in list(work.kept(source.coding, source.time_base)):
@@ -175,7 +174,7 @@ class SegmentSink:
     @property
     def from_neighbors(self) -> float:
         """The mean share of the frames of this run that came from neighboring ones."""
-        return fmean(self._from_neighbors) if self._from_neighbors else 0.0
+        return self._from_neighbors / max(self._handed, 1)
 
     @property
     def bytes_per_frame(self) -> float | None:
@@ -184,7 +183,8 @@ class SegmentSink:
 
     def push(self, frame: Frame) -> None:
         """Take a restored frame. Raises `WriteError`."""
-        self._from_neighbors.append(frame.from_neighbors)
+        self._handed += 1
+        self._from_neighbors += frame.from_neighbors
         try:
             if self._keep:
                 self._keep = self._kept(partial(self._work.keep, frame))

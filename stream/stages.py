@@ -22,10 +22,11 @@ def stages_of(
 
     Pixels are `aspect` as wide as high.
     """
+    alone = isinstance(restore, Untouched)
     processor = Processor(
-        None if isinstance(restore, Untouched) else restore.submit,
+        None if alone else restore.submit,
         restore.device,
-        in_flight=1 if isinstance(restore, Untouched) else restore.engine.in_flight,
+        in_flight=1 if alone else restore.engine.in_flight,
         strength=1.0 if settings.strength == "auto" else settings.strength,
         fusion=bursts_of(settings),
         enlarge=enlarge,
@@ -33,7 +34,7 @@ def stages_of(
     stages: dict[str, Stage[Frame]] = {}
     if settings.stabilize:
         stages["stabilize"] = LookAhead(settings.crop, aspect, memory)
-    if settings.strength == "auto":
+    if settings.strength == "auto" and not alone:
         stages["gauge"] = Gauge()
     stages["deblur"] = processor
     if settings.stabilize:

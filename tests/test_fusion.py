@@ -12,8 +12,17 @@ from torch import Tensor
 
 from filters import Burst, Coding, fuse, rgb_of
 from filters.color import changes_of
-from filters.fusion import Fused, noise_of
-from filters.motion import _differences_on_gpu, differences, flow, guide, interleaved, trust
+from filters.fusion import Fused
+from filters.motion import (
+    _difference_by_torch,
+    differences,
+    flow,
+    guide,
+    interleaved,
+    room,
+    trust,
+)
+from filters.noise import noise_of
 
 Picture = NDArray[np.uint8]
 """(H, W, 3) RGB."""
@@ -302,12 +311,12 @@ def test_fusing_by_torch_is_fusing_by_opencv() -> None:
     there = flow(one, other)
     trusted = trust(one, other, there)
     assert trusted is not None
-    by_opencv, by_torch = (
-        interleaved([torch.zeros_like(plane) for plane in frames[0]]) for _ in range(2)
-    )
+    by_opencv = [each[0] for each in room(frames[0], 1)]
     differences(frames[0], frames[1], there, trusted, by_opencv)
-    _differences_on_gpu(frames[0], frames[1], there, trusted, by_torch)
-    for made, wanted in zip(by_torch, by_opencv, strict=True):
+    field, weight = torch.from_numpy(there).permute(2, 0, 1)[None], torch.from_numpy(trusted)
+    for own, neighbor, wanted in zip(frames[0], frames[1], by_opencv, strict=True):
+        made = torch.empty_like(wanted)
+        _difference_by_torch(own, neighbor, field, weight[None, None], made)
         # OpenCV looks up at 32nds of a pixel.
         assert float((made - wanted).abs().mean()) < 0.3 / 255
         assert float(wanted.abs().mean()) > 0

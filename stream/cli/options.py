@@ -12,7 +12,7 @@ Model = Annotated[
     str,
     typer.Option(
         help="A model's name (see `deblur models`), a .safetensors file, or none: fusion alone. "
-        "auto leaves the network out where it would take longer than fusion."
+        "auto leaves the network out where it would take more than a quarter of fusion's time."
     ),
 ]
 LiveModel = Annotated[

@@ -1,0 +1,146 @@
+"""A sequence of frames, of which each is fused with those around it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from filters.color import Coding
+from filters.fusion import Fused, fuse
+from filters.motion import Guide, differences, flow, guide, interleaved, room, trust
+from filters.noise import noise_of
+from filters.sharpness import noise
+
+USUAL_SMOOTHING = 0.8
+"""How much noise is averaged away where nothing is said."""
+_ASKED = 4
+"""So many neighbors are asked, unless there is noise to be averaged away."""
+_SHARPER = 1.02
+"""Neighbors with so many times the detail of a region can help it ..."""
+_NEARLY = 0.9
+"""... if it is no less than so many times that of the one that has most."""
+_CLEAN = 0.6 / 255
+"""Standard deviation of what could be noise, in a single frame, that is none."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Shown:
+    """A frame of a sequence."""
+
+    planes: Sequence[Tensor]
+    guide: Guide
+    grain: float
+    """Standard deviation of what could be noise, told by the frame alone: fine texture that fills
+    the picture is taken for it as well. 0 where nobody asks."""
+    scene: int
+    """Frames of one scene have the same number."""
+    usable: bool
+    """Whether it may be anybody's neighbor."""
+
+
+class Burst:
+    """Fuses every frame of a sequence with those around it, in order.
+
+    A frame's result depends on `before` frames before it and `after` frames after it, and on
+    nothing else: a sequence may begin anywhere. As many as that are held: their planes, and while
+    one is fused its neighbors' differences from it.
+    """
+
+    def __init__(
+        self,
+        before: int,
+        after: int,
+        *,
+        smoothing: float = USUAL_SMOOTHING,
+        sharpen: bool = True,
+    ) -> None:
+        """`smoothing`: how much noise is averaged away, from 0 to 1. Without `sharpen` that is all
+        that is done. Raises `ValueError` for counts below 0 and a smoothing outside of 0..1."""
+        if min(before, after) < 0:
+            raise ValueError(f"there cannot be {before} frames before and {after} after")
+        if not 0 <= smoothing <= 1:
+            raise ValueError(f"smoothing must be in 0..1, got {smoothing}")
+        self.before, self.after = before, after
+        self._smoothing = 4 * smoothing * smoothing
+        self._sharpen = sharpen
+        self._frames: dict[int, _Shown] = {}
+        self._count = self._fused = self._scene = 0
+
+    @torch.inference_mode()
+    def push(
+        self, planes: Sequence[Tensor], coding: Coding, *, cut: bool = False, usable: bool = True
+    ) -> list[Fused]:
+        """Take the next frame; returns what is made of the one that is `after` frames older.
+
+        `planes`, each (h, w) float32 on one device, are in the units of `color.values_of`, luma
+        first, and must stay as they are until then. No frame from before a `cut` is a neighbor of
+        one from then on, and one that is not `usable`, as it is damaged, is nobody's.
+        """
+        last = self._frames.get(self._count - 1)
+        other = last is not None and last.planes[0].shape != planes[0].shape
+        self._scene += cut or other
+        planes = interleaved(planes)
+        seen, grain = guide(planes, coding), 0.0
+        if self._smoothing:
+            # A corner is enough where it has to leave a GPU.
+            part = planes[0] if planes[0].device.type == "cpu" else planes[0][:512, :512].cpu()
+            grain = noise(part.numpy())
+        self._frames[self._count] = _Shown(planes, seen, grain, self._scene, usable)
+        self._count += 1
+        return [self._fuse()] if self._count - self._fused > self.after else []
+
+    @torch.inference_mode()
+    def flush(self) -> list[Fused]:
+        """The end of the sequence: what is made of all frames that wait."""
+        return [self._fuse() for _ in range(self._fused, self._count)]
+
+    def _fuse(self) -> Fused:
+        """What is made of the oldest frame that waits."""
+        now = self._fused
+        frame = self._frames[now]
+        others = [
+            self._frames[index]
+            for index in range(now - self.before, now + self.after + 1)
+            if index != now and index in self._frames
+        ]
+        others = [each for each in others if each.usable and each.scene == frame.scene]
+        self._fused += 1
+        for index in [each for each in self._frames if each < self._fused - self.before]:
+            del self._frames[index]
+        found = []
+        for other in self._helpful(frame, others):
+            there = flow(frame.guide, other.guide)
+            trusted = trust(frame.guide, other.guide, there)
+            if trusted is not None:
+                found.append((other, there, trusted))
+        if not found:
+            return Fused(None, 0.0)
+        apart = room(frame.planes, len(found))
+        for index, (other, there, trusted) in enumerate(found):
+            differences(frame.planes, other.planes, there, trusted, [each[index] for each in apart])
+        found_noise = noise_of(frame.planes[0], apart[0]) if self._smoothing else None
+        if found_noise is None and not self._sharpen:
+            return Fused(None, 0.0)
+        return fuse(
+            frame.planes,
+            apart,
+            noise=found_noise,
+            smoothing=self._smoothing,
+            sharpen=self._sharpen,
+        )
+
+    def _helpful(self, frame: _Shown, others: Sequence[_Shown]) -> Sequence[_Shown]:
+        """The neighbors from which there is something to be had."""
+        if self._smoothing and frame.grain > _CLEAN:
+            return others
+        if not self._sharpen or not others:
+            return ()
+        # By how much each is sharper than the frame, where it is the sharpest of all.
+        detail = np.stack([each.guide.detail for each in others])
+        gain = detail / (frame.guide.detail + 1e-6) - _SHARPER
+        gain[detail < _NEARLY * detail.max(0)] = 0
+        use = np.maximum(gain, 0).sum((1, 2))
+        best = sorted(np.argsort(-use, kind="stable")[:_ASKED].tolist())
+        return [others[index] for index in best if use[index] > 0]

@@ -1,0 +1,97 @@
+"""Which model suits this machine."""
+
+import functools
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+import torch
+
+import mssnet
+from filters import Coding
+from stream.frame import Frame
+from stream.models import NONE, choose_devices, load_model
+from stream.processor import Processor
+from stream.settings import Settings
+from stream.stages import bursts_of
+
+_USUAL = "lite"
+CHOICES = (_USUAL, NONE)
+"""What `auto` can come to."""
+_WORTH = 0.25
+"""A network is worth at most so much of the time of fusion, to which it adds a twentieth of the
+gain."""
+_WIDTH, _HEIGHT, _COUNT = 640, 360, 8
+"""Frames that networks and fusion are measured with: smaller ones would make much of what fusion
+costs however small they are."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A model, and why it was chosen."""
+
+    model: str
+    why: str
+
+
+@functools.cache
+def choose_model(*, device: str, precision: str, engine: str) -> Choice:
+    """What `auto` stands for on this machine.
+
+    On a GPU that is lite. On a CPU the network is measured beside fusion, which takes a few
+    seconds, and left out where it takes more than a quarter of fusion's time: it gains far less.
+    Raises as `stream.models.load_model` does.
+    """
+    where = choose_devices(device)[0]
+    if where.type != "cpu":
+        return Choice(_USUAL, f"{where} runs {_USUAL}")
+    restore = load_model(_USUAL, device=device, precision=precision, engine=engine)
+    ratio = _seconds_of_network(restore) / _seconds_of_fusion()
+    model = _USUAL if ratio <= _WORTH else NONE
+    return Choice(model, f"{_USUAL} takes {ratio:.1f} times as long as fusion here")
+
+
+def _seconds_of_network(restore: mssnet.Deblurrer) -> float:
+    """Per frame, with as many under way as the engine likes."""
+    images = [torch.rand(1, 3, _HEIGHT, _WIDTH) for _ in range(max(restore.engine.in_flight, 2))]
+
+    def run() -> None:
+        for result in [restore.submit(image) for image in images]:
+            result()
+
+    return _least(run) / len(images)
+
+
+def _seconds_of_fusion() -> float:
+    """The same, of a texture that moves and is blurred in every frame by something else."""
+    # Of squares: fine grain would be taken for noise, for which all neighbors are asked.
+    squares = np.random.default_rng(0).integers(0, 256, (_HEIGHT // 8 + 1, _WIDTH // 8 + _COUNT))
+    texture = np.kron(squares, np.ones((8, 8))).astype(np.float32)
+    chroma = np.full((_HEIGHT // 2, _WIDTH // 2), 128, np.uint8)
+    frames = []
+    for index in range(_COUNT):
+        part = texture[:, 8 * index : 8 * index + _WIDTH]
+        many = [part[row : row + _HEIGHT] for row in range(1 + 3 * (index % 3))]
+        luma = np.mean(many, axis=0).astype(np.uint8)
+        frames.append(Frame((luma, chroma, chroma), Coding(), index, Fraction(1, 25)))
+
+    def run() -> None:
+        processor = Processor(None, torch.device("cpu"), fusion=bursts_of(Settings(model=NONE)))
+        for frame in frames:
+            list(processor.push(frame))
+        list(processor.flush())
+
+    return _least(run) / _COUNT
+
+
+def _least(run: Callable[[], None]) -> float:
+    """Seconds of the quicker of two runs, after one to warm up."""
+    run()
+    times = []
+    for _ in range(2):
+        begun = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - begun)
+    return min(times)
