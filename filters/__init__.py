@@ -19,6 +19,7 @@ from filters.fusion import Fused, fuse
 from filters.memory import keep_freed, sent
 from filters.resize import INTERPOLATIONS, Enlarger
 from filters.sharpness import CELL, need
+from filters.shutter import Shutter, ShutterNet
 from filters.stabilize import Correction, Path, moved
 from filters.upscale import UPSCALERS, Upscaler, load_upscaler
 
@@ -35,6 +36,8 @@ __all__ = [
     "Enlarger",
     "Fused",
     "Path",
+    "Shutter",
+    "ShutterNet",
     "Similarity",
     "Upscaler",
     "add_change",

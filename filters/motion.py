@@ -113,8 +113,13 @@ def _resized(plane: Tensor, size: tuple[int, int]) -> NDArray[np.float32]:
 def flow(one: Guide, other: Guide) -> Flow:
     """The motion from one frame to another of the same size; none at all where a side of what is
     followed has fewer than 24 pixels."""
-    start = np.zeros((*one.luma.shape, 2), np.float32)
-    if min(one.luma.shape) < _LEAST:
+    return follow(one.luma, other.luma)
+
+
+def follow(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> Flow:
+    """`flow` between two pictures, (h, w), of the size at which frames are followed."""
+    start = np.zeros((*one.shape, 2), np.float32)
+    if min(one.shape) < _LEAST:
         return start
     # One anew for each pair: they are not made for several threads, and cost nothing to make.
     estimator = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
@@ -122,7 +127,7 @@ def flow(one: Guide, other: Guide) -> Flow:
     # Fewer than the preset has, which at this size lose nothing.
     estimator.setVariationalRefinementIterations(3)
     estimator.setGradientDescentIterations(8)
-    return np.asarray(estimator.calc(one.luma, other.luma, start), np.float32)
+    return np.asarray(estimator.calc(one, other, start), np.float32)
 
 
 def trust(one: Guide, other: Guide, there: Flow) -> NDArray[np.float32] | None:

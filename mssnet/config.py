@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from mssnet.motion import PLANES
+
 
 class Exit(NamedTuple):
     """Where the network is left: after which scale and which of its stages, counted from 1."""
@@ -31,6 +33,9 @@ class Config:
     unshuffle: int = 1
     """Pixel-unshuffle factor before the last scale: 1 as published, 2 halves the size inside."""
 
+    motion: bool = False
+    """Whether the network is told the motion, see `mssnet.motion`; the published ones are not."""
+
     def __post_init__(self) -> None:
         for name in ("widths", "stages"):
             values = getattr(self, name)
@@ -40,6 +45,13 @@ class Config:
             raise ValueError(f"blocks must be at least 1, got {self.blocks}")
         if self.unshuffle < 1:
             raise ValueError(f"unshuffle must be at least 1, got {self.unshuffle}")
+        if self.motion and self.unshuffle != 2:
+            raise ValueError("a network that is told the motion has an unshuffle of 2")
+
+    @property
+    def inputs(self) -> int:
+        """Planes of the network's input: the frame's own three and what it is told beside it."""
+        return 3 + PLANES if self.motion else 3
 
     @property
     def multiple_of(self) -> int:
@@ -63,7 +75,7 @@ PRESETS: Final = {
     "small": Config(widths=(20, 60, 100)),
     "base": Config(widths=(54, 96, 138)),
     "large": Config(widths=(80, 130, 180)),
-    "lite": Config(widths=(32, 48, 64), stages=(1, 1, 1), blocks=1, unshuffle=2),
-    "wide": Config(widths=(64, 96, 128), unshuffle=2),
+    "lite": Config(widths=(32, 48, 64), stages=(1, 1, 1), blocks=1, unshuffle=2, motion=True),
+    "wide": Config(widths=(64, 96, 128), unshuffle=2, motion=True),
 }
 """`small`, `base`, `large` as published; `lite` for a CPU in real time; `wide` for a GPU."""

@@ -85,16 +85,22 @@ class Deblurrer:
         exits: tuple[Exit, ...] = self.net.config.exits
         return exits
 
-    def __call__(self, image: Tensor) -> Tensor:
+    @property
+    def is_told(self) -> bool:
+        """Whether the network is one that is told the motion."""
+        return self.net.config.motion
+
+    def __call__(self, image: Tensor, told: Tensor | None = None) -> Tensor:
         """Restore `image`, (N, 3, H, W) RGB in 0..1, H and W from 1 up; same shape and dtype.
 
-        The result is clamped to 0..1. When memory runs out the tile is halved and the image
+        `told` is what `mssnet.motion` makes to be told beside it, (N, PLANES, H, W); without it, or
+        where the network is not one that is told, it works on the image alone. The result is clamped to 0..1. When memory runs out the tile is halved and the image
         restored again; `torch.OutOfMemoryError` is raised only below 128 pixels.
         """
-        return self.submit(image)()
+        return self.submit(image, told)()
 
     @torch.inference_mode()
-    def submit(self, image: Tensor) -> Result:
+    def submit(self, image: Tensor, told: Tensor | None = None) -> Result:
         """Begin with an image and go on; the result, once asked for, is as that of a call.
 
         It is worth having as many images begun at once as `engine.in_flight` says.
@@ -104,6 +110,8 @@ class Deblurrer:
         if not image.is_floating_point():
             raise ValueError(f"image must hold floating-point values in 0..1, got {image.dtype}")
         exact = image.to(self.device, torch.promote_types(image.dtype, torch.float32))
+        if told is not None and self.is_told:
+            exact = torch.cat([exact, told.to(exact)], dim=1)
         begun: Result | None = None
         tile = self.tile
         try:
@@ -158,11 +166,11 @@ class Deblurrer:
         height, width = image.shape[2:]
         padded = pad_to_multiple(image, self.net.config.multiple_of)
         change = self._program(self.exit or self.exits[-1])(padded)
-        return lambda: image + change()[:, :, :height, :width]
+        return lambda: image[:, :3] + change()[:, :, :height, :width]
 
     def _tiled(self, image: Tensor, tile: int) -> Tensor:
         """Restore overlapping tiles and blend them over the overlaps."""
-        total = torch.zeros_like(image)
+        total = torch.zeros_like(image[:, :3])
         weights = torch.zeros_like(image[:1, :1])
         for top, bottom in spans(image.shape[2], tile, self.net.config.multiple_of):
             for left, right in spans(image.shape[3], tile, self.net.config.multiple_of):

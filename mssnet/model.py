@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mssnet.config import Config, Exit
+from mssnet.motion import PLANES, unknown
 
 
 def _conv(inputs: int, outputs: int, kernel: int) -> nn.Conv2d:
@@ -24,11 +25,30 @@ def _resize(x: Tensor, factor: float) -> Tensor:
     return F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)
 
 
+class View(NamedTuple):
+    """What a scale looks at."""
+
+    image: Tensor
+    told: Tensor | None
+    """What `mssnet.motion` tells, at twice the size that the scale works at; None: nothing."""
+
+
 class Features(NamedTuple):
     """What one U-Net hands to the next: three levels each, finest first."""
 
     encoder: list[Tensor]
     decoder: list[Tensor]
+
+
+_MOTION = 2
+"""Pixel-unshuffle factor of what is told of the motion."""
+
+
+def _unshuffled(embed: nn.Conv2d, image: Tensor, factor: int) -> Tensor:
+    if embed.stride == (1, 1):  # else it takes the steps itself, see mssnet.stride
+        image = F.pixel_unshuffle(image, factor)
+    made: Tensor = embed(image.to(embed.weight.dtype))
+    return made
 
 
 class Block(nn.Module):
@@ -105,6 +125,8 @@ class Scale(nn.Module):
         channels = 3 * unshuffle**2
         self.unshuffle = unshuffle
         self.embed = _conv(channels, width, 3)
+        if config.motion:
+            self.embed_motion = _conv(PLANES * _MOTION**2, width, 3)
         self.embed_block = Block(width)
         if not first:
             self.lift = _conv(width, width, 1)
@@ -115,11 +137,12 @@ class Scale(nn.Module):
         self.tails = nn.ModuleList(_conv(width, channels, 3) for _ in range(stages))
 
     def forward(
-        self, image: Tensor, before: Features | None, slope: Tensor, last_stage: int
+        self, view: "View", before: Features | None, slope: Tensor, last_stage: int
     ) -> list[Features]:
-        if self.embed.stride == (1, 1):  # else it takes the steps itself, see mssnet.stride
-            image = F.pixel_unshuffle(image, self.unshuffle)
-        x = self.embed_block(self.embed(image.to(self.embed.weight.dtype)), slope)
+        x = _unshuffled(self.embed, view.image, self.unshuffle)
+        if view.told is not None:
+            x = x + _unshuffled(self.embed_motion, view.told, _MOTION)
+        x = self.embed_block(x, slope)
         if before is not None:
             x = self.fuse(torch.cat([x, _resize(self.lift(before.decoder[0]), 2)], dim=1))
         features = []
@@ -136,10 +159,12 @@ class Scale(nn.Module):
 
 
 class MSSNet(nn.Module):
-    """A single-image deblurring network; see the module's docstring for its source.
+    """A network that deblurs one image; see the module's docstring for its source.
 
     `net(image)` takes `(N, 3, H, W)` in 0..1, RGB, H and W multiples of
-    `net.config.multiple_of`, and returns the sharp image, same shape, not clamped.
+    `net.config.multiple_of`, and returns the sharp image, same shape, not clamped. A network that is
+    told the motion takes `(N, net.config.inputs, H, W)`: the image and what `mssnet.motion` makes to
+    be told beside it; with the image alone it is a blind network.
     `net(image, exit)` leaves early, at one of `net.config.exits`: every stage's image is trained,
     so that is a valid, cheaper answer, and nothing beyond it is computed. The image keeps its own
     dtype: a float32 image through a bfloat16 network loses precision in the change alone. In
@@ -160,7 +185,7 @@ class MSSNet(nn.Module):
     def forward(self, image: Tensor, exit: Exit | None = None) -> Tensor | list[Tensor]:
         if self.training and exit is None:
             return self.images(image)
-        return image + self.change(image, exit).to(image.dtype)
+        return image[:, :3] + self.change(image, exit).to(image.dtype)
 
     def change(self, image: Tensor, exit: Exit | None = None) -> Tensor:
         """What is to be added to the image: (N, 3, H, W) in the network's dtype.
@@ -197,21 +222,32 @@ class MSSNet(nn.Module):
             features = scale(view, before, self.slope, count)
             before = features[-1]
             changes = [scale.change(each, stage) for stage, each in enumerate(features)]
-            images += [view + change.to(view.dtype) for change in changes]
+            images += [view.image + change.to(view.image.dtype) for change in changes]
             scales -= 1
             if not scales:
                 break
         return images
 
-    def _views(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _views(self, image: Tensor) -> tuple[View, View, View]:
         """What each scale looks at."""
+        told = None
+        if self.config.motion:
+            told = image[:, 3:] if image.shape[1] > 3 else unknown(image)
+            image = image[:, :3]
         # The published weights were trained with corners aligned here, and only here.
         half = F.interpolate(image, scale_factor=0.5, mode="bilinear", align_corners=True)
-        return half, image, image
+        if told is None:
+            return View(half, None), View(image, None), View(image, None)
+        less = F.avg_pool2d(told, 2)
+        return View(half, F.avg_pool2d(less, 2)), View(image, less), View(image, told)
 
     def _check(self, image: Tensor) -> None:
-        if image.ndim != 4 or image.shape[1] != 3:
-            raise ValueError(f"image must have shape (N, 3, H, W), got {tuple(image.shape)}")
+        inputs = self.config.inputs
+        if image.ndim != 4 or image.shape[1] not in (3, inputs):
+            or_told = f" or (N, {inputs}, H, W)" if inputs > 3 else ""
+            raise ValueError(
+                f"image must have shape (N, 3, H, W){or_told}, got {tuple(image.shape)}"
+            )
         multiple = self.config.multiple_of
         if image.shape[2] % multiple or image.shape[3] % multiple or not image.numel():
             raise ValueError(
@@ -221,7 +257,7 @@ class MSSNet(nn.Module):
 
 
 class Leaving(nn.Module):
-    """A network as far as one exit: (N, 3, H, W) to what is to be added to it."""
+    """A network as far as one exit: what it takes to (N, 3, H, W) to be added to the image."""
 
     def __init__(self, net: MSSNet, exit: Exit | None = None) -> None:
         super().__init__()

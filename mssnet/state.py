@@ -60,6 +60,7 @@ def read_config(state: Mapping[str, Tensor]) -> Config:
             ),
             blocks=count(r"scales\.0\.stages\.0\.encoder\.0\.\d+\."),
             unshuffle=math.isqrt(channels // 3),
+            motion="scales.2.embed_motion.weight" in state,
         )
     except (KeyError, IndexError, ValueError) as error:
         raise ValueError(f"these are not the weights of an MSSNet ({error})") from None

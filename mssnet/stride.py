@@ -20,6 +20,8 @@ def strided(net: MSSNet) -> MSSNet:
         assert isinstance(module, Scale)
         if module.unshuffle > 1:
             module.embed = _strided(module.embed, module.unshuffle)
+        if net.config.motion:
+            module.embed_motion = _strided(module.embed_motion, 2)
     return copied.eval()
 
 

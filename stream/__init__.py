@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     )
     from stream.frame import Frame
     from stream.job import Job, run
+    from stream.exposure import Exposure
     from stream.reading import Span
     from stream.report import Progress, Report
     from stream.scale import Scale
@@ -48,6 +49,7 @@ __all__ = [
     "SinkError",
     "SomeFailedError",
     "SourceError",
+    "Exposure",
     "Span",
     "Task",
     "UsageError",
@@ -60,6 +62,7 @@ _HOMES = {
     "EncoderSettings": "encoders",
     "Frame": "frame",
     "Scale": "scale",
+    "Exposure": "exposure",
     "Span": "reading",
     "Settings": "settings",
     **dict.fromkeys(("Batch", "Outcome", "Task", "tasks_of"), "batch"),

@@ -9,6 +9,7 @@ import av
 import torch
 
 import mssnet
+from filters import Shutter
 from stream.models import fingerprint, usual_upscaler
 from stream.settings import Settings
 from stream.sink import Plan
@@ -16,7 +17,11 @@ from stream.source import Source
 
 
 def describe(
-    source: Source, chosen: Plan, settings: Settings, restore: mssnet.Deblurrer
+    source: Source,
+    chosen: Plan,
+    settings: Settings,
+    restore: mssnet.Deblurrer,
+    shutter: Shutter | None,
 ) -> dict[str, Any]:
     """What makes a job this one: work of a job with anything else here cannot be gone on with."""
     enlarged = None
@@ -25,6 +30,7 @@ def describe(
     return {
         "input": _identity(source.path),
         "model": fingerprint(settings.model),
+        "shutter": shutter.share if shutter else None,
         "strength": settings.strength,
         "fuse": [settings.fuse, settings.smoothing] if settings.passes else None,
         "stabilize": settings.crop if settings.stabilize else None,

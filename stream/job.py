@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 
 import mssnet
-from filters import Enlarger, Upscaler
+from filters import Enlarger, Shutter, Upscaler
 from stream.choice import CHOICES, choose_model
 from stream.cores import shared
 from stream.encoders import EncoderSettings
@@ -42,6 +42,7 @@ from stream.place import check_output, check_space, default_output
 from stream.reading import Span
 from stream.report import Progress, Report, bytes_beside, warnings_of
 from stream.settings import Settings
+from stream.shutter import shutter_of
 from stream.sink import Plan, SegmentSink, plan
 from stream.source import Source
 from stream.stages import stages_of
@@ -112,12 +113,13 @@ class Job:
                 if upscaler is None:
                     upscaler = find_upscaler(settings.upscaler, restore.engine)
                 enlarge = Enlarger(chosen.size, upscaler)
-            work = self._open(source, chosen, restore)
+            shutter = shutter_of(source, settings.shutter) if restore.is_told else None
+            work = self._open(source, chosen, restore, shutter)
             try:
                 if work.done:
                     say(f"resuming: {work.done} frames are done already")
                 aspect = float(source.aspect or 1)
-                stages = stages_of(settings, restore, enlarge, work.memory(), aspect)
+                stages = stages_of(settings, restore, enlarge, work.memory(), aspect, shutter)
                 if self._window is not None:
                     stages["deblur"] = Looked(stages["deblur"], self._window)
                 dtype = str(restore.dtype).removeprefix("torch.")
@@ -159,10 +161,12 @@ class Job:
         self._why = chosen.why
         return replace(settings, model=chosen.model)
 
-    def _open(self, source: Source, chosen: Plan, restore: mssnet.Deblurrer) -> Work:
+    def _open(
+        self, source: Source, chosen: Plan, restore: mssnet.Deblurrer, shutter: Shutter | None
+    ) -> Work:
         """The job's work: begun, or gone on with where it is there and of the same job."""
         folder, settings = folder_of(self.output), self.settings
-        job = describe(source, chosen, settings, restore)
+        job = describe(source, chosen, settings, restore, shutter)
         unfinished = (folder / "job.json").exists()
         if unfinished and settings.resume:
             work = Work.resume(folder)

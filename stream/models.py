@@ -38,8 +38,12 @@ class Untouched(mssnet.Deblurrer):
     def exits(self) -> tuple[mssnet.Exit, ...]:
         return ()
 
+    @property
+    def is_told(self) -> bool:
+        return False
+
     @torch.inference_mode()
-    def submit(self, image: torch.Tensor) -> mssnet.Result:
+    def submit(self, image: torch.Tensor, told: torch.Tensor | None = None) -> mssnet.Result:
         return lambda: image
 
 

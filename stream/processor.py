@@ -24,22 +24,33 @@ from filters import (
     values_of,
 )
 from stream.frame import Frame
+from stream.motion import Motion
 from stream.staging import staging_for
 
-Submit = Callable[[Tensor], Callable[[], Tensor]]
-"""Begins with (1, 3, H, W) R'G'B' in 0..1; what it returns waits for the same, restored."""
+Submit = Callable[[Tensor, Tensor | None], Callable[[], Tensor]]
+"""Begins with (1, 3, H, W) R'G'B' in 0..1 and what `mssnet.motion` makes to be told beside it; what
+it returns waits for the same, restored."""
 Enlarge = Callable[[Tensor], Tensor]
 """(1, 3, H, W) R'G'B', not necessarily within 0..1, to a larger picture."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """A frame as it came."""
+
+    frame: Frame
+    planes: Sequence[Tensor]
+    values: Sequence[Tensor] | None
+    """The planes as fusion takes them, where they were needed already."""
+    image: Tensor | None
+    """What the network sees of it, R'G'B' in 0..1; None where there is nothing for it to do."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Begun:
     """A frame whose restoration is under way."""
 
-    frame: Frame
-    planes: Sequence[Tensor]
-    seen: Tensor | None
-    """What the network sees of it, R'G'B' in 0..1; None where there is nothing for it to do."""
+    seen: _Seen
     restored: Callable[[], Tensor] | None
 
 
@@ -75,6 +86,7 @@ class Processor:
         *,
         in_flight: int = 1,
         strength: float = 1.0,
+        motion: Motion | None = None,
         fusion: Sequence[Burst] = (),
         enlarge: Enlarge | None = None,
     ) -> None:
@@ -82,11 +94,14 @@ class Processor:
         or as soon as those are there that it is fused with.
 
         From a GPU as many more are on their way back, so that it always has something to do.
-        Without `submit` no network restores frames. They pass through all of `fusion`, one after
+        Without `submit` no network restores frames; `motion` is what it is told beside them. They pass through all of `fusion`, one after
         the other. `strength` is the share of all changes that is made, but for what `fusion` makes
         where it is 0.
         """
         self._submit = submit if strength > 0 else None
+        self._motion = motion if self._submit is not None else None
+        self._unready: deque[_Seen] = deque()
+        """Frames of which nothing was told yet."""
         self._device = device
         self._staging = staging_for(device)
         self._in_flight = in_flight
@@ -103,17 +118,27 @@ class Processor:
         if self._submit is None and self._enlarge is None and not self._fusion:
             yield frame
             return
-        self._begun.append(self._begin(frame))
-        while len(self._begun) >= self._most(frame):
-            self._finish(self._begun.popleft())
-            yield from self._returned(self._returning)
+        seen = self._see(frame)
+        self._unready.append(seen)
+        yield from self._go_on(self._told(seen))
 
     def flush(self) -> Iterator[Frame]:
+        if self._motion is not None:
+            yield from self._go_on(self._motion.flush())
         while self._begun:
             self._finish(self._begun.popleft())
             yield from self._returned(self._returning)
         self._end()
         yield from self._returned(0)
+
+    def _go_on(self, told: Iterable[Tensor | None]) -> Iterator[Frame]:
+        """Begin with the oldest frames that are not begun, of which this is told."""
+        for each in told:
+            seen = self._unready.popleft()
+            self._begun.append(self._begin(seen, each))
+            while len(self._begun) >= self._most(seen.frame):
+                self._finish(self._begun.popleft())
+                yield from self._returned(self._returning)
 
     def _returned(self, left: int) -> Iterator[Frame]:
         """Frames that are done, the oldest ones, but for as many as may be on their way."""
@@ -126,25 +151,43 @@ class Processor:
         return min(self._in_flight, max(held // (12 * frame.width * frame.height), 2))
 
     @torch.inference_mode()
-    def _begin(self, frame: Frame) -> _Begun:
+    def _see(self, frame: Frame) -> _Seen:
         """What can be done of a frame without those around it."""
         planes = self._staging.up(frame.planes)
-        if self._submit is None or (frame.need is not None and not frame.need.any()):
-            return _Begun(frame, planes, None, None)
-        seen = to_rgb(planes, frame.coding).clamp_(0, 1)
-        return _Begun(frame, planes, seen, self._submit(seen))
+        if self._submit is None or (self._motion is None and not _wanted(frame)):
+            return _Seen(frame, planes, None, None)
+        values = values_of(planes, frame.coding)
+        return _Seen(frame, planes, values, rgb_of(values, frame.coding).clamp_(0, 1))
+
+    @torch.inference_mode()
+    def _told(self, seen: _Seen) -> Iterator[Tensor | None]:
+        """What is told of the oldest frames that are not begun."""
+        if self._motion is None or seen.image is None or seen.values is None:
+            return iter([None])
+        frame = seen.frame
+        # At once: what is lazy would be made outside of the inference mode.
+        told = self._motion.push(frame, seen.values, seen.image, wanted=_wanted(frame))
+        return iter(list(told))
+
+    @torch.inference_mode()
+    def _begin(self, seen: _Seen, told: Tensor | None) -> _Begun:
+        if self._submit is None or seen.image is None or not _wanted(seen.frame):
+            return _Begun(seen, None)
+        return _Begun(seen, self._submit(seen.image, told))
 
     @torch.inference_mode()
     def _finish(self, begun: _Begun) -> None:
         """Do the rest of a frame, or have it wait for those that it is fused with."""
-        frame, planes = begun.frame, begun.planes
+        seen = begun.seen
+        frame, planes = seen.frame, seen.planes
         change = None
-        if begun.restored is not None and begun.seen is not None:
-            change = begun.restored() - begun.seen
+        if begun.restored is not None and seen.image is not None:
+            change = begun.restored() - seen.image
             if frame.need is not None:
                 change = change * self._spread(frame.need, change.shape)
         if self._fusion:
-            fusing = _Fusing(frame, planes, values_of(planes, frame.coding))
+            values = seen.values or values_of(planes, frame.coding)
+            fusing = _Fusing(frame, planes, list(values))
             fusing.add(None if change is None else changes_of(change, frame.coding))
             self._fuse([fusing], 0)
             return
@@ -206,6 +249,11 @@ class Processor:
         regions = sent(need, self._device)[None, None]
         pixels = F.interpolate(regions, scale_factor=CELL, mode="bilinear")
         return pixels[:, :, : shape[2], : shape[3]]
+
+
+def _wanted(frame: Frame) -> bool:
+    """Whether there is anything for a network to do."""
+    return frame.need is None or bool(frame.need.any())
 
 
 def _taken(waiting: deque[_Fusing], made: Iterable[Fused]) -> Iterator[_Fusing]:

@@ -6,7 +6,8 @@ from typing import Literal
 from filters import USUAL_SMOOTHING
 from stream.encoders import EncoderSettings
 from stream.errors import UsageError
-from stream.models import choose_devices
+from stream.exposure import Exposure
+from stream.models import NONE, choose_devices
 from stream.opening import DEFAULT_MAX_PIXELS
 from stream.reading import Reading, Span
 from stream.scale import Scale
@@ -37,6 +38,8 @@ class Settings:
     smooth: float | None = None
     """How much of the noise is averaged away by fusion: 0 nothing, up to 1. None: as much as is
     usual, where the picture is restored at all."""
+    shutter: Exposure = Exposure()
+    """For how long the shutter is open: what a network that is told the motion takes for blur."""
     stabilize: bool = False
     """Whether the camera's shaking is taken out of the picture."""
     crop: float = 0.1
@@ -106,7 +109,8 @@ class Settings:
     @property
     def reach(self) -> int:
         """On how many frames before and after it a frame's result depends."""
-        return sum(before for before, _ in self.passes)
+        # One for what the network is told of those that a frame is fused with.
+        return sum(before for before, _ in self.passes) + (self.model != NONE)
 
     @property
     def reading(self) -> Reading:

@@ -1,10 +1,11 @@
 """Which stages frames pass through, for what the settings ask."""
 
 import mssnet
-from filters import Burst, Enlarger
+from filters import Burst, Enlarger, Shutter
 from stream.frame import Frame, Memory
 from stream.gauge import Gauge
 from stream.models import Untouched
+from stream.motion import Motion
 from stream.pipeline import Stage
 from stream.processor import Processor
 from stream.settings import Settings
@@ -17,17 +18,24 @@ def stages_of(
     enlarge: Enlarger | None,
     memory: Memory,
     aspect: float = 1.0,
+    shutter: Shutter | None = None,
 ) -> dict[str, Stage[Frame]]:
     """What frames pass through; `memory` is that of the last frame of an earlier run.
 
-    Pixels are `aspect` as wide as high.
+    Pixels are `aspect` as wide as high. `shutter` is that of the camera, for networks that
+    are told the motion.
     """
     alone = isinstance(restore, Untouched)
+    motion = None
+    if restore.is_told:
+        ahead = settings.delay is None or settings.delay > 0
+        motion = Motion(shutter or Shutter(), ahead=ahead)
     processor = Processor(
         None if alone else restore.submit,
         restore.device,
         in_flight=1 if alone else restore.engine.in_flight,
         strength=1.0 if settings.strength == "auto" else settings.strength,
+        motion=motion,
         fusion=bursts_of(settings),
         enlarge=enlarge,
     )

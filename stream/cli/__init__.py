@@ -29,6 +29,7 @@ from stream.cli.options import (
     Precision,
     Preview,
     PreviewHost,
+    Shutter,
     Smooth,
     with_ports,
 )
@@ -101,6 +102,7 @@ def run(
         ),
     ] = "1",
     smooth: Smooth = None,
+    shutter: Shutter = "auto",
     stabilize: Annotated[
         bool, typer.Option("--stabilize", help="Take the camera's shaking out of the picture.")
     ] = False,
@@ -180,6 +182,7 @@ def run(
             strength=_strength(strength),
             fuse=fuse,
             smooth=smooth,
+            shutter=stream.Exposure(shutter),
             stabilize=stabilize,
             crop=crop,
             upscale=stream.Scale.parse(upscale) if upscale is not None else None,

@@ -16,7 +16,16 @@ import typer
 from rich.live import Live
 from rich.text import Text
 
-from stream.cli.options import Device, Engine, LiveModel, Precision, Preview, PreviewHost, Smooth
+from stream.cli.options import (
+    Device,
+    Engine,
+    LiveModel,
+    Precision,
+    Preview,
+    PreviewHost,
+    Shutter,
+    Smooth,
+)
 from stream.cli.terminal import clock, err, reported, say
 
 if TYPE_CHECKING:
@@ -70,6 +79,7 @@ def live(
         ),
     ] = 0,
     smooth: Smooth = None,
+    shutter: Shutter = "auto",
     upscale: Annotated[
         str | None,
         typer.Option(
@@ -164,6 +174,7 @@ def live(
                 fuse=fuse,
                 delay=delay,
                 smooth=smooth,
+                shutter=shutter,
                 upscale=upscale,
                 upscaler=upscaler,
                 max_latency=max_latency,

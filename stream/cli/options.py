@@ -38,6 +38,14 @@ Smooth = Annotated[
         show_default=False,
     ),
 ]
+Shutter = Annotated[
+    str,
+    typer.Option(
+        help="For how long the camera's shutter is open at each frame, which decides how much of "
+        "the motion is blur: 1/60 (seconds), 180deg (half of the frame interval), or auto, told by "
+        "the pictures."
+    ),
+]
 Device = Annotated[
     str,
     typer.Option(help="auto, cpu, cuda, cuda:1 or mps; or several GPUs, such as cuda:0,cuda:1."),

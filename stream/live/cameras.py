@@ -11,7 +11,7 @@ from stream.live.supervisor import Supervisor
 from stream.live.workers import Say
 from stream.secrets import Secrets
 
-_RESTORING = ("model", "strength", "fuse", "delay", "smooth", "upscaler")
+_RESTORING = ("model", "strength", "fuse", "delay", "smooth", "shutter", "upscaler")
 """What can be changed without a feed being begun anew; `upscale` gives its outputs another size."""
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 import mssnet
-from filters import Enlarger, Upscaler
+from filters import Enlarger, Shutter, Upscaler
 from stream.convert import UNSPECIFIED, Tags, coding_of
 from stream.encoders import ENCODERS
 from stream.errors import UsageError
@@ -23,6 +23,7 @@ from stream.live.settings import Restoring
 from stream.models import NONE, Untouched, find_upscaler, usual_upscaler
 from stream.pipeline import Stage
 from stream.settings import Settings
+from stream.shutter import shutter_net
 from stream.stages import stages_of
 
 Load = Callable[[str], mssnet.Deblurrer]
@@ -73,6 +74,7 @@ class Chain:
         model = load(restoring.model)
         self.device, self.dtype = model.device, model.dtype
         self._models = {restoring.model: model}
+        self._shutter: Shutter | None = None
         self._upscaler: Upscaler | str = _PLAIN
         if restoring.upscale is not None:
             name = usual_upscaler(restoring.upscaler, model.device)
@@ -156,7 +158,7 @@ class Chain:
         """
         made = []
         if not self._stages or picture.size != self._size or picture.cut:
-            stages = self._build(picture.size)
+            stages = self._build(picture.size, picture.rate)
             made = self.forget()
             self._stages, self._size = stages, picture.size
         self._waiting.append(picture)
@@ -169,14 +171,22 @@ class Chain:
             made.append(Made(source, _picture_of(frame, source), frame.from_neighbors))
         return made
 
-    def _build(self, size: Size) -> list[Stage[Frame]]:
+    def _build(self, size: Size, rate: float) -> list[Stage[Frame]]:
         rung = self._rung
         model = self._models[rung.model]
+        if self._shutter is None and model.is_told:
+            exposure = self.restoring.shutter
+            # Found out as long as the feed lasts, whatever else changes.
+            self._shutter = (
+                Shutter(shutter_net()) if exposure.auto else Shutter(share=exposure.share(rate))
+            )
         settings = replace(self._settings, fuse=rung.fuse, delay=rung.delay)
         enlarge = self._enlarger(size)
         if not rung.half:
-            return list(stages_of(settings, model, enlarge, {}).values())
-        stages: list[Stage[Frame]] = [Halved(list(stages_of(settings, model, None, {}).values()))]
+            return list(stages_of(settings, model, enlarge, {}, shutter=self._shutter).values())
+        stages: list[Stage[Frame]] = [
+            Halved(list(stages_of(settings, model, None, {}, shutter=self._shutter).values()))
+        ]
         if enlarge is not None:
             as_it_is = Settings(strength=0, smooth=0)
             stages += stages_of(as_it_is, model, enlarge, {}).values()

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass, field
 
 from stream.errors import UsageError
+from stream.exposure import Exposure
 from stream.live import targets
 from stream.live.camera import Camera, resolve
 from stream.live.picture import Size
@@ -26,6 +27,7 @@ class Description:
     fuse: int = USUAL_FUSE
     delay: int = 0
     smooth: float | None = None
+    shutter: str = "auto"
     upscale: str | None = None
     upscaler: str = "auto"
     max_latency: float | None = None
@@ -56,6 +58,7 @@ class Description:
             *(self.model, self.strength, self.smooth, scale, self.upscaler),
             fuse=self.fuse,
             delay=self.delay,
+            shutter=Exposure(self.shutter),
         )
 
     @property

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 
 from stream.errors import UsageError
+from stream.exposure import Exposure
 from stream.live.picture import Size
 from stream.scale import Scale
 
@@ -37,6 +38,8 @@ class Restoring:
     """With how many frames before it each one is fused, 0 to 5; 0: with none."""
     delay: int = 0
     """For how many frames after it each one waits, to be fused with them too, 0 to 3."""
+    shutter: Exposure = Exposure()
+    """For how long the camera's shutter is open."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.strength <= 1:

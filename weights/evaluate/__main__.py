@@ -20,6 +20,7 @@ import mssnet
 import weights
 from filters import USUAL_SMOOTHING, load_upscaler
 from stream.errors import DeblurError
+from stream.exposure import Exposure
 from stream.models import NONE, Untouched
 from stream.settings import MOST_FUSE, USUAL_FUSE, Settings
 from weights import device as devices
@@ -98,6 +99,10 @@ def main(
     precision: Annotated[
         Precision, typer.Option(help="What the networks compute in.")
     ] = Precision.FLOAT32,
+    shutter: Annotated[
+        str,
+        typer.Option(help="That of the camera: 1/60 at 30 frames per second, 180deg, or auto."),
+    ] = "auto",
     json_file: Annotated[
         Path | None, typer.Option("--json", help="File for all figures, as JSON.")
     ] = None,
@@ -145,12 +150,13 @@ def main(
         rows: Sequence[Row] | Sequence[PictureRow] = []
         table: RenderableType = ""
         fusing: dict[str, Any] = {"fuse": settings.fuse, "smooth": settings.smooth}
+        exposure = Exposure(shutter)
         with _progress(total) as step:
             if restore and enlarge:
                 rows = evaluate_enlarged(restore, enlarge, sets, **fusing, on_pair=step)
                 table = tables.enlarged(rows)
             elif restore:
-                rows = evaluate(restore, sets, **fusing, on_pair=step)
+                rows = evaluate(restore, sets, **fusing, exposure=exposure, on_pair=step)
                 table = tables.restored(rows)
             elif enlarge:
                 rows = evaluate_upscaler(enlarge, picture_sets, on_picture=step)

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
+from itertools import chain, islice
 
 import numpy as np
 import torch
@@ -10,18 +11,28 @@ from torch import Tensor
 
 import mssnet
 import stream.frame
-from filters import Coding, codes_of, to_rgb
+from filters import Coding, Shutter, codes_of, to_rgb
 from stream.models import Untouched
+from stream.exposure import Exposure
 from stream.settings import USUAL_FUSE, Settings
+from stream.shutter import look_at, shutter_net
 from stream.stages import stages_of
 from weights.evaluate.measure import Restore, Row, measure
 from weights.evaluate.pairs import Frame, PairSet
-from weights.evaluate.quality import to_tensor
 
 CODING = Coding("bt601", full_range=True, depth=16, subsampling=(1, 1))
 """How frames pass through the stages: 16 bits and 4:4:4, which lose nothing of 8-bit RGB."""
+_RATE = 30
+_LOOKED_AT = 48
+"""Frames of a sequence that tell its shutter ..."""
+_STEP = 3
+"""... of which every third begins three that are looked at."""
+_REMEMBERED = 4
 _DELAYS = {"fused": None, "causal": 0}
 """`Settings.delay` of each version that is fused."""
+
+
+AUTO = Exposure()
 
 
 class Restored:
@@ -37,23 +48,40 @@ class Restored:
         fuse: int = USUAL_FUSE,
         smooth: float | None = None,
         versions: Sequence[str] = tuple(_DELAYS),
+        exposure: Exposure = AUTO,
     ) -> None:
         """`fuse` and `smooth` are those of `Settings`; 0 frames leave out what is fused.
 
-        `versions` are those of `fused` and `causal` that are wanted.
+        `versions` are those of `fused` and `causal` that are wanted. What `exposure` says in seconds
+        is for 30 frames per second; `auto` is told by the first frames of each sequence.
         """
         self._restore = restore if isinstance(restore, Untouched) else _Once(restore)
+        self._exposure = exposure
         self._settings = {
             name: Settings(fuse=fuse, smooth=smooth, delay=_DELAYS[name])
             for name in (versions if fuse else ())
         }
 
     def __call__(self, frames: Iterable[Frame]) -> Iterator[dict[str, Tensor]]:
-        """Of each frame in turn; as many are read ahead as fusion waits for."""
+        """Of each frame in turn; as many are read ahead as fusion waits for, and the shutter where
+        it is to be told."""
+        coming: Iterator[stream.frame.Frame] = (
+            _coded(frame, index) for index, frame in enumerate(frames)
+        )
+        shutter = None
+        if self._restore.is_told:
+            known = list(islice(coming, _LOOKED_AT)) if self._exposure.auto else []
+            shutter = self._shutter(known)
+            coming = chain(known, coming)
         chains = {
-            name: stages_of(settings, self._restore, None, {})["deblur"]
+            name: stages_of(settings, self._restore, None, {}, shutter=shutter)["deblur"]
             for name, settings in self._settings.items()
         }
+        if not isinstance(self._restore, Untouched):
+            alone = Settings(fuse=0)
+            chains["restored"] = stages_of(alone, self._restore, None, {}, shutter=shutter)[
+                "deblur"
+            ]
         done: dict[str, deque[stream.frame.Frame]] = {name: deque() for name in chains}
         begun: deque[dict[str, Tensor]] = deque()
 
@@ -62,25 +90,22 @@ class Restored:
                 fused = {name: _picture(each.popleft()) for name, each in done.items()}
                 yield {**begun.popleft(), **fused}
 
-        for index, frame in enumerate(frames):
-            coded = _coded(frame, index)
-            begun.append(self._alone(frame, coded))
-            for name, chain in chains.items():
-                done[name].extend(chain.push(coded))
+        for coded in coming:
+            begun.append({"blurred": _picture(coded)})
+            for name, stage in chains.items():
+                done[name].extend(stage.push(coded))
             yield from finished()
-        for name, chain in chains.items():
-            done[name].extend(chain.flush())
+        for name, stage in chains.items():
+            done[name].extend(stage.flush())
         yield from finished()
 
-    @torch.inference_mode()
-    def _alone(self, frame: Frame, coded: stream.frame.Frame) -> dict[str, Tensor]:
-        """The versions for which a frame needs no neighbors."""
-        versions = {"blurred": to_tensor(frame)}
-        if not isinstance(self._restore, Untouched):
-            # As the stages show it to the network.
-            seen = _picture(coded, self._restore.device).clamp_(0, 1)
-            versions["restored"] = self._restore.submit(seen)()
-        return versions
+    def _shutter(self, frames: Sequence[stream.frame.Frame]) -> Shutter:
+        if not self._exposure.auto:
+            return Shutter(share=self._exposure.share(_RATE))
+        shutter = Shutter(shutter_net(), kept=1.0)
+        for first in range(0, len(frames) - 2, _STEP):
+            look_at(shutter, frames[first : first + 3])
+        return Shutter(share=shutter.share)
 
 
 class _Once(mssnet.Deblurrer):
@@ -92,13 +117,27 @@ class _Once(mssnet.Deblurrer):
             restore.engine if isinstance(restore, mssnet.Deblurrer) else mssnet.Eager("cpu")
         )
         self.tile, self.exit = None, None
-        self._last: tuple[Tensor, Tensor] | None = None
+        self._last: list[tuple[Tensor, Tensor | None, Tensor]] = []
 
-    def submit(self, image: Tensor) -> mssnet.Result:
-        if self._last is None or not torch.equal(self._last[0], image):
-            self._last = image, self._restore(image)
-        made = self._last[1]
+    @property
+    def is_told(self) -> bool:
+        return isinstance(self._restore, mssnet.Deblurrer) and self._restore.is_told
+
+    def submit(self, image: Tensor, told: Tensor | None = None) -> mssnet.Result:
+        for seen, beside, made in self._last:
+            if torch.equal(seen, image) and _same(beside, told):
+                return lambda: made
+        if isinstance(self._restore, mssnet.Deblurrer):
+            made = self._restore(image, told)
+        else:
+            made = self._restore(image)
+        # Chains that wait for the frame after are one frame behind those that do not.
+        self._last = [*self._last, (image, told, made)][-_REMEMBERED:]
         return lambda: made
+
+
+def _same(one: Tensor | None, other: Tensor | None) -> bool:
+    return one is other or (one is not None and other is not None and torch.equal(one, other))
 
 
 def _coded(frame: Frame, index: int) -> stream.frame.Frame:
@@ -119,6 +158,7 @@ def evaluate(
     *,
     fuse: int = USUAL_FUSE,
     smooth: float | None = None,
+    exposure: Exposure = AUTO,
     on_pair: Callable[[], None] = lambda: None,
 ) -> list[Row]:
     """Measure `restore`, which never sees the sharp frame of what it restores.
@@ -130,8 +170,8 @@ def evaluate(
     that cannot be read.
     """
     return measure(
-        Restored(restore, fuse, smooth),
+        Restored(restore, fuse, smooth, exposure=exposure),
         pairs,
-        identity=Restored(restore, fuse, smooth, ["fused"]),
+        identity=Restored(restore, fuse, smooth, ["fused"], exposure),
         on_pair=on_pair,
     )

@@ -9,7 +9,8 @@ import torch
 
 from weights.evaluate.measure import Restore
 from weights.evaluate.pairs import Frame, PairSet
-from weights.evaluate.quality import to_frame, to_tensor
+from weights.evaluate.quality import to_frame
+from weights.evaluate.restored import Restored
 
 _CROP = 200
 _ZOOM = 2
@@ -27,8 +28,11 @@ def sheet(restore: Restore, pairs: Sequence[PairSet]) -> Frame:
     """
     rows = []
     for one in pairs:
-        blurred, sharp = next(islice(one.read(), one.pairs // 2, None))
-        restored = to_frame(restore(to_tensor(blurred)))
+        first = max(one.pairs // 2 - 1, 0)
+        three = list(islice(one.read(), first, first + 3))
+        blurred, sharp = three[one.pairs // 2 - first]
+        made = list(Restored(restore, 0)(pair[0] for pair in three))[one.pairs // 2 - first]
+        restored = to_frame(made["restored"])
         place = _busiest(blurred, sharp)
         rows.append(_sheet_row(one.name, [x[place] for x in (blurred, restored, sharp)]))
     return np.concatenate(rows)

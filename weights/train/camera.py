@@ -1,39 +1,38 @@
-"""What a camera and a codec do to a picture after the shutter: noise, mosaic, compression."""
+"""What a camera and a codec do to frames after the shutter: noise, mosaic, compression."""
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
 import av
 import cv2
 import numpy as np
-import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
+
+Image = NDArray[np.float32]
+"""(H, W, 3) RGB in 0..1, with even sides."""
+Picture = NDArray[np.uint8]
+"""(H, W, 3) RGB, with even sides."""
 
 # Shot and read noise of three cameras: (variance per unit of light, variance).
 # RSBlur (Rim et al., ECCV 2022), table of noise parameters.
 _NOISE = ((8.9e-5, 2.9e-5), (1e-4, 9.2e-4), (2.3e-5, 1.9e-4))
 _GAMMA = 2.2
-# BT.601, full range: only there and back again, to halve the chroma's resolution.
-_TO_YUV = (
-    (0.299, 0.587, 0.114),
-    (-0.168736, -0.331264, 0.5),
-    (0.5, -0.418688, -0.081312),
-)
+_CROSS = np.array([[0, 1, 0], [1, 4, 1], [0, 1, 0]], np.float32) / 4
+_SQUARE = np.array([[1, 2, 1], [2, 4, 2], [1, 2, 1]], np.float32) / 4
 
 
 @dataclass(frozen=True)
 class CameraSettings:
-    """Shares of the samples, all in 0..1."""
+    """Shares of the clips, all in 0..1."""
 
     noise: float = 0.50
     """Sensor noise, through a Bayer mosaic."""
     h264: float = 0.45
-    """Compressed by H.264."""
+    """Compressed by H.264, as a sequence."""
     jpeg: float = 0.15
-    """Compressed by JPEG, of a quality between 40 and 97."""
+    """Compressed by JPEG, frame by frame, of a quality between 40 and 97."""
     subsampled: float = 0.85
     """Chroma at half the resolution, as in nearly all video, in the sharp picture as well: chroma
     that the output cannot hold is nothing to learn."""
@@ -43,84 +42,71 @@ class CameraSettings:
     """H.264's strongest compression."""
 
 
-def sensor(images: Tensor, settings: CameraSettings, rng: np.random.Generator) -> Tensor:
-    """Put sensor noise on a share of (N, 3, H, W) images with even sides, RGB in 0..1."""
-    noisy = np.flatnonzero(rng.random(len(images)) < settings.noise)
-    if not len(noisy):
-        return images
-    device, (height, width) = images.device, images.shape[-2:]
-    generator = torch.Generator(device).manual_seed(int(rng.integers(2**62)))
-    where = torch.from_numpy(noisy).to(device)
-    light = images[where].clamp(0, 1) ** _GAMMA
-
-    # Which color each pixel of the mosaic sees; the white balance amplifies red and blue.
-    masks = torch.zeros((len(noisy), 3, height, width), device=device)
-    for mask in masks:
-        dy, dx = (int(k) for k in rng.integers(0, 2, 2))
-        mask[0, dy::2, dx::2] = 1
-        mask[2, 1 - dy :: 2, 1 - dx :: 2] = 1
-        mask[1] = 1 - mask[0] - mask[2]
-    one = np.ones(len(noisy))
-    balance = np.stack([rng.uniform(1.9, 2.4, len(noisy)), one, rng.uniform(1.5, 1.9, len(noisy))])
-    gains = (masks * _column(balance.T, device)).sum(1, keepdim=True)
-    mosaic = (light * masks).sum(1, keepdim=True) / gains
-
-    shot, read = np.array(_NOISE)[rng.integers(len(_NOISE), size=len(noisy))].T
+def sensor(
+    frames: Sequence[Image], settings: CameraSettings, rng: np.random.Generator
+) -> list[Image]:
+    """Put sensor noise on the frames of a share of the clips."""
+    if rng.random() >= settings.noise:
+        return list(frames)
+    # The white balance amplifies red and blue.
+    balance = np.array([rng.uniform(1.9, 2.4), 1.0, rng.uniform(1.5, 1.9)], np.float32)
+    shot, read = _NOISE[int(rng.integers(len(_NOISE)))]
     # From a sunny day to a lamp; what a camera's own denoiser leaves is at the lower end.
-    level = 10 ** rng.uniform(-2.5, 0.0, len(noisy))
-    per_light = _column((level * shot * rng.uniform(0.5, 1.5, len(noisy)))[:, None], device)
-    fixed = _column((level * np.minimum(read, 2e-4))[:, None], device)
-    deviation = (mosaic * per_light + fixed).sqrt() * gains
-    grain = torch.randn(mosaic.shape, generator=generator, device=device) * deviation
-    # Bilinear demosaicing is linear, so the noise can go through it alone. The picture itself
-    # must not: cameras demosaic better than that, and its softness would be learned as blur.
-    result = images.clone()
-    result[where] = (light + _demosaic(grain * masks)).clamp(0, 1) ** (1 / _GAMMA)
-    return result
+    level = 10 ** rng.uniform(-2.5, 0.0)
+    per_light = np.float32(level * shot * rng.uniform(0.5, 1.5))
+    fixed = np.float32(level * min(read, 2e-4))
+    dy, dx = (int(k) for k in rng.integers(0, 2, 2))
+    made = []
+    for frame in frames:
+        light = np.asarray(cv2.pow(np.clip(frame, 0, 1), _GAMMA), np.float32)
+        # Which color each pixel of the mosaic sees.
+        grain = np.zeros_like(light)
+        noise = rng.standard_normal(light.shape[:2], np.float32)
+        for color, y, x in ((0, dy, dx), (1, dy, 1 - dx), (1, 1 - dy, dx), (2, 1 - dy, 1 - dx)):
+            seen = light[y::2, x::2, color] / balance[color]
+            deviation = np.sqrt(seen * per_light + fixed) * balance[color]
+            grain[y::2, x::2, color] = deviation * noise[y::2, x::2]
+        # Bilinear demosaicing is linear, so the noise can go through it alone. The picture itself
+        # must not: cameras demosaic better than that, and its softness would be learned as blur.
+        for color, kernel in enumerate((_SQUARE, _CROSS, _SQUARE)):
+            light[..., color] += cv2.filter2D(grain[..., color], -1, kernel)
+        made.append(np.asarray(cv2.pow(np.clip(light, 0, 1), 1 / _GAMMA), np.float32))
+    return made
 
 
-def _demosaic(mosaic: Tensor) -> Tensor:
-    """Bilinear, (N, 3, H, W) with zeros where a color was not sampled."""
-    # As sums of shifted images, five times as fast on a CPU as the same convolution in torch.
-    padded = F.pad(mosaic, (1, 1, 1, 1))
-    beside = padded[..., :-2] + padded[..., 2:]
-    rows = padded[..., 1:-1] + 0.5 * beside
-    color = rows[..., 1:-1, :] + 0.5 * (rows[..., :-2, :] + rows[..., 2:, :])
-    green = padded[:, 1]
-    cross = green[:, :-2, 1:-1] + green[:, 2:, 1:-1] + beside[:, 1, 1:-1]
-    color[:, 1] = mosaic[:, 1] + 0.25 * cross
-    return color
+def subsample(image: Image) -> Image:
+    """Halve the chroma's resolution."""
+    height, width = image.shape[:2]
+    ycc = cv2.cvtColor(image, cv2.COLOR_RGB2YCrCb)
+    less = cv2.resize(ycc[..., 1:], (width // 2, height // 2), interpolation=cv2.INTER_AREA)
+    ycc[..., 1:] = cv2.resize(less, (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(cv2.cvtColor(ycc, cv2.COLOR_YCrCb2RGB), np.float32)
 
 
-def subsample(images: Tensor) -> Tensor:
-    """Halve the chroma's resolution of (N, 3, H, W) images with even sides, RGB in 0..1."""
-    matrix = torch.tensor(_TO_YUV)
-    back = torch.linalg.inv(matrix).to(images.device)
-    yuv = torch.einsum("ij,njhw->nihw", matrix.to(images.device), images)
-    small = F.avg_pool2d(yuv[:, 1:], 2)
-    yuv[:, 1:] = F.interpolate(small, scale_factor=2, mode="bilinear", align_corners=False)
-    return torch.einsum("ij,njhw->nihw", back, yuv)
+def codes(image: Image) -> Picture:
+    """To 8 bits."""
+    return np.asarray(np.clip(image * 255 + 0.5, 0, 255), np.uint8)
 
 
 def compress(
-    image: NDArray[np.uint8], settings: CameraSettings, rng: np.random.Generator
-) -> NDArray[np.uint8]:
-    """Send one (H, W, 3) picture with even sides through H.264, JPEG or neither."""
+    frames: Sequence[Picture], settings: CameraSettings, rng: np.random.Generator
+) -> list[Picture]:
+    """Send the frames of a clip through H.264, JPEG or neither."""
     kind = rng.random()
     if kind < settings.h264:
-        return _h264(image, settings, rng)
+        return _h264(frames, settings, rng)
     if kind < settings.h264 + settings.jpeg:
-        return _jpeg(image, int(rng.integers(40, 98)))
-    return image
+        quality = int(rng.integers(40, 98))
+        return [_jpeg(frame, quality) for frame in frames]
+    return list(frames)
 
 
 def _h264(
-    image: NDArray[np.uint8], settings: CameraSettings, rng: np.random.Generator
-) -> NDArray[np.uint8]:
-    """Encode two pictures as a video does, a key frame and one predicted from it."""
-    height, width = image.shape[:2]
-    shift = [int(k) for k in rng.integers(-3, 4, 2)]
-    earlier = np.roll(image, shift, axis=(0, 1))
+    frames: Sequence[Picture], settings: CameraSettings, rng: np.random.Generator
+) -> list[Picture]:
+    """Encode frames as a video does: the key frame that they are predicted from is before them."""
+    height, width = frames[0].shape[:2]
+    earlier = np.roll(frames[0], rng.integers(-3, 4, 2), axis=(0, 1))
     codec = av.CodecContext.create("libx264", "w")
     assert isinstance(codec, av.VideoCodecContext)
     codec.width, codec.height, codec.pix_fmt = width, height, "yuv420p"
@@ -129,7 +115,7 @@ def _h264(
     crf = int(rng.integers(settings.lowest_crf, settings.highest_crf + 1))
     codec.options = {"preset": "veryfast", "crf": str(crf), "tune": "zerolatency"}
     packets = []
-    for index, picture in enumerate((earlier, image)):
+    for index, picture in enumerate((earlier, *frames)):
         frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
         frame = frame.reformat(format="yuv420p", threads=1)
         frame.pts = index
@@ -138,8 +124,11 @@ def _h264(
     data = io.BytesIO(b"".join(bytes(packet) for packet in packets))
     with av.open(data, "r", format="h264") as container:
         container.streams.video[0].codec_context.thread_count = 1
-        frames = list(container.decode(video=0))
-    return np.asarray(frames[-1].reformat(format="rgb24", threads=1).to_ndarray(), np.uint8)
+        decoded = list(container.decode(video=0))[-len(frames) :]
+    return [
+        np.asarray(frame.reformat(format="rgb24", threads=1).to_ndarray(), np.uint8)
+        for frame in decoded
+    ]
 
 
 def _jpeg(image: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
@@ -148,8 +137,3 @@ def _jpeg(image: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
     decoded = cv2.imdecode(coded, cv2.IMREAD_COLOR)
     assert decoded is not None
     return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), np.uint8)
-
-
-def _column(values: NDArray[np.float64], device: torch.device) -> Tensor:
-    """(N, C) numbers as a float32 (N, C, 1, 1) tensor."""
-    return torch.from_numpy(values.astype(np.float32)).to(device)[:, :, None, None]

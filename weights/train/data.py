@@ -1,13 +1,13 @@
 """Endless training samples, made ahead of the network by threads.
 
-Samples come in groups. A group is a number of scenes, each used several times, turned and degraded
-anew at each use, in random order: making scenes is the costly part. A group depends on the seed and
-its own number alone, so a run can go on anywhere in the stream.
+Samples come in groups. A group is a number of scenes, each filmed several times with other
+exposures, cameras and codecs, in random order: making scenes is the costly part. A group depends on
+the seed and its own number alone, so a run can go on anywhere in the stream.
 """
 
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,15 +16,35 @@ from typing import Protocol
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from weights.train.camera import CameraSettings, compress, sensor, subsample
-from weights.train.photos import Photos, PhotoSettings, symmetric
+from mssnet.motion import Neighbor, planes
+from weights.train.camera import CameraSettings, codes, compress, sensor, subsample
+from weights.train.photos import Photos, PhotoSettings
 from weights.train.response import Response, srgb
-from weights.train.synthesis import BlurSettings, scenes
+from weights.train.synthesis import BlurSettings, Clip, Scene, share
 
 _AHEAD = 2
 """Groups made ahead per worker."""
+_MARGIN = 32
+"""Pixels around a patch that are rendered as well: what its motion leads to."""
+_TOLD = (0.85, 1.15)
+"""How far from the true one the shutter's share that the network is told may be."""
+
+
+@dataclass(frozen=True)
+class NeighborSettings:
+    """Shares of the samples in which a neighbor is not what it should be."""
+
+    no_after: float = 0.20
+    """There is no frame after, as live and at the end of a file."""
+    no_before: float = 0.05
+    """There is no frame before."""
+    wrong: float = 0.02
+    """One of them is of another scene."""
+    repeated: float = 0.02
+    """One of them is the frame itself, as where a camera could not keep up."""
 
 
 @dataclass(frozen=True)
@@ -35,16 +55,17 @@ class DataSettings:
     """A folder of sharp photographs, searched through; None draws procedural pictures."""
     response: Path | None = None
     """A measured inverse response curve, .npy of 256 rows, used beside the sRGB curve."""
-    patch: int = 192
+    patch: int = 128
     """Side of a sample in pixels, even."""
-    scenes: int = 48
+    scenes: int = 24
     """Scenes in a group."""
     uses: int = 4
-    """How often each scene is used."""
+    """How often each scene is filmed."""
     seed: int = 0
     photos: PhotoSettings = field(default_factory=PhotoSettings)
     blur: BlurSettings = field(default_factory=BlurSettings)
     camera: CameraSettings = field(default_factory=CameraSettings)
+    neighbors: NeighborSettings = field(default_factory=NeighborSettings)
 
     @property
     def group(self) -> int:
@@ -55,21 +76,17 @@ class DataSettings:
 class Samples:
     """The stream of samples of one seed."""
 
-    def __init__(self, settings: DataSettings, device: torch.device) -> None:
+    def __init__(self, settings: DataSettings) -> None:
         """Raises `ValueError` or `OSError` where the pictures or the curve cannot be used."""
-        self.settings, self.device = settings, device
+        self.settings = settings
         self.photos = Photos(
-            settings.images,
-            settings.photos,
-            size=settings.patch,
-            seed=settings.seed,
-            device=device,
+            settings.images, settings.photos, size=settings.patch, seed=settings.seed
         )
-        self.responses = [srgb().to(device)]
+        self.responses = [srgb()]
         if settings.response:
             curve = np.load(settings.response, allow_pickle=False)
-            measured = Response(curve.reshape(len(curve), -1).mean(axis=1).astype(np.float64))
-            self.responses.append(measured.to(device))
+            measured = curve.reshape(len(curve), -1).mean(axis=1).astype(np.float64)
+            self.responses.append(Response(measured))
 
     @property
     def size(self) -> int:
@@ -82,106 +99,114 @@ class Samples:
         other.settings = settings
         return other
 
-    def group(self, number: int, helpers: Executor | None = None) -> tuple[Tensor, Tensor]:
-        """Group `number`: (blurred, sharp), each (group, 3, patch, patch) uint8 RGB on the device.
-
-        `helpers` compress the samples, which is work for the CPU wherever the rest is made.
-        """
+    def group(self, number: int) -> tuple[Tensor, Tensor]:
+        """Group `number`: what a network is shown, (group, 3 + PLANES, patch, patch) float16, and
+        what it should make of it, (group, 3, patch, patch) uint8."""
         settings = self.settings
         rng = np.random.default_rng([settings.seed, number])
-        blurred, sharp = scenes(
-            self.photos,
-            settings.scenes,
-            settings.patch,
-            settings.blur,
-            self.responses,
-            rng,
-            self.device,
-        )
         inputs, targets = [], []
-        for _ in range(settings.uses):
-            worse, better = sensor(blurred, settings.camera, rng), sharp
-            halved = np.flatnonzero(rng.random(settings.scenes) < settings.camera.subsampled)
-            if len(halved):
-                where = torch.from_numpy(halved).to(self.device)
-                worse = worse.index_copy(0, where, subsample(worse[where]))
-                better = sharp.index_copy(0, where, subsample(sharp[where]))
-            for one, target in zip(_bytes(worse), _bytes(better), strict=True):
-                way = int(rng.integers(8))
-                inputs.append(symmetric(one, way))
-                targets.append(symmetric(target, way))
-        order = torch.from_numpy(rng.permutation(settings.group)).to(self.device)
-        compressed = compressed_all(torch.stack(inputs), settings.camera, rng, helpers)
-        return compressed[order], torch.stack(targets)[order]
+        last: Clip | None = None
+        size = settings.patch + 2 * _MARGIN
+        for _ in range(settings.scenes):
+            scene = Scene(self.photos, size, settings.blur, self.responses, rng)
+            shares = [share(settings.blur, rng) for _ in range(settings.uses)]
+            for clip in scene.film(shares):
+                shown, target = _sample(clip, last or clip, settings, rng)
+                inputs.append(shown)
+                targets.append(torch.from_numpy(target).permute(2, 0, 1))
+                last = clip
+        order = torch.from_numpy(rng.permutation(settings.group))
+        return torch.stack(inputs)[order], torch.stack(targets)[order]
 
 
-def compressed_all(
-    images: Tensor,
-    settings: CameraSettings,
-    rng: np.random.Generator,
-    helpers: Executor | None = None,
-) -> Tensor:
-    """`compress` each of (N, 3, H, W) uint8 images; `helpers` share the work."""
-    arrays = images.permute(0, 2, 3, 1).contiguous().cpu().numpy()
-    generators = rng.spawn(len(arrays))
-    each = (helpers.map if helpers else map)(compress, arrays, [settings] * len(arrays), generators)
-    return torch.from_numpy(np.stack(list(each))).to(images.device).permute(0, 3, 1, 2)
+def _sample(
+    clip: Clip, other: Clip, settings: DataSettings, rng: np.random.Generator
+) -> tuple[Tensor, NDArray[np.uint8]]:
+    """What the network is shown of a clip and what it should make of it; `other` is another one."""
+    filmed, sharp = sensor(clip.frames, settings.camera, rng), clip.sharp
+    if rng.random() < settings.camera.subsampled:
+        filmed, sharp = [subsample(each) for each in filmed], subsample(sharp)
+    frames = compress([codes(each) for each in filmed], settings.camera, rng)
+    before, now, after = (torch.from_numpy(each) for each in frames)
+    told = float(np.clip(clip.share * rng.uniform(*_TOLD), 0, 1))
+    neighbors: list[Neighbor | None] = [
+        Neighbor(before, clip.flows[0]),
+        Neighbor(after, clip.flows[1]),
+    ]
+    odd, which = settings.neighbors, int(rng.integers(2))
+    kind = rng.random()
+    if kind < odd.no_after:
+        neighbors[1] = None
+    elif kind < odd.no_after + odd.no_before:
+        neighbors[0] = None
+    elif kind < odd.no_after + odd.no_before + odd.wrong:
+        neighbors[which] = Neighbor(torch.from_numpy(codes(other.frames[0])), other.flows[0])
+    elif kind < odd.no_after + odd.no_before + odd.wrong + odd.repeated:
+        neighbors[which] = Neighbor(now, np.zeros_like(clip.flows[0]))
+    inside = slice(_MARGIN, _MARGIN + settings.patch)
+    own = now.permute(2, 0, 1)[None].float() / 255
+    shown = torch.cat([own, planes(now, neighbors[0], neighbors[1], told)], dim=1)
+    return shown[0, :, inside, inside].half(), codes(sharp)[inside, inside]
 
 
 class Stream(Protocol):
     """An endless stream of samples, made in groups."""
 
     @property
-    def device(self) -> torch.device: ...
-
-    @property
     def size(self) -> int:
         """Samples in a group."""
 
-    def group(self, number: int, helpers: Executor | None = None) -> tuple[Tensor, Tensor]:
-        """Inputs and targets of a group, (size, C, H, W) uint8, on the device."""
+    def group(self, number: int) -> tuple[Tensor, Tensor]:
+        """Inputs and targets of a group, (size, C, H, W): codes in uint8, or floating point."""
 
 
 class Batches:
     """Batches of a stream of samples, made ahead by `workers` threads; close it after use.
 
-    Iterating yields (inputs, targets), float32 (batch, C, H, W) in 0..1, from `step` on; step 0 is
-    the first of the stream.
+    Iterating yields (inputs, targets), float32 (batch, C, H, W) in 0..1 on the device, from `step`
+    on; step 0 is the first of the stream.
     """
 
-    def __init__(self, samples: Stream, batch: int, *, step: int = 0, workers: int = 1) -> None:
+    def __init__(
+        self,
+        samples: Stream,
+        batch: int,
+        device: torch.device,
+        *,
+        step: int = 0,
+        passes: int = 1,
+        workers: int = 1,
+    ) -> None:
+        """Each sample is shown in `passes` batches, beside others each time."""
         if samples.size % batch:
             raise ValueError(f"a batch of {batch} does not divide a group of {samples.size}")
-        self._samples, self._batch, self._step = samples, batch, step
+        self._samples, self._batch, self._step, self._device = samples, batch, step, device
+        self._passes = passes
         self._workers = ThreadPoolExecutor(workers, "samples")
-        # Threads that wait for others of their own pool could wait forever, so these have theirs.
-        helps = samples.device.type == "cuda"
-        self._helpers = ThreadPoolExecutor(workers, "codec") if helps else None
-        # On a GPU one thread feeds it; the others compress.
-        self._most = _AHEAD if helps else _AHEAD * workers
+        self._most = _AHEAD * workers
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         cv2.setNumThreads(1)  # the workers are the parallelism
-        each = self._samples.size // self._batch
+        each = self._samples.size // self._batch * self._passes
         number, skip = divmod(self._step, each)
         ahead: deque[Future[tuple[Tensor, Tensor]]] = deque()
         while True:
             while len(ahead) < self._most:
-                task = self._samples.group
-                ahead.append(self._workers.submit(task, number + len(ahead), self._helpers))
-            blurred, sharp = ahead.popleft().result()
+                ahead.append(self._workers.submit(self._samples.group, number + len(ahead)))
+            inputs, targets = ahead.popleft().result()
             number += 1
-            for index in range(skip, each):
-                part = slice(index * self._batch, (index + 1) * self._batch)
-                yield blurred[part].float() / 255, sharp[part].float() / 255
+            orders = np.random.default_rng([number]).permuted(
+                np.tile(np.arange(len(inputs)), (self._passes, 1)), axis=1
+            )
+            batches = torch.from_numpy(orders.reshape(each, self._batch))
+            for batch in batches[skip:]:
+                yield self._values(inputs[batch]), self._values(targets[batch])
             skip = 0
+
+    def _values(self, samples: Tensor) -> Tensor:
+        there = samples.to(self._device)
+        return there.float() if there.is_floating_point() else there.float() / 255
 
     def close(self) -> None:
         """Stop making samples; returns when the group in the making is done."""
         self._workers.shutdown(cancel_futures=True)
-        if self._helpers:
-            self._helpers.shutdown(cancel_futures=True)
-
-
-def _bytes(images: Tensor) -> Tensor:
-    return (images * 255).round().clamp(0, 255).byte()

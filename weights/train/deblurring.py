@@ -22,7 +22,7 @@ _CONTRAST = 4.0
 
 
 class Deblurring:
-    """A `Task`: MSSNet, on blur synthesized from photographs."""
+    """A `Task`: MSSNet, on clips synthesized from photographs."""
 
     def __init__(self, recipe: Recipe, run: RunSettings) -> None:
         self.recipe, self._run = recipe, run
@@ -37,8 +37,8 @@ class Deblurring:
             self.net.load_state_dict(dict(weights))
 
     def samples(self, phase: int) -> Samples:
-        samples = Samples(data_of(self.recipe.phases[phase][1], self._run, phase), self._run.device)
-        self._sheet = Sheet(samples)
+        samples = Samples(data_of(self.recipe.phases[phase][1], self._run, phase))
+        self._sheet = Sheet(samples, self._run.device)
         return samples
 
     def loss(self, phase: int) -> Callable[[Tensor, Tensor], Tensor]:
@@ -68,6 +68,9 @@ def _initialize(net: MSSNet) -> None:
         kernels = scale.embed.weight.view(len(scale.embed.weight), 3, -1, 3, 3)
         kernels -= kernels.mean((2, 3, 4), keepdim=True)
         kernels *= _CONTRAST
+        if net.config.motion:
+            told = scale.embed_motion.weight
+            told -= told.mean((2, 3), keepdim=True)
 
 
 def data_of(phase: Phase, run: RunSettings, number: int) -> DataSettings:
@@ -82,4 +85,5 @@ def data_of(phase: Phase, run: RunSettings, number: int) -> DataSettings:
         seed=1000 * run.seed + number,
         blur=phase.blur,
         camera=phase.camera,
+        neighbors=phase.neighbors,
     )

@@ -6,7 +6,6 @@ network before, which is what the upscaler gets in a video.
 """
 
 from collections.abc import Callable, Mapping
-from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,12 +20,14 @@ from filters import UPSCALERS, luma
 from filters.resize import resampled
 from filters.sampling import FACTOR, PHASES, third
 from filters.upscale import UpscalerNet
-from weights.train.camera import CameraSettings, sensor
-from weights.train.data import DataSettings, Samples, compressed_all
+from mssnet.motion import Neighbor, planes
+from weights.train.camera import codes, compress, sensor
 from weights.train.loop import RunSettings
 from weights.train.photos import Photos
 from weights.train.recipe import Enlarging, EnlargingPhase
+from weights.train.response import srgb
 from weights.train.sheet import KEPT_ASIDE, SCENES, side_by_side
+from weights.train.synthesis import Scene, share
 
 _EDGE = 2
 """Low-resolution pixels at a patch's edge that do not count: what is around them is unknown."""
@@ -34,7 +35,6 @@ _DOUBT_UNIT = 64.0
 _MOST_DOUBT = 8.0
 _LONG, _SHORT = 0.8, 0.45
 """Standard deviations of the first kernels in pixels."""
-_CLEAN = CameraSettings(noise=0, h264=0, jpeg=0, subsampled=0)
 
 
 @dataclass(frozen=True)
@@ -53,56 +53,53 @@ class EnlargingSamples:
     """The stream of samples of one seed; a group depends on the seed and its number alone."""
 
     def __init__(self, settings: EnlargingSettings, device: torch.device) -> None:
-        """Raises `ValueError` or `OSError` where pictures or weights cannot be used."""
+        """`device` runs the deblurring network.
+
+        Raises `ValueError` or `OSError` where pictures or weights cannot be used.
+        """
         phase = settings.phase
-        self.settings, self.device = settings, device
-        self._photos = Photos(
-            settings.images, phase.photos, size=phase.patch, seed=settings.seed, device=device
-        )
-        blurred = round(phase.restored * phase.scenes) if settings.restorer else 0
-        self._blurred: Samples | None = None
-        if blurred and settings.restorer:
+        self.settings, self._device = settings, device
+        self._photos = Photos(settings.images, phase.photos, size=phase.patch, seed=settings.seed)
+        self._blurred = round(phase.restored * phase.scenes) if settings.restorer else 0
+        if self._blurred and settings.restorer:
             self._restore = mssnet.load(settings.restorer, device=device, dtype=torch.bfloat16)
-            of_blur = DataSettings(
-                images=settings.images,
-                patch=phase.patch,
-                scenes=blurred,
-                uses=1,
-                seed=settings.seed,
-                photos=phase.photos,
-                blur=phase.blur,
-                camera=_CLEAN,
-            )
-            self._blurred = Samples(of_blur, device)
-        self._sharp = phase.scenes - blurred
 
     @property
     def size(self) -> int:
         """Samples in a group."""
         return self.settings.phase.scenes
 
-    def group(self, number: int, helpers: Executor | None = None) -> tuple[Tensor, Tensor]:
-        """Luma small and large of group `number`, uint8 on the device.
+    def group(self, number: int) -> tuple[Tensor, Tensor]:
+        """Luma small and large of group `number`, uint8.
 
         That is (group, 1, patch / 3, patch / 3) and (group, 1, patch, patch).
         """
         phase = self.settings.phase
         rng = np.random.default_rng([self.settings.seed, number, 3])
-        larges = [luma(self._photos.crop(phase.patch, rng)[None]) for _ in range(self._sharp)]
-        large = _codes(torch.cat(larges))
-        small = _codes(third(large.float() / 255))
-        if self._blurred:
-            blurred, sharp = self._blurred.group(number)
-            filmed = third(blurred.float() / 255).clamp(0, 1)
-            filmed = compressed_all(
-                _codes(sensor(filmed, phase.camera, rng)), phase.camera, rng, helpers
-            )
-            with torch.inference_mode():
-                restored = self._restore(filmed.float() / 255)
-            small = torch.cat([small, _codes(luma(restored))])
-            large = torch.cat([large, _codes(luma(sharp.float() / 255))])
-        order = torch.from_numpy(rng.permutation(phase.scenes)).to(self.device)
+        pairs = [self._sharp(rng) for _ in range(phase.scenes - self._blurred)]
+        pairs += [self._restored(rng) for _ in range(self._blurred)]
+        order = torch.from_numpy(rng.permutation(phase.scenes))
+        small, large = (torch.cat(each) for each in zip(*pairs, strict=True))
         return small[order], large[order]
+
+    def _sharp(self, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        square = self._photos.crop(self.settings.phase.patch, rng).square
+        large = _codes(luma(_tensor(np.asarray(square / 255, np.float32))))
+        return _codes(third(large.float() / 255)), large
+
+    def _restored(self, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """A clip filmed small, of which the network restores the middle."""
+        phase = self.settings.phase
+        scene = Scene(self._photos, phase.patch, phase.blur, [srgb()], rng)
+        clip = scene.film([share(phase.blur, rng)])[0]
+        small = [_array(third(_tensor(frame)).clamp(0, 1)) for frame in clip.frames]
+        frames = [codes(frame) for frame in sensor(small, phase.camera, rng)]
+        before, now, after = map(torch.from_numpy, compress(frames, phase.camera, rng))
+        back, ahead = clip.flows
+        told = planes(now, Neighbor(before, back), Neighbor(after, ahead), clip.share)
+        with torch.inference_mode():
+            restored = self._restore(now.permute(2, 0, 1)[None].float() / 255, told).cpu()
+        return _codes(luma(restored)), _codes(luma(_tensor(clip.sharp)))
 
 
 class EnlargingTask:
@@ -129,7 +126,8 @@ class EnlargingTask:
         )
         samples = EnlargingSamples(settings, self._run.device)
         small, large = samples.group(KEPT_ASIDE)
-        self._kept = small[:SCENES], large[:SCENES]
+        device = self._run.device
+        self._kept = small[:SCENES].to(device), large[:SCENES].to(device)
         return samples
 
     def loss(self, phase: int) -> Callable[[Tensor, Tensor], Tensor]:
@@ -195,3 +193,11 @@ def loss(net: UpscalerNet, small: Tensor, large: Tensor, *, squared: bool) -> Te
 
 def _codes(image: Tensor) -> Tensor:
     return (image * 255).round().clamp(0, 255).byte()
+
+
+def _tensor(image: NDArray[np.float32]) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].float()
+
+
+def _array(image: Tensor) -> NDArray[np.float32]:
+    return image[0].permute(1, 2, 0).contiguous().numpy()

@@ -27,6 +27,14 @@ def loss(images: Sequence[Tensor], sharp: Tensor) -> Tensor:
     return total
 
 
+def absolute(images: Sequence[Tensor], sharp: Tensor) -> Tensor:
+    """The mean absolute error of every stage, summed."""
+    half = F.interpolate(sharp, scale_factor=0.5, mode="bilinear", align_corners=True)
+    targets = [sharp if image.shape == sharp.shape else half for image in images]
+    errors = [(i.float() - t).abs().mean() for i, t in zip(images, targets, strict=True)]
+    return torch.stack(errors).sum()
+
+
 def squared(images: Sequence[Tensor], sharp: Tensor) -> Tensor:
     """The mean squared error of every stage, summed: what PSNR counts.
 
@@ -39,7 +47,7 @@ def squared(images: Sequence[Tensor], sharp: Tensor) -> Tensor:
     return torch.stack(errors).sum()
 
 
-LOSSES = {"published": loss, "squared": squared}
+LOSSES = {"published": loss, "absolute": absolute, "squared": squared}
 
 
 class Gradients:

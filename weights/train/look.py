@@ -17,13 +17,15 @@ _GAP = 8
 
 
 def samples_sheet(samples: Samples, sets: Sequence[PairSet], file: Path, number: int = 0) -> None:
-    """Write 16 samples, each blurred and sharp, and on the right crops of real pairs.
+    """Write 16 samples, each blurred, registered neighbors and sharp, and crops of real pairs.
 
     `number` is that of the group they are taken from. Raises `OSError` if the file cannot be
     written.
     """
-    blurred, sharp = samples.group(number)
-    made = torch.cat([blurred, sharp], dim=3).permute(0, 2, 3, 1).cpu().numpy()
+    shown, sharp = samples.group(number)
+    pictures = [shown[:, :3], shown[:, -6:-3], shown[:, -3:]]
+    codes = [(each.float() * 255).round().byte() for each in pictures]
+    made = torch.cat([*codes, sharp], dim=3).permute(0, 2, 3, 1).numpy()
     columns = [made[:_ROWS], made[_ROWS : 2 * _ROWS]]
     if sets:
         rng = np.random.default_rng(number)

@@ -49,7 +49,7 @@ class RunSettings:
     start: Path | None = None
     """Weights to start from instead of random ones."""
     device: torch.device = torch.device("cpu")  # noqa: RUF009, a device never changes
-    """Where scenes are made and the network is trained."""
+    """Where the network is trained; samples are made on the CPU."""
     threads: int = 1
     """CPU cores to compute gradients with."""
     workers: int = 1
@@ -163,8 +163,15 @@ class _Trainer:
             progress.phase, progress.phase_step = now, 0
         end = phases[now + 1][0] if now + 1 < len(phases) else 1.0
         loss = self.task.loss(now)
-        samples, batch = self.task.samples(now), phases[now][1].batch
-        batches = Batches(samples, batch, step=progress.phase_step, workers=self.run.workers)
+        samples, settings = self.task.samples(now), phases[now][1]
+        batches = Batches(
+            samples,
+            settings.batch,
+            self.run.device,
+            step=progress.phase_step,
+            passes=settings.passes,
+            workers=self.run.workers,
+        )
         saved = sheeted = clock = time.monotonic()
         with closing(batches):
             for inputs, targets in batches:

@@ -10,6 +10,8 @@ _DECAY = 0.5
 _ITERATIONS = 5
 # Of the quintic polynomial that brings all singular values near 1 (Jordan et al. 2024).
 _A, _B, _C = 3.4445, -4.7750, 2.0315
+_OUTER = ("tail", "embed.", "embed_motion.")
+"""What names of convolutions contain that read pictures or make them."""
 _ADAMW_RATE = 0.02
 """AdamW's learning rate as a share of Muon's; three times as much made runs diverge."""
 
@@ -28,7 +30,7 @@ class Optimizer:
         inner: dict[tuple[int, int], list[nn.Parameter]] = {}
         rest = []
         for name, parameter in net.named_parameters():
-            if parameter.ndim == 4 and "tail" not in name and not name.endswith("embed.weight"):
+            if parameter.ndim == 4 and not any(outer in name for outer in _OUTER):
                 shape = len(parameter), parameter[0].numel()
                 inner.setdefault(shape, []).append(parameter)
             else:

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from weights.train.camera import CameraSettings
@@ -15,7 +14,7 @@ from weights.train.synthesis import BlurSettings
 
 _SIZE = 256
 _CLEAN = CameraSettings(noise=0, h264=0, jpeg=0, subsampled=0)
-_MOVING = BlurSettings(bias=0.01, sharp=0, slight=0, defocus=0)
+_MOVING = BlurSettings(bias=0.01, still=0, slight=0, defocus=0, whole=1, short=0, rolling=0)
 KINDS = {
     "light": DataSettings(blur=replace(_MOVING, longest=8), camera=_CLEAN),
     "moderate": DataSettings(blur=replace(_MOVING, longest=24), camera=_CLEAN),
@@ -37,7 +36,8 @@ def write_pairs(out: Path, count: int, images: Path | None, seed: int) -> list[P
     folders = []
     for kind, settings in KINDS.items():
         settings = replace(settings, images=images, patch=_SIZE, scenes=count, uses=1, seed=seed)
-        blurred, sharp = Samples(settings, torch.device("cpu")).group(0)
+        shown, sharp = Samples(settings).group(0)
+        blurred = (shown[:, :3].float() * 255).round().byte()
         arrays = (t.permute(0, 2, 3, 1).contiguous().numpy() for t in (blurred, sharp))
         folders.append(_write(out / kind, *arrays))
     rng = np.random.default_rng(seed)

@@ -8,9 +8,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
 
 from weights.train.procedural import chart, picture
+
+Picture = NDArray[np.uint8]
+"""(H, W, 3) RGB."""
 
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 _DRAWN = 96
@@ -29,20 +31,46 @@ class PhotoSettings:
     shrink: float = 2.1
     """How much smaller a crop is made at most."""
     crisp: bool = False
-    """Made smaller by a bicubic filter, which is sharper than the bilinear one."""
+    """Made smaller by a bicubic filter, which is sharper than one that averages areas."""
+
+
+@dataclass(frozen=True, eq=False)
+class Crop:
+    """A square of a picture, made smaller, mirrored or turned."""
+
+    square: Picture
+    """(side, side, 3)."""
+    _photo: Picture
+    _middle: tuple[float, float]
+    """Of the square in the photograph, x and y."""
+    _zoom: float
+    """Pixels of the photograph for each of the square."""
+    _way: int
+
+    def around(self, side: int, factor: int) -> Picture:
+        """What lies about the middle of the square, `factor` times smaller, (side, side, 3).
+
+        Beyond the edges of the photograph it is mirrored.
+        """
+        step = self._zoom * factor
+        height, width = self._photo.shape[:2]
+        size = max(round(width / step), 2), max(round(height / step), 2)
+        less = cv2.resize(self._photo, size, interpolation=cv2.INTER_AREA)
+        place = np.array(
+            [
+                [1, 0, (side - 1) / 2 - (self._middle[0] + 0.5) * size[0] / width + 0.5],
+                [0, 1, (side - 1) / 2 - (self._middle[1] + 0.5) * size[1] / height + 0.5],
+            ]
+        )
+        found = cv2.warpAffine(less, place, (side, side), borderMode=cv2.BORDER_REFLECT)
+        return symmetric(np.asarray(found, np.uint8), self._way)
 
 
 class Photos:
     """Random crops of the pictures in a folder, and of drawn ones; safe to share by threads."""
 
     def __init__(
-        self,
-        folder: Path | None,
-        settings: PhotoSettings,
-        *,
-        size: int,
-        seed: int,
-        device: torch.device,
+        self, folder: Path | None, settings: PhotoSettings, *, size: int, seed: int
     ) -> None:
         """`size` is that of the patches; without a folder all pictures are drawn.
 
@@ -51,34 +79,35 @@ class Photos:
         self.files = find_images(folder) if folder else []
         self._settings = settings
         self._drawn = settings.drawn if folder else 1.0
-        self._size, self._seed, self._device = size, seed, device
-        self._cache: dict[Path | int, Tensor] = {}
+        self._size, self._seed = size, seed
+        self._cache: dict[Path | int, Picture] = {}
 
-    def crop(self, side: int, rng: np.random.Generator) -> Tensor:
-        """(3, side, side) RGB in 0..1: a square, made smaller, mirrored or turned.
+    def crop(self, side: int, rng: np.random.Generator) -> Crop:
+        """A square of `side` pixels.
 
         Mostly the one with the most detail of a few: sky and blurred backgrounds, of which
         photographs are full, teach nothing about blur.
         """
         tries = _TRIES if rng.random() < self._settings.detailed else 1
-        square = max((self._square(side, rng) for _ in range(tries)), key=_detail)
-        taken = square.shape[-1]
-        square = square.float() / 255
+        photo, top, left, taken = max(
+            (self._place(side, rng) for _ in range(tries)), key=lambda place: _detail(*place)
+        )
+        square = photo[top : top + taken, left : left + taken]
         if taken != side:
-            way = "bilinear" if taken > side and not self._settings.crisp else "bicubic"
-            resized = F.interpolate(square[None], (side, side), mode=way, antialias=taken > side)
-            square = resized[0].clamp(0, 1)
-        return symmetric(square, int(rng.integers(8)))
+            square = _resized(square, side, crisp=self._settings.crisp)
+        way = int(rng.integers(8))
+        middle = left + (taken - 1) / 2, top + (taken - 1) / 2
+        return Crop(symmetric(square, way), photo, middle, taken / side, way)
 
-    def _square(self, side: int, rng: np.random.Generator) -> Tensor:
+    def _place(self, side: int, rng: np.random.Generator) -> tuple[Picture, int, int, int]:
         photo = self._photo(rng)
-        height, width = photo.shape[1:]
+        height, width = photo.shape[:2]
         taken = int(min(side * rng.uniform(0.95, self._settings.shrink), height, width))
         top = int(rng.integers(height - taken + 1))
         left = int(rng.integers(width - taken + 1))
-        return photo[:, top : top + taken, left : left + taken]
+        return photo, top, left, taken
 
-    def _photo(self, rng: np.random.Generator) -> Tensor:
+    def _photo(self, rng: np.random.Generator) -> Picture:
         key: Path | int
         if rng.random() < self._drawn:
             key = int(rng.integers(_DRAWN))
@@ -86,29 +115,37 @@ class Photos:
             key = self.files[rng.integers(len(self.files))]
         if key not in self._cache:
             # Two threads may both come here for the same picture, which does no harm.
-            self._cache[key] = self._load(key).to(self._device)
+            self._cache[key] = self._load(key)
         return self._cache[key]
 
-    def _load(self, key: Path | int) -> Tensor:
+    def _load(self, key: Path | int) -> Picture:
         if isinstance(key, Path):
-            rgb = read_rgb(key)
-        else:
-            rng = np.random.default_rng([self._seed, key])
-            draw = chart if key % 4 == 0 else picture
-            rgb = np.round(draw(3 * self._size, rng) * 255).astype(np.uint8)
-        return torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1)))
+            return read_rgb(key)
+        rng = np.random.default_rng([self._seed, key])
+        draw = chart if key % 4 == 0 else picture
+        return np.asarray(np.round(draw(4 * self._size, rng) * 255), np.uint8)
 
 
-def _detail(square: Tensor) -> float:
+def _resized(square: Picture, side: int, *, crisp: bool) -> Picture:
+    """A square of `side` pixels."""
+    if len(square) > side and crisp:
+        image = torch.from_numpy(np.ascontiguousarray(square)).permute(2, 0, 1)[None].float()
+        less = F.interpolate(image, (side, side), mode="bicubic", antialias=True)
+        return less[0].round().clamp(0, 255).byte().permute(1, 2, 0).contiguous().numpy()
+    way = cv2.INTER_AREA if len(square) > side else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(square, (side, side), interpolation=way), np.uint8)
+
+
+def _detail(photo: Picture, top: int, left: int, taken: int) -> float:
     """Mean difference of neighbors in the green channel, every third row."""
-    green = square[1, ::3].int()
-    return float((green[:, 1:] - green[:, :-1]).abs().sum()) / green.numel()
+    green = photo[top : top + taken : 3, left : left + taken, 1].astype(np.int16)
+    return float(np.abs(np.diff(green, axis=1)).mean())
 
 
-def symmetric(image: Tensor, which: int) -> Tensor:
-    """(..., H, W) turned and mirrored in one of the 8 ways, `which` in 0..7."""
-    image = image.flip(-1) if which >= 4 else image
-    return torch.rot90(image, which % 4, (-2, -1))
+def symmetric(image: Picture, which: int) -> Picture:
+    """(H, W, ...) turned and mirrored in one of the 8 ways, `which` in 0..7."""
+    image = image[:, ::-1] if which >= 4 else image
+    return np.ascontiguousarray(np.rot90(image, which % 4))
 
 
 def find_images(folder: Path) -> list[Path]:
@@ -119,7 +156,7 @@ def find_images(folder: Path) -> list[Path]:
     return files
 
 
-def read_rgb(path: Path) -> NDArray[np.uint8]:
+def read_rgb(path: Path) -> Picture:
     """Read a picture as (H, W, 3) RGB."""
     bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if bgr is None:

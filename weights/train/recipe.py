@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from filters import UPSCALERS
 from mssnet import PRESETS
 from weights.train.camera import CameraSettings
+from weights.train.data import NeighborSettings
 from weights.train.gradients import LOSSES
 from weights.train.photos import PhotoSettings
 from weights.train.synthesis import BlurSettings
@@ -29,19 +30,22 @@ class RecipeError(ValueError):
 class Phase:
     """What may change in the course of a run."""
 
-    patch: int = 192
+    patch: int = 128
     """Side of a training patch in pixels."""
-    batch: int = 16
+    batch: int = 8
     """Patches per step."""
-    loss: str = "published"
-    """`published`, or `squared`: the mean squared error, which is what PSNR counts."""
-    scenes: int = 48
+    loss: str = "absolute"
+    """`published`; `absolute`, its first part; or `squared`, which is what PSNR counts."""
+    scenes: int = 24
     """Scenes made together."""
     uses: int = 4
-    """How often each scene is used, turned and degraded anew each time."""
+    """How often each scene is filmed."""
+    passes: int = 1
+    """How often each sample is used."""
     photos: PhotoSettings = field(default_factory=PhotoSettings)
     blur: BlurSettings = field(default_factory=BlurSettings)
     camera: CameraSettings = field(default_factory=CameraSettings)
+    neighbors: NeighborSettings = field(default_factory=NeighborSettings)
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,8 @@ class EnlargingPhase:
     """Whether the squared error counts, which PSNR measures, or the absolute one."""
     scenes: int = 96
     """Samples made together."""
+    passes: int = 1
+    """How often each sample is used."""
     restored: float = 0.0
     """Share of samples that were blurred and restored by the deblurring network."""
     photos: PhotoSettings = field(
@@ -213,8 +219,8 @@ def _check(recipe: Recipe) -> None:
             raise RecipeError(f"patch must be a multiple of {multiple} for {recipe.preset}")
         if phase.loss not in LOSSES:
             raise RecipeError(f"unknown loss {phase.loss}; choose one of {', '.join(LOSSES)}")
-        _check_group(phase.batch, phase.scenes, phase.uses)
-        _check_shares(phase.photos, phase.blur, phase.camera)
+        _check_group(phase.batch, phase.scenes, phase.uses * min(phase.passes, 1))
+        _check_shares(phase.photos, phase.blur, phase.camera, phase.neighbors)
 
 
 def _check_enlarging(recipe: Enlarging) -> None:
@@ -224,7 +230,7 @@ def _check_enlarging(recipe: Enlarging) -> None:
             raise RecipeError(f"patch must be a multiple of {_ENLARGED} for {recipe.preset}")
         if not 0 <= phase.restored <= 1:
             raise RecipeError("restored is a share and must be in 0..1")
-        _check_group(phase.batch, phase.scenes, 1)
+        _check_group(phase.batch, phase.scenes, min(phase.passes, 1))
         _check_shares(phase.photos, phase.blur, phase.camera)
 
 
@@ -237,22 +243,26 @@ def _check_schedule(recipe: Schedule, presets: Mapping[str, object]) -> None:
 
 def _check_group(batch: int, scenes: int, uses: int) -> None:
     if min(batch, scenes, uses) < 1:
-        raise RecipeError("batch, scenes and uses must be at least 1")
+        raise RecipeError("batch, scenes, uses and passes must be at least 1")
     if scenes * uses % batch:
         raise RecipeError(
             f"batch must divide scenes times uses, and {batch} does not divide {scenes * uses}"
         )
 
 
-def _check_shares(photos: PhotoSettings, blur: BlurSettings, camera: CameraSettings) -> None:
-    for part, names in (
-        (photos, ("drawn", "detailed")),
-        (blur, ("sharp", "slight", "encoded", "defocus", "uniform")),
-        (camera, ("noise", "h264", "jpeg", "subsampled")),
-    ):
-        for name in names:
+def _check_shares(*parts: object) -> None:
+    for part in parts:
+        for name in _SHARES & {each.name for each in fields(part)}:  # type: ignore[arg-type]
             if not 0 <= getattr(part, name) <= 1:
                 raise RecipeError(f"{name} is a share and must be in 0..1")
+
+
+_SHARES = {
+    *("drawn", "detailed"),
+    *("still", "slight", "whole", "short", "rolling", "encoded", "defocus", "uniform"),
+    *("noise", "h264", "jpeg", "subsampled"),
+    *("no_after", "no_before", "wrong", "repeated"),
+}
 
 
 def _unknown(key: str, known: set[str]) -> str:

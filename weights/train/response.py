@@ -1,9 +1,9 @@
 """Camera response curves: what an encoded value means in light."""
 
+from typing import Any
+
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 _ENTRIES = 4096
 
@@ -20,25 +20,23 @@ class Response:
         curve = (curve - curve[0]) / (curve[-1] - curve[0])
         # Strictly rising, so that it can be turned around.
         curve = curve * (1 - 1e-6) + encoded * 1e-6
-        self._light = torch.from_numpy(curve.astype(np.float32))
-        self._encoded = torch.from_numpy(np.interp(encoded**2, curve, encoded).astype(np.float32))
+        self._light = curve.astype(np.float32)
+        self._encoded = np.interp(encoded**2, curve, encoded).astype(np.float32)
 
-    def to(self, device: torch.device) -> "Response":
-        """The same curve with its tables on a device."""
-        moved = Response.__new__(Response)
-        moved._light, moved._encoded = self._light.to(device), self._encoded.to(device)
-        return moved
-
-    def to_light(self, encoded: Tensor) -> Tensor:
+    def to_light(self, encoded: NDArray[Any]) -> NDArray[np.float32]:
         """Any shape; clipped to 0..1 before."""
-        index = (encoded.clamp(0, 1) * (_ENTRIES - 1) + 0.5).int()
-        return self._light[index]
+        found: NDArray[np.float32] = self._light[_index(np.asarray(encoded, np.float32))]
+        return found
 
-    def to_encoded(self, light: Tensor) -> Tensor:
+    def to_encoded(self, light: NDArray[Any]) -> NDArray[np.float32]:
         """Any shape; clipped to 0..1 before."""
         # The table is spaced by the square root, which keeps its steps even in the shadows.
-        index = (light.clamp(0, 1).sqrt() * (_ENTRIES - 1) + 0.5).int()
-        return self._encoded[index]
+        found: NDArray[np.float32] = self._encoded[_index(np.sqrt(np.clip(light, 0, 1)))]
+        return found
+
+
+def _index(values: NDArray[np.float32]) -> NDArray[np.int16]:
+    return np.asarray(np.clip(values, 0, 1) * (_ENTRIES - 1) + 0.5, np.int16)
 
 
 def srgb() -> Response:

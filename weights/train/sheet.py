@@ -21,9 +21,10 @@ _COLUMNS = 2
 class Sheet:
     """Sixteen scenes of a stream of samples, the same ones each time."""
 
-    def __init__(self, samples: Samples) -> None:
+    def __init__(self, samples: Samples, device: torch.device) -> None:
         settings = replace(samples.settings, scenes=SCENES, uses=1)
-        self._blurred, self._sharp = samples.with_settings(settings).group(KEPT_ASIDE)
+        shown, sharp = samples.with_settings(settings).group(KEPT_ASIDE)
+        self._shown, self._sharp = shown.to(device).float(), sharp.to(device).float() / 255
 
     @torch.inference_mode()
     def draw(self, net: MSSNet, mean: Mapping[str, Tensor]) -> tuple[NDArray[np.uint8], float]:
@@ -31,13 +32,13 @@ class Sheet:
 
         Returns the sheet, (H, W, 3) RGB, and the mean gain in dB of PSNR.
         """
-        averaged = MSSNet(net.config).to(self._blurred.device)
+        averaged = MSSNet(net.config).to(self._shown.device)
         averaged.load_state_dict(dict(mean))
         averaged = averaged.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        before, target = self._blurred.float() / 255, self._sharp.float() / 255
-        with torch.autocast(before.device.type, torch.bfloat16):
-            after = torch.cat([averaged(each).float().clamp(0, 1) for each in before[:, None]])
-        return side_by_side(before, after, target)
+        shown = self._shown[:, : net.config.inputs]
+        with torch.autocast(shown.device.type, torch.bfloat16):
+            after = torch.cat([averaged(each).float().clamp(0, 1) for each in shown[:, None]])
+        return side_by_side(shown[:, :3], after, self._sharp)
 
 
 def side_by_side(before: Tensor, after: Tensor, target: Tensor) -> tuple[NDArray[np.uint8], float]:

@@ -1,49 +1,62 @@
-"""Blurred and sharp pairs made from photographs, the way a moving camera makes them.
+"""Short clips, blurred, and what is sharp of them, made from photographs the way a camera films.
 
 A scene has layers: a photograph behind, and objects with soft masks, cut from other photographs,
-in front. Camera and objects move along paths of their own while the shutter is open; the
-sub-frames are averaged as light (or, for a share of the scenes, as encoded values, as data sets
-averaged from high-speed video do), and the sharp picture is the sub-frame in the middle.
-Uniform kernels, which move everything alike, do not carry over to real footage.
-
-Scenes are made in batches by torch, on the device that trains; what is random is drawn by NumPy on
-the CPU, so that a seed gives the same scenes everywhere, up to rounding.
+in front. Camera and objects move on along paths of their own through three frame intervals, the
+shutter is open for a share of each, and what the sensor sees meanwhile is averaged, as light or, for
+a share of the scenes, as encoded values, as data sets averaged from high-speed video do. The sharp
+picture is that of the middle of the middle exposure. What moved from frame to frame is found in
+much more of the scene than the patch shows, at the size at which a video is followed.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
 
-from weights.train import motion
-from weights.train.photos import Photos
+from filters.motion import Flow, follow
+from weights.train.motion import Map, Path, inverse
+from weights.train.photos import Crop, Photos
 from weights.train.response import Response
 
+Image = NDArray[np.float32]
+"""(H, W, 3) RGB in 0..1."""
+
+FRAMES = 3
+"""Before, now and after."""
 _MOST_LAYERS = 3
-_MOST_FRAMES = 65
 # Pixels that a point moves between sub-frames. Light flows without gaps; data sets averaged from
 # high-speed video have steps, which show as ghosts, so averages of encoded values get them too.
-_STEP_LIGHT = 2.0
-_STEP_ENCODED = (1.5, 5.0)
+_STEP_LIGHT = 1.6
+_STEP_ENCODED = (1.6, 5.0)
+_STEP_ROLLING = 0.8
+_MOST_STEPS = 48
+_FOLLOWED = 96
+"""Side of what the motion is found in, pixels of its own size."""
+_FACTORS = (3, 7)
+"""By how much smaller that is: for 480x360 and 1280x720, and what lies between."""
 
 
 @dataclass(frozen=True)
 class BlurSettings:
-    """How blurred, and in which ways, the scenes are; lengths in pixels of a 720p frame."""
+    """What moves, by how much, and how long the shutter is open; pixels of a 720p frame."""
 
-    longest: float = 60.0
-    """The longest path of a point across the picture during one exposure."""
-    bias: float = 1.3
-    """How much short blur outweighs long blur: a length is `longest * u**bias`, u uniform."""
-    sharp: float = 0.06
+    longest: float = 40.0
+    """The longest way of a point across the picture in one frame interval."""
+    bias: float = 1.4
+    """How much short ways outweigh long ones: a way is `2 + (longest - 2) * u**bias`."""
+    still: float = 0.04
     """Share of scenes in which nothing moves."""
-    slight: float = 0.12
-    """Share of scenes blurred by less than 3 pixels."""
+    slight: float = 0.08
+    """Share of scenes in which points move by less than 3 pixels."""
+    whole: float = 0.25
+    """Share of samples whose shutter is open all the time."""
+    short: float = 0.35
+    """Share of samples whose shutter is open for 0.02 to 0.3 of the frame interval, the shorter the
+    more often; in the others it is for 0.3 to 1."""
+    rolling: float = 0.15
+    """Share of scenes filmed row by row."""
     encoded: float = 0.50
     """Share of scenes averaged in encoded values instead of light."""
     defocus: float = 0.10
@@ -51,173 +64,236 @@ class BlurSettings:
     objects: float = 1.0
     """Mean number of objects in front; 0 leaves the path of the camera alone."""
     uniform: float = 0.0
-    """Share of scenes with a kernel that is the same everywhere: no turning, zoom or objects."""
+    """Share of scenes in which all moves alike, straight ahead: no turning, zoom or objects."""
 
 
-@dataclass
-class _Plan:
-    """What was drawn for one scene before anything is rendered."""
+@dataclass(frozen=True, eq=False)
+class Clip:
+    """Three frames and what is known of them."""
 
-    length: float
-    count: int
-    encoded: bool
-    response: int
-    gain: float
-    highlights: float
-    defocus: float
-    camera: motion.Maps
-    objects: list[motion.Maps] = field(default_factory=list)
-
-
-def scenes(
-    photos: Photos,
-    count: int,
-    size: int,
-    settings: BlurSettings,
-    responses: Sequence[Response],
-    rng: np.random.Generator,
-    device: torch.device,
-) -> tuple[Tensor, Tensor]:
-    """Make `count` pairs (blurred, sharp), each (count, 3, size, size) encoded RGB in 0..1."""
-    # Longest exposure first: scenes still being exposed are then always the first few.
-    plans = sorted(
-        (_plan(size, settings, len(responses), rng) for _ in range(count)), key=lambda p: -p.count
-    )
-    margin = int(max(plan.length for plan in plans) / 2) + 8
-    side = size + 2 * margin
-
-    def paint(plan: _Plan) -> Tensor:
-        crop = photos.crop(side, rng)
-        if plan.encoded:
-            return crop
-        light = responses[plan.response].to_light(crop)
-        if plan.highlights:
-            light = light + plan.highlights * (light.amin(0, keepdim=True) > 0.93)
-        return light * plan.gain
-
-    behind = _Layer(
-        torch.stack([paint(plan) for plan in plans]), [plan.camera for plan in plans], size, margin
-    )
-    fronts = []
-    for slot in range(_MOST_LAYERS):
-        chosen = [index for index, plan in enumerate(plans) if len(plan.objects) > slot]
-        if chosen:
-            painted = []
-            for index in chosen:
-                mask = torch.from_numpy(_blob(side, size, rng))[None].to(device)
-                painted.append(torch.cat([paint(plans[index]) * mask, mask]))
-            paths = [plans[index].camera @ plans[index].objects[slot] for index in chosen]
-            layer = _Layer(torch.stack(painted), paths, size, margin)
-            fronts.append((torch.tensor(chosen, device=device), chosen, layer))
-
-    total = torch.zeros((count, 3, size, size), device=device)
-    for index in range(plans[0].count):
-        exposed = sum(plan.count > index for plan in plans)
-        frame = behind.at(index, exposed)
-        for where, chosen, layer in fronts:
-            if among := sum(one < exposed for one in chosen):
-                _cover(frame, where[:among], layer.at(index, among))
-        total[:exposed] += frame
-    counts = torch.tensor([plan.count for plan in plans], device=device)
-    blurred = total / counts[:, None, None, None]
-
-    sharp = behind.middle()
-    for where, _, layer in fronts:
-        _cover(sharp, where, layer.middle())
-    for index, plan in enumerate(plans):
-        if plan.defocus:
-            blurred[index] = _defocus(blurred[index], plan.defocus)
-        if not plan.encoded:
-            response = responses[plan.response]
-            blurred[index] = response.to_encoded(blurred[index])
-            sharp[index] = response.to_encoded(sharp[index])
-    return blurred.clamp_(0, 1), sharp.clamp_(0, 1)
+    frames: list[Image]
+    """Before, now and after."""
+    sharp: Image
+    """Now."""
+    flows: tuple[Flow, Flow]
+    """From now to before and to after, (H, W, 2) in pixels."""
+    share: float
+    """Of the frame interval that the shutter was open."""
 
 
+@dataclass(frozen=True, eq=False)
 class _Layer:
-    """Pictures with a margin on all sides, and where each of them is in every sub-frame."""
+    """A picture, premultiplied RGBA in light or encoded, in full and as it is followed."""
+
+    full: NDArray[np.float32]
+    small: NDArray[np.float32]
+    path: Path
+    opaque: bool
+
+
+class _View:
+    """What of a scene is rendered, and from which coordinates of its own."""
+
+    def __init__(self, size: int, side: int, patch: int, factor: int) -> None:
+        """A picture of `size` pixels, whose layers have `side`, is `factor` times smaller than the
+        patch's; both show the same middle."""
+        self.size = size
+        self.to = _place(size, patch, factor)
+        self.back = inverse(_place(side, patch, factor))
+        rows = (np.arange(size) - (size - 1) / 2) * factor / patch
+        self.rows = rows  # when each row is read, in readout times, 0 in the middle
+
+
+def _place(size: int, patch: int, factor: int) -> Map:
+    """From a patch's pixels to those of a smaller picture of `size` pixels with the same middle."""
+    shift = (size - 1) / 2 - (patch - 1) / 2 / factor
+    return np.array([[1 / factor, 0, shift], [0, 1 / factor, shift], [0, 0, 1]])
+
+
+class Scene:
+    """A scene that can be filmed with any exposure."""
 
     def __init__(
-        self, pictures: Tensor, paths: Sequence[motion.Maps], size: int, margin: int
+        self,
+        photos: Photos,
+        size: int,
+        settings: BlurSettings,
+        responses: Sequence[Response],
+        rng: np.random.Generator,
     ) -> None:
-        self.pictures = pictures
-        self.size, self.margin = size, margin
-        side = pictures.shape[-1]
-        most = max(len(path) for path in paths)
-        # From a pixel of the sub-frame to the one of the picture that it shows.
-        back = np.stack(
-            [np.pad(np.linalg.inv(p), ((0, most - len(p)), (0, 0), (0, 0))) for p in paths]
-        )
-        back[:, :, :2, 2] += margin + 0.5
-        back[:, :, :2] *= 2 / side
-        back[:, :, :2, 2] -= 1
-        self.back = torch.from_numpy(back[:, :, :2].astype(np.float32)).to(pictures.device)
-        self.line = torch.arange(size, dtype=torch.float32, device=pictures.device)
+        """`size` is the side of the frames in pixels."""
+        self.size, self._settings = size, settings
+        uniform = bool(rng.random() < settings.uniform)
+        self.speed = speed = _speed(settings, rng)
+        camera_share, object_share = (1.0, 0.0) if uniform else _who_moves(rng)
+        self._camera = Path(speed * camera_share, size, rng, uniform=uniform)
+        self._encoded = bool(rng.random() < settings.encoded)
+        self._response = responses[int(rng.integers(len(responses)))]
+        self._defocus = float(rng.uniform(0.5, 2.5)) if rng.random() < settings.defocus else 0.0
+        rolling = rng.random() < settings.rolling
+        # A patch is a small part of the frame that is read from top to bottom.
+        self._rolling = float(rng.uniform(-0.25, 0.25)) if rolling and speed else 0.0
+        step = rng.uniform(*_STEP_ENCODED) if self._encoded else _STEP_LIGHT
+        step = min(step, _STEP_ROLLING) if self._rolling else step
+        self._steps = int(np.clip(speed / step, 5, _MOST_STEPS)) if speed else 1
+        factor = int(rng.integers(_FACTORS[0], _FACTORS[1] + 1))
+        margin = int(1.6 * speed) + 10
+        side, small = size + 2 * margin, _FOLLOWED + 2 * -(-margin // factor)
+        self._full = _View(size, side, size, 1)
+        self._small = _View(_FOLLOWED, small, size, factor)
+        self._factor = factor
 
-    def at(self, index: int, among: int) -> Tensor:
-        """The first `among` pictures in sub-frame `index`, (among, C, size, size)."""
-        back = self.back[:among, index, :, :, None]
-        # An affine map is a sum of a part along the row and a part along the column.
-        columns = back[:, :, 0] * self.line + back[:, :, 2]
-        rows = back[:, :, 1] * self.line
-        grid = torch.empty((among, self.size, self.size, 2), device=columns.device)
-        for axis in range(2):
-            torch.add(columns[:, axis, None, :], rows[:, axis, :, None], out=grid[..., axis])
-        return F.grid_sample(
-            self.pictures[:among], grid, padding_mode="border", align_corners=False
-        )
+        gain = 1.0 if self._encoded else float(rng.uniform(0.6, 1.1))
+        bright = not self._encoded and rng.random() < 0.5
+        highlights = float(rng.uniform(0.25, 1.75)) if bright else 0.0
 
-    def middle(self) -> Tensor:
-        """The pictures in the middle of the exposure, where all paths pass the identity."""
-        inside = slice(self.margin, self.margin + self.size)
-        return self.pictures[:, :, inside, inside].clone()
+        def paint(crop: Crop, factor: int = 1, side: int = side) -> NDArray[np.float32]:
+            shown = crop.square if factor == 1 else crop.around(side, factor)
+            values = shown.astype(np.float32) / np.float32(255)
+            if not self._encoded:
+                values = self._response.to_light(values)
+                values += highlights * (values.min(-1, keepdims=True) > 0.93)
+                values *= gain
+            return np.dstack([values, np.ones(values.shape[:2], np.float32)])
+
+        crop = photos.crop(side, rng)
+        self._layers = [_Layer(paint(crop), paint(crop, factor, small), self._camera, True)]
+        count = 0 if uniform else min(_MOST_LAYERS, rng.poisson(settings.objects))
+        for _ in range(count):
+            full = paint(photos.crop(side, rng)) * _blob(side, size, rng)[..., None]
+            less = cv2.warpAffine(
+                cv2.resize(full, None, fx=1 / factor, fy=1 / factor, interpolation=cv2.INTER_AREA),
+                # To where the full picture's middle is; a fraction of a pixel does not matter.
+                np.array(
+                    [[1, 0, (small - side / factor) / 2], [0, 1, (small - side / factor) / 2]]
+                ),
+                (small, small),
+            )
+            path = Path(speed * object_share * rng.random(), size, rng)
+            self._layers.append(_Layer(full, np.asarray(less, np.float32), path, False))
+
+    def film(self, shares: Sequence[float]) -> list[Clip]:
+        """A clip for each share of the frame interval, from 0 to 1, that the shutter is open."""
+        frames = self._exposed(self._full, shares)
+        followed = self._exposed(self._small, shares)
+        sharp = self._middle()
+        clips = []
+        for index, share in enumerate(shares):
+            before, now, after = (_gray(each) for each in followed[index])
+            flows = self._in_full(follow(now, before)), self._in_full(follow(now, after))
+            clips.append(Clip(frames[index], sharp, flows, share))
+        return clips
+
+    def _exposed(self, view: _View, shares: Sequence[float]) -> list[list[Image]]:
+        """The frames of each clip."""
+        size, steps = view.size, self._steps
+        centers = np.arange(FRAMES)[:, None] - FRAMES // 2 + self._rolling * view.rows
+        total = np.zeros((len(shares), FRAMES, size, size, 4), np.float32)
+        half = np.array(shares)[:, None, None] / 2
+        last = int(np.ceil(steps * (np.abs(centers).max() + max(shares) / 2)))
+        for number in range(-last, last + 1):
+            # By how much of its sub-frame each row of each frame is exposed, (clips, frames, rows).
+            open_ = (half - np.abs(number / steps - centers)) * steps + 0.5
+            weights = np.clip(open_, 0, 1).astype(np.float32)
+            if not weights.any():
+                continue
+            picture = self._at(view, number / steps)
+            for clip, frame in np.argwhere(weights.any(-1)):
+                weight = weights[clip, frame]
+                if (weight == weight[0]).all():
+                    cv2.scaleAdd(picture, float(weight[0]), total[clip, frame], total[clip, frame])
+                else:
+                    total[clip, frame] += picture * weight[:, None, None]
+        # The pictures are opaque, so their alpha has summed up the weights.
+        return [[self._finished(each) for each in frames] for frames in total]
+
+    def _at(self, view: _View, time: float) -> NDArray[np.float32]:
+        """The picture of an instant, (size, size, 4)."""
+        shape = view.size, view.size
+        camera = self._camera.at(np.array(time))
+        frame: NDArray[np.float32] | None = None
+        # Pictures of four channels are warped five times as fast as those of three.
+        for layer in self._layers:
+            own = camera if layer.opaque else camera @ layer.path.at(np.array(time))
+            place = (view.to @ own @ view.back)[:2]
+            source = layer.full if view is self._full else layer.small
+            if frame is None:
+                frame = np.asarray(
+                    cv2.warpAffine(source, place, shape, borderMode=cv2.BORDER_REFLECT), np.float32
+                )
+            else:
+                over = cv2.warpAffine(source, place, shape)
+                frame *= 1 - over[..., 3:]
+                frame += over
+        assert frame is not None
+        return frame
+
+    def _middle(self) -> Image:
+        """The sharp picture: every row at the middle of its exposure."""
+        view, time = self._full, self._rolling * self._full.rows
+        if not self._rolling:
+            return self._finished(self._at(view, 0.0), focused=True)
+        frame: NDArray[np.float32] | None = None
+        camera = self._camera.at(time)
+        x, y = np.meshgrid(np.arange(view.size), np.arange(view.size))
+        for layer in self._layers:
+            own = camera if layer.opaque else camera @ layer.path.at(time)
+            back = inverse(view.to @ own @ view.back)[:, None]
+            there = back[..., :2, 0] * x[..., None] + back[..., :2, 1] * y[..., None]
+            there = (there + back[..., :2, 2]).astype(np.float32)
+            border = cv2.BORDER_REFLECT if frame is None else cv2.BORDER_CONSTANT
+            over = cv2.remap(
+                layer.full, there[..., 0], there[..., 1], cv2.INTER_LINEAR, borderMode=border
+            )
+            frame = (
+                np.asarray(over, np.float32)
+                if frame is None
+                else frame * (1 - over[..., 3:]) + over
+            )
+        assert frame is not None
+        return self._finished(frame, focused=True)
+
+    def _finished(self, total: NDArray[np.float32], *, focused: bool = False) -> Image:
+        """What an average of sub-frames, (H, W, 4), is as an encoded picture."""
+        picture = total[..., :3] / total[..., 3:]
+        if self._defocus and not focused and len(picture) == self.size:
+            picture = np.asarray(cv2.filter2D(picture, -1, _disk(self._defocus)), np.float32)
+        if not self._encoded:
+            picture = self._response.to_encoded(picture)
+        return np.clip(picture, 0, 1, out=picture)
+
+    def _in_full(self, field: Flow) -> Flow:
+        """A flow between small pictures as one between patches."""
+        back = inverse(self._small.to)[:2]
+        shape = self.size, self.size
+        return np.asarray(cv2.warpAffine(field, back, shape) * np.float32(self._factor), np.float32)
 
 
-def _cover(frame: Tensor, where: Tensor, layer: Tensor) -> None:
-    """Put (n, 4, H, W) premultiplied objects over the frames numbered `where`."""
-    frame[where] = frame[where] * (1 - layer[:, 3:]) + layer[:, :3]
-
-
-def _plan(size: int, settings: BlurSettings, responses: int, rng: np.random.Generator) -> _Plan:
-    length = _length(settings, rng)
-    encoded = bool(rng.random() < settings.encoded)
-    step = rng.uniform(*_STEP_ENCODED) if encoded else _STEP_LIGHT
-    count = int(np.clip(length / step, 8, _MOST_FRAMES - 1)) | 1 if length else 1
-    plan = _Plan(
-        length=length,
-        count=count,
-        encoded=encoded,
-        response=int(rng.integers(responses)),
-        gain=float(rng.uniform(0.6, 1.1)),
-        highlights=float(rng.uniform(0.25, 1.75)) if rng.random() < 0.5 else 0.0,
-        defocus=float(rng.uniform(0.5, 3.5)) if rng.random() < settings.defocus else 0.0,
-        camera=motion.still(count),
-    )
-    if rng.random() < settings.uniform:
-        plan.camera = motion.path(length, count, size, rng)
-        # Turning and zoom gone, what is left moves every point alike.
-        plan.camera[:, :2, 2] += (plan.camera[:, :2, :2] - np.eye(2)) @ [size / 2, size / 2]
-        plan.camera[:, :2, :2] = np.eye(2)
-        return plan
-    camera_share, object_share = _who_moves(rng)
-    plan.camera = motion.path(length * camera_share, count, size, rng)
-    for _ in range(min(_MOST_LAYERS, rng.poisson(settings.objects))):
-        extent = length * object_share * rng.random()
-        plan.objects.append(motion.path(extent, count, size, rng))
-    return plan
-
-
-def _length(settings: BlurSettings, rng: np.random.Generator) -> float:
+def share(settings: BlurSettings, rng: np.random.Generator) -> float:
+    """Draw for how much of the frame interval the shutter is open."""
     kind = rng.random()
-    if kind < settings.sharp:
+    if kind < settings.whole:
+        return 1.0
+    if kind < settings.whole + settings.short:
+        return float(np.exp(rng.uniform(np.log(0.02), np.log(0.3))))
+    return float(rng.uniform(0.3, 1))
+
+
+def _gray(image: Image) -> NDArray[np.uint8]:
+    return np.asarray(cv2.cvtColor((image * 255 + 0.5).astype(np.uint8), cv2.COLOR_RGB2GRAY))
+
+
+def _speed(settings: BlurSettings, rng: np.random.Generator) -> float:
+    kind = rng.random()
+    if kind < settings.still:
         return 0.0
-    if kind < settings.sharp + settings.slight:
+    if kind < settings.still + settings.slight:
         return float(rng.uniform(0.3, 3.0))
     return 2.0 + (settings.longest - 2.0) * float(rng.random() ** settings.bias)
 
 
 def _who_moves(rng: np.random.Generator) -> tuple[float, float]:
-    """Shares of the length that the camera and the objects move by."""
+    """Shares of the speed that the camera and the objects move with."""
     kind = rng.random()
     if kind < 0.20:
         return 0.05, 1.0  # a tripod, or nearly, and something moving in front
@@ -244,10 +320,8 @@ def _blob(side: int, size: int, rng: np.random.Generator) -> NDArray[np.float32]
     return soft.astype(np.float32) / np.float32(255)
 
 
-def _defocus(image: Tensor, radius: float) -> Tensor:
-    """(3, H, W) through the disk of a lens out of focus."""
-    reach = int(np.ceil(radius))
-    away = torch.arange(-reach, reach + 1, dtype=torch.float32, device=image.device)
-    disk = (radius + 0.5 - torch.hypot(away[:, None], away)).clamp(0, 1)
-    padded = F.pad(image[:, None], [reach] * 4, mode="reflect")
-    return F.conv2d(padded, (disk / disk.sum())[None, None])[:, 0]
+def _disk(radius: float) -> NDArray[np.float32]:
+    """The picture of a point through a lens out of focus."""
+    away = np.arange(-np.ceil(radius), np.ceil(radius) + 1)
+    disk = np.clip(radius + 0.5 - np.hypot(away[:, None], away), 0, 1)
+    return np.asarray(disk / disk.sum(), np.float32)

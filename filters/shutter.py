@@ -1,0 +1,162 @@
+"""For how much of the frame interval the shutter is open, told by how blurred is what moves.
+
+Along its motion a blurred picture is averaged over the way that a point went while the shutter was
+open. So at some places the picture is sampled along the motion of a whole frame interval, and across
+it, and a small network, trained on clips whose shutter is known, tells the share from each pair of
+these profiles. What many places say is summed up.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load_file
+
+from filters.motion import Flow, enlarged, squared
+
+SHARES: Final = (0.03, 0.05, 0.08, 0.125, 0.18, 0.25, 0.34, 0.45, 0.58, 0.72, 0.87, 1.0)
+"""The shares of the frame interval that are told apart."""
+SAMPLES: Final = 25
+"""In each profile, evenly spread over twice the motion."""
+INPUTS: Final = 2 * SAMPLES + 1
+"""Of the network: both profiles, and half the logarithm of the motion's length in pixels."""
+_LEAST, _MOST = 3.0, 80.0
+"""Pixels that a place must move, and may, in a frame interval."""
+_PLACES = 256
+"""Of a frame."""
+_TIMID = 0.35
+"""The quantile of the distribution that is told: where it is not sure, the smaller share, which
+does less harm."""
+_FRAME = 25.0
+"""How many independent places a frame is worth: those that are near each other say the same."""
+_KEPT = 0.9
+"""Of what was seen so far at each frame: in the end, the last ten or so count."""
+_UNKNOWN = 0.3
+"""The share where nothing has moved yet."""
+
+
+class ShutterNet:
+    """The network: layers of `Linear` with rectifiers between them."""
+
+    def __init__(self, tensors: Mapping[str, NDArray[np.float32]]) -> None:
+        """Raises `ValueError` where these are not its weights."""
+        count = len(tensors) // 2
+        try:
+            self._layers = [
+                (
+                    np.asarray(tensors[f"{index}.weight"], np.float32).T,
+                    np.asarray(tensors[f"{index}.bias"], np.float32),
+                )
+                for index in range(count)
+            ]
+            self._prior = np.asarray(tensors["prior"], np.float32)
+        except KeyError as error:
+            raise ValueError(f"these are not the weights of a shutter network ({error})") from None
+
+    @classmethod
+    def load(cls, file: Path) -> "ShutterNet":
+        return cls(load_file(file))
+
+    def evidence(self, seen: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The mean logarithm of how likely each of `SHARES` makes these profiles, (n, INPUTS)."""
+        x = seen
+        for index, (weight, bias) in enumerate(self._layers):
+            x = (np.maximum(x, 0) if index else x) @ weight + bias
+        x = x - x.max(1, keepdims=True)
+        x = x - np.log(np.exp(x).sum(1, keepdims=True))
+        return np.asarray(x.mean(0) - self._prior, np.float32)
+
+
+class Shutter:
+    """The share of the frame interval for which the shutter is open: known, or being found out."""
+
+    def __init__(
+        self, net: ShutterNet | None = None, share: float = _UNKNOWN, kept: float = _KEPT
+    ) -> None:
+        """Without `net` it is and stays `share`; with it that is what it is until something moves.
+        So much of what was seen is `kept` at each further frame that is seen."""
+        self._net, self._share, self._kept = net, share, kept
+        self._evidence = np.zeros(len(SHARES), np.float32)
+        self._frames = 0.0
+        self._rng = np.random.default_rng(0)
+
+    @property
+    def known(self) -> bool:
+        """Whether it need not be found out."""
+        return self._net is None
+
+    @property
+    def share(self) -> float:
+        return likely_share(self._evidence) if self._frames else self._share
+
+    def watch(self, luma: NDArray[np.uint8], before: Flow, after: Flow) -> None:
+        """See a frame, (H, W), and how it moved to the frames before and after it."""
+        if self._net is None:
+            return
+        seen = profiles(luma, before, after, self._rng)
+        if seen is not None:
+            self._evidence = self._kept * self._evidence + self._net.evidence(seen)
+            self._frames += 1
+
+
+def likely_share(evidence: NDArray[np.float32]) -> float:
+    """The share that the evidence of some frames, (len(SHARES),), is for."""
+    log = _FRAME * evidence
+    likely = np.exp(log - log.max())
+    below = np.concatenate([[0], np.cumsum(likely / likely.sum())])
+    logs = np.log(np.array(SHARES))
+    # Each share stands for what lies between it and the next smaller one.
+    return float(np.exp(np.interp(_TIMID, below, [logs[0] - 0.2, *logs])))
+
+
+def profiles(
+    luma: NDArray[np.uint8],
+    before: Flow,
+    after: Flow,
+    rng: np.random.Generator,
+    count: int = _PLACES,
+) -> NDArray[np.float32] | None:
+    """What the network is shown of `count` places of a frame, (count, INPUTS).
+
+    `before` and `after` are in pixels of their own size, which may be smaller. None where there are
+    not enough places that move steadily and have something to see.
+    """
+    height, width = luma.shape
+    motion = (after - before) * np.float32(0.5)
+    # What turns or stops within two frames says nothing of the middle of them.
+    steady = squared(after + before) < 0.25 * (squared(after) + squared(before)) + 1
+    scale = np.array([width / motion.shape[1], height / motion.shape[0]], np.float32)
+    motion = enlarged(motion * scale * steady[..., None], (width, height))
+    far = np.sqrt(squared(motion))
+    soft = cv2.GaussianBlur(luma, (0, 0), 0.8).astype(np.float32)
+    across, down = (cv2.Sobel(soft, cv2.CV_32F, *way, scale=0.25) for way in ((1, 0), (0, 1)))
+    detail = across * across + down * down
+    x, y = np.meshgrid(np.arange(width), np.arange(height))
+    inside = np.minimum(np.minimum(x, width - 1 - x), np.minimum(y, height - 1 - y))
+    places = np.flatnonzero((far > _LEAST) & (far < _MOST) & (inside > far))
+    if len(places) < 2 * count:
+        return None
+    there = detail.ravel()[places]
+    # Edges of all strengths, not the few strongest ones alone.
+    chance = np.minimum(there, np.percentile(there, 95))
+    chance[there < max(float(np.percentile(there, 60)), 4.0)] = 0
+    if np.count_nonzero(chance) < count:
+        return None
+    chosen = rng.choice(places, count, replace=False, p=chance / chance.sum(dtype=np.float64))
+    rows, columns = np.divmod(chosen, width)
+    along = motion.reshape(-1, 2)[chosen]
+    steps = np.linspace(-1, 1, SAMPLES, dtype=np.float32)
+    found = []
+    for way in (along, np.stack([-along[:, 1], along[:, 0]], axis=1)):
+        at_x = (columns[:, None] + steps * way[:, :1]).astype(np.float32)
+        at_y = (rows[:, None] + steps * way[:, 1:]).astype(np.float32)
+        values: Any = cv2.remap(luma, at_x, at_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        values = values.astype(np.float32)
+        found.append(values - values.mean(1, keepdims=True))
+    contrast = np.sqrt(sum((each * each).mean(1) for each in found)) + 3
+    length = np.log(far.ravel()[chosen]) / 2
+    shown = [each / contrast[:, None] for each in found]
+    return np.concatenate([*shown, length[:, None]], axis=1).astype(np.float32)

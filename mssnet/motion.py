@@ -1,0 +1,125 @@
+"""What a network is told beside a frame: the frame along its motion, and its neighbors.
+
+In video the blur is known: motion times the time that the shutter was open. Sampled along it, every
+blur looks the same, whatever its direction and length, and what undoes it lies at the same places.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+Flow = NDArray[np.float32]
+"""(h, w, 2): where what a pixel shows is in another frame, x and y, relative to where it is, in
+pixels of this size, which may be smaller than that of the frames."""
+TAPS: Final = (-1.0, -0.5, 0.5, 1.0)
+"""Where the frame is sampled, as shares of the blur's length, from the pixel's own place on."""
+PLANES: Final = 2 + 3 * len(TAPS) + 6
+"""What there is beside the frame, in this order: the blur, x and y, in units of 20 pixels and with x
+not below 0; the frame at each tap, R'G'B' in 0..1; the frame before and the one after it, each
+registered to it, R'G'B' in 0..1. What is not known is the frame itself, and a blur of 0."""
+_UNIT = 20.0
+
+
+@dataclass(frozen=True, eq=False)
+class Neighbor:
+    """The frame before or after."""
+
+    picture: Tensor
+    """As `planes` takes the frame."""
+    there: Flow
+    """From the frame to it."""
+
+
+def planes(frame: Tensor, before: Neighbor | None, after: Neighbor | None, share: float) -> Tensor:
+    """What to tell a network of a frame: (1, PLANES, H, W), float32.
+
+    `frame` is (H, W, 3) uint8 RGB on a CPU, or (1, 3, H, W) floating-point RGB in 0..1 on any
+    device. `share` is that of the frame interval for which the shutter was open, 0..1. Where there
+    is only one neighbor the motion is taken to be steady; without any it is not known.
+    """
+    back, ahead = (each.there if each else None for each in (before, after))
+    if back is None and ahead is None:
+        return unknown(frame if frame.ndim == 4 else _values(frame))
+    motion: Any = ahead if back is None else -back if ahead is None else (ahead - back) / 2
+    sample = _by_torch if frame.ndim == 4 else _by_opencv
+    return sample(frame, before, after, np.asarray(motion * np.float32(share), np.float32))
+
+
+def unknown(image: Tensor) -> Tensor:
+    """What a network is told where nothing is known beside (N, 3, H, W), RGB in 0..1."""
+    count = PLANES // 3
+    return torch.cat([torch.zeros_like(image[:, :2]), image.repeat(1, count, 1, 1)], dim=1)
+
+
+def _by_opencv(
+    frame: Tensor, before: Neighbor | None, after: Neighbor | None, motion: Flow
+) -> Tensor:
+    picture = frame.numpy()
+    height, width = picture.shape[:2]
+    blur = _enlarged(motion, (width, height))
+    # Blurs of opposite directions are the same.
+    np.multiply(blur, np.where(blur[..., :1] < 0, np.float32(-1), np.float32(1)), out=blur)
+    own = np.stack(np.meshgrid(np.arange(width), np.arange(height)), -1).astype(np.float32)
+    shown = [_at(picture, own + np.float32(tap) * blur) for tap in TAPS]
+    for each in (before, after):
+        if each is None:
+            shown.append(picture)
+        else:
+            there = _enlarged(each.there, (width, height))
+            shown.append(_at(each.picture.numpy(), np.add(there, own, out=there)))
+    made = torch.empty(1, PLANES, height, width)
+    torch.mul(torch.from_numpy(blur).permute(2, 0, 1), 1 / _UNIT, out=made[0, :2])
+    for index, one in enumerate(shown):
+        values = torch.from_numpy(one).permute(2, 0, 1)
+        torch.mul(values, 1 / 255, out=made[0, 2 + 3 * index : 5 + 3 * index])
+    return made
+
+
+def _enlarged(field: Flow, size: tuple[int, int]) -> Flow:
+    height, width = field.shape[:2]
+    scale = np.array([size[0] / width, size[1] / height], np.float32)
+    return np.asarray(cv2.resize(field * scale, size), np.float32)
+
+
+def _at(picture: NDArray[np.uint8], places: Flow) -> NDArray[np.uint8]:
+    remap: Any = cv2.remap  # takes both coordinates in one array, which its types do not know
+    found = remap(picture, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(found, np.uint8)
+
+
+def _values(picture: Tensor) -> Tensor:
+    return picture.permute(2, 0, 1)[None].float() / 255
+
+
+def _by_torch(
+    frame: Tensor, before: Neighbor | None, after: Neighbor | None, motion: Flow
+) -> Tensor:
+    height, width = frame.shape[2:]
+    image = frame.float()
+    # In units of the grid, whose corners -1 and 1 are the outer edges of the picture.
+    x = (2 * torch.arange(width, device=image.device) + 1) / width - 1
+    y = (2 * torch.arange(height, device=image.device) + 1) / height - 1
+    own = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)
+    to_grid = torch.tensor([2 / width, 2 / height], device=image.device)
+
+    def enlarge(field: Flow) -> Tensor:
+        scale = [width / field.shape[1], height / field.shape[0]]
+        scaled = torch.from_numpy(field * np.array(scale, np.float32)).to(image.device)
+        made = F.interpolate(scaled.permute(2, 0, 1)[None], (height, width), mode="bilinear")
+        return made[0].permute(1, 2, 0)
+
+    def at(picture: Tensor, moved: Tensor) -> Tensor:
+        places = (own + moved * to_grid)[None]
+        return F.grid_sample(picture.to(image), places, padding_mode="border", align_corners=False)
+
+    blur = enlarge(motion)
+    blur = torch.where(blur[..., :1] < 0, -blur, blur)
+    shown = [at(image, tap * blur) for tap in TAPS]
+    shown += [image if e is None else at(e.picture, enlarge(e.there)) for e in (before, after)]
+    return torch.cat([blur.permute(2, 0, 1)[None] / _UNIT, *shown], dim=1)

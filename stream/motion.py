@@ -1,0 +1,139 @@
+"""What a network is told of frames beside them: how they move, and what their neighbors show."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from filters import Coding
+from filters.motion import Flow, Guide, flow, guide, trust
+from filters.shutter import Shutter
+from mssnet.motion import Neighbor, planes
+from stream.frame import Frame
+
+_WATCHED = 5
+"""One in so many frames is asked for how long the shutter is open."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Shown:
+    """A frame of a sequence."""
+
+    picture: Tensor
+    """As `mssnet.motion` takes it."""
+    luma: NDArray[np.uint8]
+    guide: Guide
+    cut: bool
+    """Whether it is the first of its scene."""
+    usable: bool
+    """Whether it may be anybody's neighbor."""
+    wanted: bool
+    """Whether anything is to be told of it."""
+
+
+class Motion:
+    """Tells networks of the frames of a sequence, in order.
+
+    What is told of a frame depends on those beside it and on nothing else, but for the shutter
+    where that is still being found out.
+    """
+
+    def __init__(self, shutter: Shutter, *, ahead: bool) -> None:
+        """With `ahead` each frame waits for the one after it, to be told of that as well."""
+        self._shutter, self._ahead = shutter, ahead
+        self._frames: list[_Shown] = []
+        self._count = 0
+
+    def push(
+        self, frame: Frame, values: Sequence[Tensor], image: Tensor, *, wanted: bool = True
+    ) -> Iterator[Tensor | None]:
+        """Take the next frame: its planes as `filters.color.values_of` has them, and as RGB,
+        (1, 3, H, W) in 0..1, on the device that the network is on.
+
+        Yields what is told of the next frame that nothing was told of, (1, PLANES, H, W); None
+        where it is not `wanted`.
+        """
+        shown = _Shown(
+            _picture(image),
+            luma_of(frame),
+            guide(values, frame.coding),
+            frame.cut,
+            not frame.damaged,
+            wanted,
+        )
+        self._frames = [*self._frames, shown][-3:]
+        self._count += 1
+        if not self._shutter.known and self._count % _WATCHED == 0 and len(self._frames) == 3:
+            watch(self._shutter, self._frames[1].luma, *self._around(1))
+        if not self._ahead:
+            yield self._tell(len(self._frames) - 1)
+        elif len(self._frames) > 1:
+            yield self._tell(len(self._frames) - 2)
+
+    def flush(self) -> Iterator[Tensor | None]:
+        """The end of the sequence: what is told of the frame that waits."""
+        if self._ahead and self._frames:
+            yield self._tell(len(self._frames) - 1)
+        self._frames = []
+
+    def _tell(self, index: int) -> Tensor | None:
+        now = self._frames[index]
+        if not now.wanted:
+            return None
+        before, after = (
+            None if there is None else Neighbor(self._frames[number].picture, there)
+            for number, there in zip((index - 1, index + 1), self._around(index), strict=True)
+        )
+        return planes(now.picture, before, after, self._shutter.share)
+
+    def _around(self, index: int) -> tuple[Flow | None, Flow | None]:
+        """The ways to the frames before and after one, where they show the same."""
+        now = self._frames[index]
+        before = self._frames[index - 1] if index and not now.cut else None
+        after = self._frames[index + 1] if index + 1 < len(self._frames) else None
+        if after is not None and after.cut:
+            after = None
+        return _way(now, before), _way(now, after)
+
+
+def watch(
+    shutter: Shutter, luma: NDArray[np.uint8], before: Flow | None, after: Flow | None
+) -> None:
+    """Have a shutter found out by a frame that has neighbors on both sides."""
+    if before is not None and after is not None:
+        shutter.watch(luma, before, after)
+
+
+def find_shutter(
+    shutter: Shutter, frames: Sequence[NDArray[np.uint8]], guides: Sequence[Guide]
+) -> None:
+    """Have a shutter found out by the middle one of three frames: luma, (H, W), and guides."""
+    now, before, after = guides[1], guides[0], guides[2]
+    ways = [
+        None if trust(now, each, there) is None else there
+        for each, there in ((other, flow(now, other)) for other in (before, after))
+    ]
+    watch(shutter, frames[1], *ways)
+
+
+def _way(now: _Shown, other: _Shown | None) -> Flow | None:
+    if other is None or not other.usable:
+        return None
+    there = flow(now.guide, other.guide)
+    return None if trust(now.guide, other.guide, there) is None else there
+
+
+def _picture(image: Tensor) -> Tensor:
+    if image.device.type != "cpu":
+        return image
+    codes = (image[0] * 255).round_().clamp_(0, 255).byte()
+    return codes.permute(1, 2, 0).contiguous()
+
+
+def luma_of(frame: Frame) -> NDArray[np.uint8]:
+    """The codes of a frame's luma, of 8 bits."""
+    plane, coding = frame.planes[0], frame.coding
+    return np.asarray(plane >> (coding.depth - 8) if coding.depth > 8 else plane, np.uint8)

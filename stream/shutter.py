@@ -1,0 +1,82 @@
+"""For how long the shutter of the camera that took a video was open."""
+
+import functools
+from collections.abc import Iterable, Sequence
+from contextlib import closing
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import torch
+
+import weights
+from filters import Shutter, ShutterNet, values_of
+from filters.motion import Guide, guide
+from stream.errors import ModelError, SourceError
+from stream.exposure import Exposure
+from stream.frame import Frame
+from stream.motion import find_shutter, luma_of
+from stream.reading import Reading, Span
+from stream.source import Source
+
+_SPOTS = 16
+"""Places of a video at which three frames are looked at."""
+_AT_ONCE = 120
+"""Frames that are read in one go, if there are no more of them."""
+
+
+@functools.cache
+def shutter_net() -> ShutterNet:
+    """The network that tells shutters. Raises `ModelError`."""
+    try:
+        return ShutterNet.load(weights.path("shutter"))
+    except (weights.WeightsError, ValueError, OSError) as error:
+        raise ModelError(f"cannot tell the shutter: {error}") from error
+
+
+def shutter_of(source: Source, exposure: Exposure) -> Shutter:
+    """The shutter of a video, as told or as a look at some of its frames shows it.
+
+    Raises `SourceError` and `ModelError`.
+    """
+    if not exposure.auto:
+        return Shutter(share=exposure.share(source.rate))
+    shutter = Shutter(shutter_net(), kept=1.0)
+    for frames in _spots(source):
+        look_at(shutter, frames)
+    return Shutter(share=round(shutter.share, 3))
+
+
+def look_at(shutter: Shutter, frames: Sequence[Frame]) -> None:
+    """Have a shutter found out by three frames that follow one another."""
+    if len(frames) == 3 and not any(frame.cut for frame in frames[1:]):
+        find_shutter(shutter, [luma_of(frame) for frame in frames], list(map(_guide, frames)))
+
+
+def _spots(source: Source) -> Iterable[Sequence[Frame]]:
+    expected, seconds = source.expected_frames, source.duration_s
+    if expected is None or seconds is None or expected <= _AT_ONCE:
+        frames = list(islice(_read(source.path, source.reading), _AT_ONCE))
+        step = max(len(frames) // _SPOTS, 1)
+        return [frames[first : first + 3] for first in range(0, len(frames) - 2, step)]
+    begin = source.span.start
+    starts = (begin + seconds * (spot + 0.5) / _SPOTS for spot in range(_SPOTS))
+    return (
+        list(islice(_read(source.path, replace(source.reading, span=Span(start))), 3))
+        for start in starts
+    )
+
+
+def _read(path: Path, reading: Reading) -> Iterable[Frame]:
+    """Frames of a part of a video; as many as there are before one that cannot be read."""
+    reading = replace(reading, around=0, decoder="software")
+    try:
+        with closing(Source(path, reading)) as source:
+            yield from source
+    except SourceError:
+        return
+
+
+def _guide(frame: Frame) -> Guide:
+    planes = [torch.from_numpy(plane) for plane in frame.planes]
+    return guide(values_of(planes, frame.coding), frame.coding)
