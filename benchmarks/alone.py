@@ -28,7 +28,14 @@ from stream.work import Work
 class Untouched(Deblurrer):
     """Hands on what it is given: what is then left of the stage is not the network."""
 
-    def submit(self, image: Tensor) -> Result:
+    told = False
+    """Whether it has itself told the motion, of which it makes nothing."""
+
+    @property
+    def is_told(self) -> bool:
+        return self.told
+
+    def submit(self, image: Tensor, told: Tensor | None = None) -> Result:
         return lambda: image
 
 
@@ -41,11 +48,13 @@ def alone(
 ) -> dict[str, float]:
     """Core-milliseconds of a frame in each stage, the medians of a few turns.
 
-    Color is what is done to a frame around the network: to R'G'B' and back. Fusing and enlarging
-    are what the stage takes with them less what it takes without.
+    Color is what is done to a frame around the network: to R'G'B' and back. Finding out what a
+    network is told of the motion, fusing and enlarging are what the stage takes with them less what
+    it takes without.
     """
     count = 12 if asked.quick else 48
-    untouched = Untouched(MSSNet(PRESETS["lite"]), engine=restore.engine)
+    untouched, told = (Untouched(MSSNet(PRESETS["lite"]), engine=restore.engine) for _ in range(2))
+    told.told = restore.is_told
     source = Source(clip)
     frames = list(islice(source, count))
     size = settings.upscale.of(source.size, even=True) if settings.upscale else source.size
@@ -61,6 +70,8 @@ def alone(
         "color": lambda: _cpu_ms(lambda: _deblur(bare, untouched, None), frames),
         "encode": lambda: _encode(clip, settings, finished, asked.folder),
     }
+    if restore.is_told:
+        work["told"] = lambda: _cpu_ms(lambda: _deblur(bare, told, None), frames)
     if settings.passes:
         work["fused"] = lambda: _cpu_ms(lambda: _deblur(fused, untouched, None), frames)
     if enlarge is not None:
@@ -72,6 +83,8 @@ def alone(
     source.close()
     color = times["color"]
     found = {"decode": times["decode"], "network": times["network"], "color": color}
+    if restore.is_told:
+        found["motion"] = max(times["told"] - color, 0.0)
     if settings.passes:
         found["fuse"] = max(times["fused"] - color, 0.0)
     if enlarge is not None:

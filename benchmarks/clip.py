@@ -9,6 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mssnet.motion import Neighbor, planes
+
 if TYPE_CHECKING:
     import av
 
@@ -33,6 +35,16 @@ def image(index: int, width: int, height: int) -> Tensor:
     """The same as (1, 3, height, width), float32 in 0..1."""
     drawn = torch.from_numpy(picture(index, width, height))
     return drawn.permute(2, 0, 1)[None].float().div(255)
+
+
+def told(index: int, width: int, height: int) -> Tensor:
+    """What a network is told beside it, by a shutter that is open for half of the time."""
+    drawn, before, after = (
+        torch.from_numpy(picture(number, width, height)) for number in (index, index - 1, index + 1)
+    )
+    # What is seen goes the other way than the view.
+    there = np.full((height // 4 or 1, width // 4 or 1, 2), (-0.5, -0.25), np.float32)
+    return planes(drawn, Neighbor(before, -there), Neighbor(after, there), 0.5)
 
 
 def clip(path: Path, width: int, height: int, frames: int) -> Path:

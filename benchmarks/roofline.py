@@ -83,7 +83,7 @@ def layers_of_preset(preset: str, size: Size) -> list[Layer]:
     with torch.device("meta"):
         net = Leaving(MSSNet(config)).eval()
         width, height = (side + -side % config.multiple_of for side in size)
-        return layers_of(net, torch.empty(1, 3, height, width))
+        return layers_of(net, torch.empty(1, config.inputs, height, width))
 
 
 @dataclass(frozen=True)

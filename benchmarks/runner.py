@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 import mssnet
-from benchmarks.clip import image
+from benchmarks.clip import image, told
 from benchmarks.timing import synchronize
 from stream.models import load_model
 
@@ -41,14 +41,19 @@ class Runner:
         many = load(late=True)
         self.in_flight = many.engine.in_flight
         self._many = many if self.in_flight > 1 else self._quick
-        self._images = [image(index, *size).to(self.device) for index in range(_FRAMES)]
+        # From 1 on, as the first one has none before it.
+        numbers = range(1, 1 + _FRAMES)
+        self._images = [image(index, *size).to(self.device) for index in numbers]
+        self._told = [
+            told(index, *size).to(self.device) if self._quick.is_told else None for index in numbers
+        ]
         self._one_s = 0.0
 
     @torch.inference_mode()
     def restored(self, count: int = 2) -> list[Tensor]:
         """Some restored frames, on the CPU; also the warm-up."""
-        made = [self._many(each).cpu() for each in self._images[:count]]
-        self._quick(self._images[0])
+        made = [self._many(*self._given(index)).cpu() for index in range(count)]
+        self._restore(0)
         return made
 
     @torch.inference_mode()
@@ -56,11 +61,11 @@ class Runner:
         """The median time of a frame, from when it is handed in to when it is done."""
         times: list[float] = []
         if self._one_s < _SLOW_S:
-            self._restore(self._images[0])
+            self._restore(0)
         ends = time.perf_counter() + seconds
         while not times or time.perf_counter() < ends:
             begun = time.perf_counter()
-            self._restore(self._images[len(times) % _FRAMES])
+            self._restore(len(times))
             times.append(time.perf_counter() - begun)
         self._one_s = median(times)
         return 1e3 * self._one_s
@@ -71,7 +76,7 @@ class Runner:
         under_way: deque[Callable[[], Tensor]] = deque()
 
         def turn(index: int) -> None:
-            under_way.append(self._many.submit(self._images[index % _FRAMES]))
+            under_way.append(self._many.submit(*self._given(index)))
             while len(under_way) >= self.in_flight:
                 under_way.popleft()()
 
@@ -87,6 +92,9 @@ class Runner:
             under_way.popleft()()
         return done / took
 
-    def _restore(self, frame: Tensor) -> None:
-        self._quick(frame)
+    def _given(self, index: int) -> tuple[Tensor, Tensor | None]:
+        return self._images[index % _FRAMES], self._told[index % _FRAMES]
+
+    def _restore(self, index: int) -> None:
+        self._quick(*self._given(index))
         synchronize(self.device)

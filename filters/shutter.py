@@ -1,9 +1,9 @@
 """For how much of the frame interval the shutter is open, told by how blurred is what moves.
 
 Along its motion a blurred picture is averaged over the way that a point went while the shutter was
-open. So at some places the picture is sampled along the motion of a whole frame interval, and across
-it, and a small network, trained on clips whose shutter is known, tells the share from each pair of
-these profiles. What many places say is summed up.
+open. So at some places the picture is sampled along the motion of a whole frame interval, and
+across it, and a small network, trained on clips whose shutter is known, tells the share from each
+pair of these profiles. What many places say is summed up.
 """
 
 from collections.abc import Mapping
@@ -32,6 +32,8 @@ _TIMID = 0.35
 does less harm."""
 _FRAME = 25.0
 """How many independent places a frame is worth: those that are near each other say the same."""
+_WRONG = 0.2
+"""The share of frames that tell nothing, or something wrong."""
 _KEPT = 0.9
 """Of what was seen so far at each frame: in the end, the last ten or so count."""
 _UNKNOWN = 0.3
@@ -45,7 +47,7 @@ class ShutterNet:
         """Raises `ValueError` where these are not its weights."""
         count = len(tensors) // 2
         try:
-            self._layers = [
+            self.layers = [
                 (
                     np.asarray(tensors[f"{index}.weight"], np.float32).T,
                     np.asarray(tensors[f"{index}.bias"], np.float32),
@@ -63,7 +65,7 @@ class ShutterNet:
     def evidence(self, seen: NDArray[np.float32]) -> NDArray[np.float32]:
         """The mean logarithm of how likely each of `SHARES` makes these profiles, (n, INPUTS)."""
         x = seen
-        for index, (weight, bias) in enumerate(self._layers):
+        for index, (weight, bias) in enumerate(self.layers):
             x = (np.maximum(x, 0) if index else x) @ weight + bias
         x = x - x.max(1, keepdims=True)
         x = x - np.log(np.exp(x).sum(1, keepdims=True))
@@ -90,7 +92,7 @@ class Shutter:
 
     @property
     def share(self) -> float:
-        return likely_share(self._evidence) if self._frames else self._share
+        return _quantile(_likely(self._evidence)) if self._frames else self._share
 
     def watch(self, luma: NDArray[np.uint8], before: Flow, after: Flow) -> None:
         """See a frame, (H, W), and how it moved to the frames before and after it."""
@@ -98,15 +100,25 @@ class Shutter:
             return
         seen = profiles(luma, before, after, self._rng)
         if seen is not None:
-            self._evidence = self._kept * self._evidence + self._net.evidence(seen)
+            likely = _likely(_FRAME * self._net.evidence(seen))
+            # A frame can be wrong altogether, where its motion is not what it seems.
+            doubted = (1 - _WRONG) * likely + _WRONG / len(SHARES)
+            self._evidence = self._kept * self._evidence + np.log(doubted)
             self._frames += 1
 
 
 def likely_share(evidence: NDArray[np.float32]) -> float:
-    """The share that the evidence of some frames, (len(SHARES),), is for."""
-    log = _FRAME * evidence
+    """The share that the evidence of one frame, (len(SHARES),), is for."""
+    return _quantile(_likely(_FRAME * evidence))
+
+
+def _likely(log: NDArray[np.float32]) -> NDArray[np.float32]:
     likely = np.exp(log - log.max())
-    below = np.concatenate([[0], np.cumsum(likely / likely.sum())])
+    return np.asarray(likely / likely.sum(), np.float32)
+
+
+def _quantile(likely: NDArray[np.float32]) -> float:
+    below = np.concatenate([[0], np.cumsum(likely)])
     logs = np.log(np.array(SHARES))
     # Each share stands for what lies between it and the next smaller one.
     return float(np.exp(np.interp(_TIMID, below, [logs[0] - 0.2, *logs])))

@@ -12,6 +12,7 @@ from torch import Tensor
 from mssnet.config import Exit
 from mssnet.engine import Eager, Engine, Program, Result
 from mssnet.model import Leaving, MSSNet
+from mssnet.motion import unknown
 from mssnet.state import from_state_dict
 
 _log = logging.getLogger(__name__)
@@ -94,8 +95,9 @@ class Deblurrer:
         """Restore `image`, (N, 3, H, W) RGB in 0..1, H and W from 1 up; same shape and dtype.
 
         `told` is what `mssnet.motion` makes to be told beside it, (N, PLANES, H, W); without it, or
-        where the network is not one that is told, it works on the image alone. The result is clamped to 0..1. When memory runs out the tile is halved and the image
-        restored again; `torch.OutOfMemoryError` is raised only below 128 pixels.
+        where the network is not one that is told, it works on the image alone. The result is
+        clamped to 0..1. When memory runs out the tile is halved and the image restored again;
+        `torch.OutOfMemoryError` is raised only below 128 pixels.
         """
         return self.submit(image, told)()
 
@@ -110,8 +112,9 @@ class Deblurrer:
         if not image.is_floating_point():
             raise ValueError(f"image must hold floating-point values in 0..1, got {image.dtype}")
         exact = image.to(self.device, torch.promote_types(image.dtype, torch.float32))
-        if told is not None and self.is_told:
-            exact = torch.cat([exact, told.to(exact)], dim=1)
+        if self.is_told:
+            told = unknown(exact) if told is None else told.to(exact)
+            exact = torch.cat([exact, told], dim=1)
         begun: Result | None = None
         tile = self.tile
         try:

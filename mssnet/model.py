@@ -162,9 +162,9 @@ class MSSNet(nn.Module):
     """A network that deblurs one image; see the module's docstring for its source.
 
     `net(image)` takes `(N, 3, H, W)` in 0..1, RGB, H and W multiples of
-    `net.config.multiple_of`, and returns the sharp image, same shape, not clamped. A network that is
-    told the motion takes `(N, net.config.inputs, H, W)`: the image and what `mssnet.motion` makes to
-    be told beside it; with the image alone it is a blind network.
+    `net.config.multiple_of`, and returns the sharp image, same shape, not clamped. A network that
+    is told the motion takes `(N, net.config.inputs, H, W)`: the image and what `mssnet.motion`
+    makes to be told beside it; with the image alone it is a blind network.
     `net(image, exit)` leaves early, at one of `net.config.exits`: every stage's image is trained,
     so that is a valid, cheaper answer, and nothing beyond it is computed. The image keeps its own
     dtype: a float32 image through a bfloat16 network loses precision in the change alone. In

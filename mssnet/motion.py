@@ -4,6 +4,7 @@ In video the blur is known: motion times the time that the shutter was open. Sam
 blur looks the same, whatever its direction and length, and what undoes it lies at the same places.
 """
 
+import functools
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -20,8 +21,8 @@ pixels of this size, which may be smaller than that of the frames."""
 TAPS: Final = (-1.0, -0.5, 0.5, 1.0)
 """Where the frame is sampled, as shares of the blur's length, from the pixel's own place on."""
 PLANES: Final = 2 + 3 * len(TAPS) + 6
-"""What there is beside the frame, in this order: the blur, x and y, in units of 20 pixels and with x
-not below 0; the frame at each tap, R'G'B' in 0..1; the frame before and the one after it, each
+"""What there is beside the frame, in this order: the blur, x and y, in units of 20 pixels and with
+x not below 0; the frame at each tap, R'G'B' in 0..1; the frame before and the one after it, each
 registered to it, R'G'B' in 0..1. What is not known is the frame itself, and a blur of 0."""
 _UNIT = 20.0
 
@@ -64,21 +65,26 @@ def _by_opencv(
     height, width = picture.shape[:2]
     blur = _enlarged(motion, (width, height))
     # Blurs of opposite directions are the same.
-    np.multiply(blur, np.where(blur[..., :1] < 0, np.float32(-1), np.float32(1)), out=blur)
-    own = np.stack(np.meshgrid(np.arange(width), np.arange(height)), -1).astype(np.float32)
-    shown = [_at(picture, own + np.float32(tap) * blur) for tap in TAPS]
+    np.copyto(blur, -blur, where=blur[..., :1] < 0)
+    own = _own(height, width)
+    shown = [_at(picture, cv2.scaleAdd(blur, tap, own)) for tap in TAPS]
     for each in (before, after):
         if each is None:
             shown.append(picture)
         else:
-            there = _enlarged(each.there, (width, height))
-            shown.append(_at(each.picture.numpy(), np.add(there, own, out=there)))
-    made = torch.empty(1, PLANES, height, width)
-    torch.mul(torch.from_numpy(blur).permute(2, 0, 1), 1 / _UNIT, out=made[0, :2])
-    for index, one in enumerate(shown):
-        values = torch.from_numpy(one).permute(2, 0, 1)
-        torch.mul(values, 1 / 255, out=made[0, 2 + 3 * index : 5 + 3 * index])
-    return made
+            shown.append(_at(each.picture.numpy(), _enlarged(each.there, (width, height)) + own))
+    made = torch.empty(PLANES, height, width)
+    torch.mul(torch.from_numpy(blur).permute(2, 0, 1), 1 / _UNIT, out=made[:2])
+    colors = (color for one in shown for color in cv2.split(one))
+    for plane, color in zip(made[2:], colors, strict=True):
+        torch.mul(torch.from_numpy(color), 1 / 255, out=plane)
+    return made[None]
+
+
+@functools.lru_cache(8)
+def _own(height: int, width: int) -> Flow:
+    """Where each pixel is."""
+    return np.stack(np.meshgrid(np.arange(width), np.arange(height)), -1).astype(np.float32)
 
 
 def _enlarged(field: Flow, size: tuple[int, int]) -> Flow:
@@ -87,7 +93,7 @@ def _enlarged(field: Flow, size: tuple[int, int]) -> Flow:
     return np.asarray(cv2.resize(field * scale, size), np.float32)
 
 
-def _at(picture: NDArray[np.uint8], places: Flow) -> NDArray[np.uint8]:
+def _at(picture: NDArray[np.uint8], places: Any) -> NDArray[np.uint8]:
     remap: Any = cv2.remap  # takes both coordinates in one array, which its types do not know
     found = remap(picture, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(found, np.uint8)

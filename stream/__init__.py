@@ -22,9 +22,9 @@ if TYPE_CHECKING:
         UsageError,
         WriteError,
     )
+    from stream.exposure import Exposure
     from stream.frame import Frame
     from stream.job import Job, run
-    from stream.exposure import Exposure
     from stream.reading import Span
     from stream.report import Progress, Report
     from stream.scale import Scale
@@ -37,6 +37,7 @@ __all__ = [
     "DeviceError",
     "DiffersError",
     "EncoderSettings",
+    "Exposure",
     "Frame",
     "Job",
     "ModelError",
@@ -49,7 +50,6 @@ __all__ = [
     "SinkError",
     "SomeFailedError",
     "SourceError",
-    "Exposure",
     "Span",
     "Task",
     "UsageError",

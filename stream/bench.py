@@ -153,7 +153,7 @@ def _installed() -> list[str]:
         found = weights.checkpoints()
     except weights.WeightsError as error:
         raise ModelError(str(error)) from error
-    return [each.name for each in found if each.preset not in UPSCALERS]
+    return [each.name for each in found if each.preset not in (*UPSCALERS, "shutter")]
 
 
 def _engines(device: torch.device) -> list[str]:

@@ -2,17 +2,17 @@
 
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
-import torch
 
 import mssnet
-from filters import Coding
+from filters import Coding, Shutter
 from stream.frame import Frame
 from stream.models import NONE, choose_devices, load_model
+from stream.motion import Motion
 from stream.processor import Processor
 from stream.settings import Settings
 from stream.stages import bursts_of
@@ -48,24 +48,26 @@ def choose_model(*, device: str, precision: str, engine: str) -> Choice:
     if where.type != "cpu":
         return Choice(_USUAL, f"{where} runs {_USUAL}")
     restore = load_model(_USUAL, device=device, precision=precision, engine=engine)
-    ratio = _seconds_of_network(restore) / _seconds_of_fusion()
+    frames = _frames()
+    network, fusion = (_seconds(make, frames) for make in _processors(restore))
+    ratio = network / fusion
     model = _USUAL if ratio <= _WORTH else NONE
     return Choice(model, f"{_USUAL} takes {ratio:.1f} times as long as fusion here")
 
 
-def _seconds_of_network(restore: mssnet.Deblurrer) -> float:
-    """Per frame, with as many under way as the engine likes."""
-    images = [torch.rand(1, 3, _HEIGHT, _WIDTH) for _ in range(max(restore.engine.in_flight, 2))]
+def _processors(restore: mssnet.Deblurrer) -> tuple[Callable[[], Processor], ...]:
+    """The network alone, with all that it is told, and fusion alone."""
 
-    def run() -> None:
-        for result in [restore.submit(image) for image in images]:
-            result()
+    def network() -> Processor:
+        motion = Motion(Shutter(share=1.0), ahead=True) if restore.is_told else None
+        many = restore.engine.in_flight
+        return Processor(restore.submit, restore.device, in_flight=many, motion=motion)
 
-    return _least(run) / len(images)
+    return network, lambda: Processor(None, restore.device, fusion=bursts_of(Settings(model=NONE)))
 
 
-def _seconds_of_fusion() -> float:
-    """The same, of a texture that moves and is blurred in every frame by something else."""
+def _frames() -> list[Frame]:
+    """A texture that moves and is blurred in every frame by something else."""
     # Of squares: fine grain would be taken for noise, for which all neighbors are asked.
     squares = np.random.default_rng(0).integers(0, 256, (_HEIGHT // 8 + 1, _WIDTH // 8 + _COUNT))
     texture = np.kron(squares, np.ones((8, 8))).astype(np.float32)
@@ -76,22 +78,17 @@ def _seconds_of_fusion() -> float:
         many = [part[row : row + _HEIGHT] for row in range(1 + 3 * (index % 3))]
         luma = np.mean(many, axis=0).astype(np.uint8)
         frames.append(Frame((luma, chroma, chroma), Coding(), index, Fraction(1, 25)))
+    return frames
 
-    def run() -> None:
-        processor = Processor(None, torch.device("cpu"), fusion=bursts_of(Settings(model=NONE)))
+
+def _seconds(make: Callable[[], Processor], frames: Sequence[Frame]) -> float:
+    """Per frame: of the quicker of two runs, after one to warm up."""
+    times = []
+    for _ in range(3):
+        processor = make()
+        begun = time.perf_counter()
         for frame in frames:
             list(processor.push(frame))
         list(processor.flush())
-
-    return _least(run) / _COUNT
-
-
-def _least(run: Callable[[], None]) -> float:
-    """Seconds of the quicker of two runs, after one to warm up."""
-    run()
-    times = []
-    for _ in range(2):
-        begun = time.perf_counter()
-        run()
         times.append(time.perf_counter() - begun)
-    return min(times)
+    return min(times[1:]) / len(frames)

@@ -4,11 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from filters import Coding
 from filters.motion import Flow, Guide, flow, guide, trust
 from filters.shutter import Shutter
 from mssnet.motion import Neighbor, planes

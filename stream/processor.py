@@ -94,9 +94,9 @@ class Processor:
         or as soon as those are there that it is fused with.
 
         From a GPU as many more are on their way back, so that it always has something to do.
-        Without `submit` no network restores frames; `motion` is what it is told beside them. They pass through all of `fusion`, one after
-        the other. `strength` is the share of all changes that is made, but for what `fusion` makes
-        where it is 0.
+        Without `submit` no network restores frames; `motion` is what it is told beside them. They
+        pass through all of `fusion`, one after the other. `strength` is the share of all changes
+        that is made, but for what `fusion` makes where it is 0.
         """
         self._submit = submit if strength > 0 else None
         self._motion = motion if self._submit is not None else None

@@ -38,7 +38,7 @@ class Settings:
     smooth: float | None = None
     """How much of the noise is averaged away by fusion: 0 nothing, up to 1. None: as much as is
     usual, where the picture is restored at all."""
-    shutter: Exposure = Exposure()
+    shutter: Exposure = field(default_factory=Exposure)
     """For how long the shutter is open: what a network that is told the motion takes for blur."""
     stabilize: bool = False
     """Whether the camera's shaking is taken out of the picture."""

@@ -1,7 +1,8 @@
 """Files whose every sample is known, and what is compared of them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import mssnet
 import stream
 from stream.deinterlace import FieldMarker, top_first
 from stream.frame import Frame
+from stream.processor import Submit
 from stream.reading import Reading
 from stream.source import Source
 
@@ -38,9 +40,18 @@ class Unchanged(mssnet.Deblurrer):
         self.engine, self.tile = mssnet.Eager(), None
         self.seen: list[Tensor] = []
 
-    def submit(self, image: Tensor) -> mssnet.Result:
+    @property
+    def is_told(self) -> bool:
+        return False
+
+    def submit(self, image: Tensor, told: Tensor | None = None) -> mssnet.Result:
         self.seen.append(image.clone())
         return image.clone
+
+
+def begins(change: Callable[[Tensor], Tensor]) -> Submit:
+    """What `Processor` takes for a network: one that looks at the image alone."""
+    return lambda image, told: partial(change, image)
 
 
 def exact(rgb: Iterable[Fraction], matrix: int, full: bool, depth: int) -> tuple[int, int, int]:

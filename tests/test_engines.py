@@ -20,12 +20,15 @@ import weights
 from benchmarks.presets import made_up
 from demo.scene import render
 from filters import UPSCALERS, Upscaler, load_upscaler
+from filters.motion import follow
 from mssnet import PRESETS, Deblurrer, Eager, Engine, MSSNet
+from mssnet.motion import Neighbor, planes
 from stream import openvino
 from stream.engine import choose_engine, one_by_one
 from stream.errors import DeviceError, UsageError
 from stream.models import find_upscaler, load_model
 from stream.openvino import OpenVino
+from tests.test_mssnet import beside
 from tests.test_upscale import untrained
 
 CPU = torch.device("cpu")
@@ -53,6 +56,19 @@ def footage(tmp_path_factory: pytest.TempPathFactory) -> list[Tensor]:
     folder = tmp_path_factory.mktemp("street")
     render(folder / "blurry.mp4", folder / "sharp.mp4", seconds=0.2)
     return read(folder / "blurry.mp4", 2, 3)
+
+
+def told_of(frames: Sequence[Tensor], index: int) -> Tensor:
+    """What is told of a frame whose neighbors are these, as `stream.motion` has it told."""
+    codes = [(frame[0] * 255).round().byte().permute(1, 2, 0).contiguous() for frame in frames]
+    grays = [np.ascontiguousarray(each[::2, ::2, 1].numpy()) for each in codes]
+    before, after = (
+        Neighbor(codes[other], follow(grays[index], grays[other]))
+        if 0 <= other < len(frames)
+        else None
+        for other in (index - 1, index + 1)
+    )
+    return planes(codes[index], before, after, 0.5)
 
 
 def psnr(one: Tensor, other: Tensor) -> float:
@@ -89,38 +105,47 @@ def test_engines_agree_on_every_preset_and_odd_sizes(
     plain = Deblurrer(network(preset))
     fast = Deblurrer(network(preset), engine=MAKE[engine]())
     least = 100.0 if fast.dtype == torch.float32 else AGREES_DB
+    told = told_of(footage, 1) if plain.is_told else None
     for height, width in ODD if preset == "lite" else ODD[:2]:
-        image = footage[0][:, :, 100 : 100 + height, 200 : 200 + width]
-        assert psnr(fast(image), plain(image)) > least, (height, width)
+        place = slice(None), slice(None), slice(100, 100 + height), slice(200, 200 + width)
+        image, known = footage[1][place], None if told is None else told[place]
+        made = fast(image, known)
+        assert psnr(made, plain(image, known)) > least, (height, width)
+        if known is not None:
+            blind = fast(image)
+            assert psnr(blind, plain(image)) > least, (height, width)
+            assert not torch.equal(blind, made), "it matters what it is told"
 
 
 @pytest.mark.parametrize("engine", list(MAKE))
 def test_lite_agrees_on_whole_frames(engine: str, footage: Sequence[Tensor]) -> None:
     plain, fast = Deblurrer(network("lite")), Deblurrer(network("lite"), engine=MAKE[engine]())
-    for image in footage:
-        expected = plain(image)
+    for index, image in enumerate(footage):
+        told = told_of(footage, index)
+        expected = plain(image, told)
         assert psnr(expected, image) < 50, "it changes something"
-        assert psnr(fast(image), expected) > AGREES_DB
+        assert psnr(fast(image, told), expected) > AGREES_DB
 
 
 def test_lite_agrees_on_footage(shared: Path) -> None:
     plain = Deblurrer(network("lite"))
     fast = Deblurrer(network("lite"), engine=OpenVino(torch.bfloat16))
     for file in sorted((shared / "data" / "videos").glob("*.mp4")):
-        for image in read(file, 60, 2):
-            crop = image[:, :, -301:, -451:]
-            assert psnr(fast(crop), plain(crop)) > AGREES_DB, file.name
+        crops = [image[:, :, -301:, -451:] for image in read(file, 1, 3)]
+        told = told_of(crops, 1)
+        assert psnr(fast(crops[1], told), plain(crops[1], told)) > AGREES_DB, file.name
+        assert psnr(fast(crops[0]), plain(crops[0])) > AGREES_DB, file.name
 
 
 def test_early_exits_agree(footage: Sequence[Tensor]) -> None:
     plain = Deblurrer(network("wide"))
     fast = Deblurrer(network("wide"), engine=OpenVino(torch.bfloat16))
-    image = footage[0][:, :, :96, :160]
+    image, told = footage[1][:, :, :96, :160], told_of(footage, 1)[:, :, :96, :160]
     made = []
     for exit in plain.exits:
         plain.exit = fast.exit = exit
-        made.append(fast(image))
-        assert psnr(made[-1], plain(image)) > AGREES_DB
+        made.append(fast(image, told))
+        assert psnr(made[-1], plain(image, told)) > AGREES_DB
     assert all(not torch.equal(made[-1], each) for each in made[:-1])
 
 
@@ -133,10 +158,12 @@ def test_images_under_way_do_not_mix(footage: Sequence[Tensor], late: bool) -> N
         frame[:, :, :96, 32 * index : 32 * index + 160] for index, frame in enumerate(footage)
     ]
     images += [image.flip(3) for image in images] + [footage[0][:, :, :40, :50]]
-    begun = [restore.submit(image) for image in images]
+    # Not of all of them something is known.
+    told = [beside(image)[:, 3:] if index % 3 else None for index, image in enumerate(images)]
+    begun = [restore.submit(*each) for each in zip(images, told, strict=True)]
     together = [result() for result in reversed(begun)][::-1]
-    for image, made in zip(images, together, strict=True):
-        assert torch.equal(restore(image), made)
+    for image, known, made in zip(images, told, together, strict=True):
+        assert torch.equal(restore(image, known), made)
 
 
 def test_a_result_may_be_left_where_it_is(footage: Sequence[Tensor]) -> None:
@@ -155,7 +182,9 @@ def test_precision_is_that_of_the_image() -> None:
     for tail in net.scales[2].tails:  # type: ignore[union-attr]
         tail.weight.data.zero_()
     image = torch.rand(1, 3, 50, 70)
-    assert torch.equal(Deblurrer(net, engine=OpenVino(torch.bfloat16))(image), image)
+    restore = Deblurrer(net, engine=OpenVino(torch.bfloat16))
+    for told in (None, beside(image)[:, 3:]):
+        assert torch.equal(restore(image, told), image)
 
 
 @pytest.mark.parametrize("preset", list(UPSCALERS))

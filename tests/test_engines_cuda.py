@@ -26,8 +26,12 @@ from stream.processor import Processor
 from stream.spread import Spread
 from stream.staging import Arrived, Direct
 from stream.work import Work
+from tests.pictures import begins
+from tests.test_mssnet import beside, inputs_of
 
 TINY = Config(widths=(5, 6, 11), stages=(1, 1, 2), blocks=1)
+TOLD = Config(widths=(5, 6, 11), stages=(1, 1, 2), blocks=1, unshuffle=2, motion=True)
+"""Of a network that is told the motion."""
 CPU = torch.device("cpu")
 
 
@@ -77,6 +81,7 @@ class Negative(nn.Module):
         (PRESETS["small"], (24, 64, 104)),
         (TINY, (8, 8, 16)),
         (Config((8, 16, 24), (1, 1, 1), 1, 2), (8, 16, 24)),
+        (TOLD, (8, 8, 16)),
     ],
 )
 def test_a_widened_network_computes_the_same(config: Config, widths: tuple[int, int, int]) -> None:
@@ -86,12 +91,12 @@ def test_a_widened_network_computes_the_same(config: Config, widths: tuple[int, 
     assert wide.config.widths == widths
     again = mssnet.from_state_dict(wide.state_dict())
     assert again.config == wide.config
-    image = torch.rand(1, 3, 32, 64)
     with torch.inference_mode():
-        for exit in config.exits:
-            change = net.change(image, exit)
-            assert change.abs().mean() > 1e-3
-            assert (wide.change(image, exit) - change).abs().max() <= 1e-6
+        for image in inputs_of(config, 32, 64):
+            for exit in config.exits:
+                change = net.change(image, exit)
+                assert change.abs().mean() > 1e-3
+                assert (wide.change(image, exit) - change).abs().max() <= 1e-6
     wide.slope.data.zero_()
     wide.scales[0].embed.weight.data.zero_()  # type: ignore[union-attr, operator]
     assert all(torch.equal(net.state_dict()[name], before[name]) for name in before)
@@ -107,27 +112,38 @@ def test_a_widened_network_keeps_its_precision() -> None:
 
 
 @pytest.mark.parametrize("late", [False, True])
-def test_results_are_those_of_pytorch(late: bool) -> None:
-    restore = Deblurrer(sensible(), engine=on_cpu(late))
-    truth = Deblurrer(sensible())
+@pytest.mark.parametrize("config", [TINY, TOLD], ids=["blind", "told"])
+def test_results_are_those_of_pytorch(config: Config, late: bool) -> None:
+    restore = Deblurrer(sensible(config), engine=on_cpu(late))
+    truth = Deblurrer(sensible(config))
     for height, width in ((48, 64), (33, 70), (48, 64)):
         images = [torch.rand(1, 3, height, width) for _ in range(6)]
+        # Not of all of them something is known, as at a cut.
+        told = [
+            None if not config.motion or index in (1, 4) else beside(image, index)[:, 3:]
+            for index, image in enumerate(images)
+        ]
         for exit in restore.exits:
             restore.exit = truth.exit = exit
-            results = [restore.submit(image) for image in images]
-            for image, result in zip(images, results, strict=True):
-                assert (result() - truth(image)).abs().max() < 2e-6
+            results = [restore.submit(*each) for each in zip(images, told, strict=True)]
+            for image, known, result in zip(images, told, results, strict=True):
+                made = result()
+                assert (made - truth(image, known)).abs().max() < 2e-6
+                if known is not None:
+                    assert (made - truth(image)).abs().max() > 1e-3, "it matters what it is told"
     pair = torch.rand(2, 3, 20, 30)
-    assert (restore(pair) - truth(pair)).abs().max() < 2e-6
+    known = beside(pair)[:, 3:] if config.motion else None
+    assert (restore(pair, known) - truth(pair, known)).abs().max() < 2e-6
 
 
 def test_a_module_is_fused_by_the_compiler() -> None:
     """By another backend than on a GPU, but by the same tracer, for one version of the code."""
     engine = Cuda(CPU, torch.float32, capture=recorded, fuse=partial(fused, backend="eager"))
-    net = sensible(Config((4, 4, 4), (1, 1, 1), 1))
+    net = sensible(Config((4, 4, 4), (1, 1, 1), 1, 2, motion=True))
     restore = Deblurrer(net, engine=engine)
     image = torch.rand(1, 3, 32, 32)
-    assert (restore(image) - Deblurrer(net)(image)).abs().max() < 2e-6
+    for told in (None, beside(image)[:, 3:]):
+        assert (restore(image, told) - Deblurrer(net)(image, told)).abs().max() < 2e-6
     assert engine.fuses
 
 
@@ -277,8 +293,9 @@ def test_all_images_under_way_halve_the_tile_once() -> None:
 # Precision
 
 
-def test_float16_is_chosen_unless_it_overflows() -> None:
-    net = sensible()
+@pytest.mark.parametrize("config", [TINY, TOLD], ids=["blind", "told"])
+def test_float16_is_chosen_unless_it_overflows(config: Config) -> None:
+    net = sensible(config)
     assert closest(Leaving(net), CPU) == torch.float16
     # The change is the same, but on the way to it values become too large.
     stage = net.scales[2]
@@ -329,18 +346,19 @@ def test_devices_take_turns_and_results_keep_their_order() -> None:
 
             return begin
 
-    net = sensible()
+    net = sensible(TOLD)
     engines = Counting(), Counting()
     restore = Deblurrer(net, engine=Spread(engines))
     truth = Deblurrer(copy.deepcopy(net))
     assert restore.engine.in_flight == 6
     assert (restore.engine.name, restore.device, restore.dtype) == ("eager", CPU, torch.float32)
     images = [torch.rand(1, 3, 20, 40) for _ in range(5)]
+    told = [beside(image)[:, 3:] for image in images]
     for exit in restore.exits:
         restore.exit = truth.exit = exit
-        results = [restore.submit(image) for image in images]
-        for image, result in zip(images, results, strict=True):
-            assert torch.equal(result(), truth(image))
+        results = [restore.submit(*each) for each in zip(images, told, strict=True)]
+        for image, known, result in zip(images, told, results, strict=True):
+            assert torch.equal(result(), truth(image, known))
     assert [engine.given for engine in engines] == [
         3 * len(net.config.exits),
         2 * len(net.config.exits),
@@ -453,7 +471,7 @@ def test_frames_are_on_their_way_back_while_others_are_worked_on(
     monkeypatch.setattr("stream.processor.staging_for", Slow)
     if large:
         monkeypatch.setattr("stream.processor._HELD", 12 * 24 * 32)
-    unchanged = partial(partial, torch.clone)
+    unchanged = begins(torch.clone)
     processor = Processor(unchanged, CPU, in_flight=in_flight)
     frames = [frame(index) for index in range(12)]
     made: list[Frame] = []

@@ -1,7 +1,6 @@
 """`--upscale`: which sizes come out, what stays, and what is refused before any work."""
 
 from fractions import Fraction
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +18,7 @@ from stream.sink import plan
 from stream.source import Source
 from stream.verify import Asked, verify
 from tests.clips import look, make_clip
+from tests.pictures import begins
 from tests.test_upscale import picture
 
 
@@ -132,7 +132,7 @@ def test_the_picture_is_the_restored_one_enlarged() -> None:
         return image - 0.1
 
     enlarge = Enlarger((240, 180), "bicubic")
-    (made,) = Processor(partial(partial, darker), torch.device("cpu"), enlarge=enlarge).push(frame)
+    (made,) = Processor(begins(darker), torch.device("cpu"), enlarge=enlarge).push(frame)
     assert (made.width, made.height) == (240, 180)
     rgb = to_rgb([torch.from_numpy(plane) for plane in made.planes], coding)
     assert (rgb - enlarge(small - 0.1)).abs().mean() < 1 / 255
@@ -142,7 +142,7 @@ def test_what_is_brighter_than_white_stays_so(upscaler: Upscaler) -> None:
     luma = np.full((24, 30), 250, np.uint8)
     frame = Frame((luma,), Coding(gray=True), 0, Fraction(1, 25))
     enlarge = Enlarger((90, 72), upscaler)
-    unchanged = partial(partial, torch.clone)
+    unchanged = begins(torch.clone)
     (made,) = Processor(unchanged, torch.device("cpu"), enlarge=enlarge).push(frame)
     assert (made.planes[0] == 250).all()
 
@@ -175,6 +175,6 @@ def test_another_upscaler_is_another_job(tmp_path: Path, restore: mssnet.Deblurr
         scale = stream.Scale(upscale) if upscale else None
         settings = stream.Settings(upscale=scale, upscaler=upscaler)
         chosen = plan(tmp_path / "out.mp4", source, settings.encoder, scale)
-        jobs.append(describe(source, chosen, settings, restore)["upscale"])
+        jobs.append(describe(source, chosen, settings, restore, None)["upscale"])
     source.close()
     assert len({str(job) for job in jobs}) == 4

@@ -2,6 +2,7 @@
 
 import json
 import zlib
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,15 +15,34 @@ from torch import Tensor
 import mssnet
 from mssnet import PRESETS, Config, Deblurrer, Exit, MSSNet, strided
 from mssnet.deblurrer import pad_to_multiple, smaller_tile, spans, tile_within
+from mssnet.motion import PLANES
 from mssnet.state import from_published_names
 
 TINY = Config(widths=(4, 6, 8), stages=(1, 2, 3), blocks=1)
-SIZES = [TINY, Config((8, 4, 4), (1, 1, 1), 2, 2), Config((4, 4, 6), (2, 1, 2), 3, 1)]
+TOLD = Config((4, 6, 8), (1, 2, 2), 1, 2, motion=True)
+"""Of a network that is told the motion."""
+SIZES = [TINY, Config((8, 4, 4), (1, 1, 1), 2, 2), Config((4, 4, 6), (2, 1, 2), 3, 1), TOLD]
 
 
 def tiny(config: Config = TINY) -> MSSNet:
     torch.manual_seed(3)
     return MSSNet(config).eval()
+
+
+def beside(image: Tensor, seed: int = 1) -> Tensor:
+    """An image, (N, 3, H, W), with something that a network can be told beside it: blur of up to
+    20 pixels, and other pictures."""
+    draw = np.random.default_rng(seed)
+    count, _, height, width = image.shape
+    told = torch.from_numpy(draw.random((count, PLANES, height, width), np.float32))
+    told[:, 1] = 2 * told[:, 1] - 1
+    return torch.cat([image, told.to(image)], dim=1)
+
+
+def inputs_of(config: Config, height: int, width: int) -> list[Tensor]:
+    """All kinds of input that a network takes: an image, and where it is told one that is."""
+    image = torch.rand(1, 3, height, width)
+    return [image, beside(image)] if config.motion else [image]
 
 
 def made_up(shapes: dict[str, list[int]]) -> dict[str, Tensor]:
@@ -61,19 +81,52 @@ def test_equals_the_published_network(preset: str, shared: Path) -> None:
 GOLDEN = Path(__file__).parent / "golden" / "mssnet.json"
 
 
-@pytest.mark.parametrize("preset", ["small", "lite"])
-def test_still_computes_what_it_did(preset: str) -> None:
-    """Numbers computed when the network agreed with the published one."""
-    net = MSSNet(PRESETS[preset])
+BLIND_LITE = replace(PRESETS["lite"], motion=False)
+
+
+def of_golden(config: Config) -> MSSNet:
+    net = MSSNet(config)
     shapes = {name: list(tensor.shape) for name, tensor in net.state_dict().items()}
     net.load_state_dict(made_up(shapes))
-    image = torch.from_numpy(np.random.default_rng(5).random((1, 3, 64, 64), np.float32))
-    with torch.inference_mode():
-        images = net(image)
-    golden = json.loads(GOLDEN.read_text())[preset]
+    return net
+
+
+def image_of_golden() -> Tensor:
+    return torch.from_numpy(np.random.default_rng(5).random((1, 3, 64, 64), np.float32))
+
+
+def same_as_golden(images: list[Tensor], name: str) -> None:
+    golden = json.loads(GOLDEN.read_text())[name]
     assert len(images) == len(golden)
     for result, numbers in zip(images, golden, strict=True):
         np.testing.assert_allclose(result[0, :, ::17, ::13].flatten().numpy(), numbers, atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "config"), [("small", PRESETS["small"]), ("blind lite", BLIND_LITE)]
+)
+def test_still_computes_what_it_did(name: str, config: Config) -> None:
+    """Numbers computed when the network agreed with the published one."""
+    with torch.inference_mode():
+        same_as_golden(of_golden(config)(image_of_golden()), name)
+
+
+def test_what_is_told_is_added_to_what_a_blind_network_computes() -> None:
+    net, image = of_golden(PRESETS["lite"]), image_of_golden()
+    with torch.inference_mode():
+        # Computed when it was first told the motion; the blind rest has not changed.
+        same_as_golden(net(beside(image)), "lite")
+        for name, parameter in net.named_parameters():
+            if name.endswith(".embed_motion.weight"):
+                parameter.zero_()
+        same_as_golden(net(beside(image)), "blind lite")
+
+
+def test_the_published_networks_are_blind_and_ours_are_told() -> None:
+    for preset, config in PRESETS.items():
+        names = {name.split(".")[2] for name in MSSNet(config).state_dict() if "scales" in name}
+        assert ("embed_motion" in names) == config.motion == (preset in ("lite", "wide"))
+        assert config.inputs == (3 + PLANES if config.motion else 3)
 
 
 @pytest.mark.parametrize("config", SIZES)
@@ -82,9 +135,21 @@ def test_sizes_are_read_off_the_tensors(config: Config, tmp_path: Path) -> None:
     save_file(net.state_dict(), tmp_path / "net.safetensors")
     loaded = mssnet.load(tmp_path / "net.safetensors")
     assert loaded.net.config == config
-    image = torch.rand(1, 3, 64, 64)
-    with torch.inference_mode():
-        assert torch.allclose(loaded.net(image), net(image), atol=1e-6)
+    for image in inputs_of(config, 64, 64):
+        with torch.inference_mode():
+            assert torch.allclose(loaded.net(image), net(image), atol=1e-6)
+
+
+def test_a_told_network_lacks_nothing_that_it_is_told_with() -> None:
+    state = tiny(TOLD).state_dict()
+    del state["scales.0.embed_motion.weight"]
+    with pytest.raises(ValueError, match=r"lack the tensor scales\.0\.embed_motion\.weight"):
+        mssnet.from_state_dict(state)
+    # It is the last scale's that says whether there are any.
+    state = tiny(TOLD).state_dict()
+    del state["scales.2.embed_motion.weight"]
+    with pytest.raises(ValueError, match=r"2 tensors too many.*embed_motion"):
+        mssnet.from_state_dict(state)
 
 
 def test_names_of_the_authors_are_understood() -> None:
@@ -164,15 +229,15 @@ def test_unfit_weights_are_refused(damage: object, message: str) -> None:
 def test_early_exits_are_the_stages_of_a_training_call(config: Config) -> None:
     net = tiny(config)
     side = config.multiple_of
-    image = torch.rand(2, 3, side, 2 * side)
     with torch.inference_mode():
-        every = net.images(image)
-        full = [each for each in every if each.shape == image.shape]
-        assert len(every) - len(full) == config.stages[0], "the first scale's have half the size"
-        assert len(full) == len(config.exits)
-        for exit, expected in zip(config.exits, full, strict=True):
-            assert torch.equal(net(image, exit), expected)
-        assert torch.equal(net(image), full[-1])
+        for image in inputs_of(config, side, 2 * side):
+            every = net.images(image)
+            full = [each for each in every if each.shape == (1, 3, side, 2 * side)]
+            assert len(every) - len(full) == config.stages[0], "the first scale's have half of it"
+            assert len(full) == len(config.exits)
+            for exit, expected in zip(config.exits, full, strict=True):
+                assert torch.equal(net(image, exit), expected)
+            assert torch.equal(net(image), full[-1])
         for wrong in (Exit(1, 1), Exit(3, config.stages[2] + 1), Exit(3, 0)):
             with pytest.raises(ValueError, match=r"exit must be one of Exit\(scale=2, stage=1\)"):
                 net(image, wrong)
@@ -198,13 +263,15 @@ def test_a_strided_network_computes_the_same(config: Config) -> None:
     net = tiny(config)
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     steps = strided(net)
-    image = torch.rand(1, 3, config.multiple_of, 2 * config.multiple_of)
     with torch.inference_mode():
-        for exit in config.exits:
-            change = net.change(image, exit)
-            assert (steps.change(image, exit) - change).abs().max() <= 1e-6 * change.abs().max()
+        for image in inputs_of(config, config.multiple_of, 2 * config.multiple_of):
+            for exit in config.exits:
+                change = net.change(image, exit)
+                assert (steps.change(image, exit) - change).abs().max() <= 1e-6 * change.abs().max()
     unshuffled = [scale.unshuffle for scale in net.scales]
     assert [scale.embed.stride[0] for scale in steps.scales] == unshuffled  # type: ignore[index]
+    if config.motion:
+        assert all(scale.embed_motion.stride == (2, 2) for scale in steps.scales)
     assert all(torch.equal(net.state_dict()[name], before[name]) for name in before)
     assert strided(net.bfloat16()).scales[0].embed.weight.dtype == torch.bfloat16  # type: ignore[union-attr]
 
@@ -224,16 +291,23 @@ def test_a_deblurrer_can_be_left_early_at_any_time() -> None:
 def test_image_of_wrong_shape_is_refused_with_a_remedy() -> None:
     with pytest.raises(ValueError, match=r"multiples of 16, got 30x32.*mssnet.load"):
         tiny()(torch.rand(1, 3, 30, 32))
-    with pytest.raises(ValueError, match=r"\(N, 3, H, W\)"):
+    with pytest.raises(ValueError, match=r"\(N, 3, H, W\), got \(1, 1, 32, 32\)"):
         tiny()(torch.rand(1, 1, 32, 32))
+    with pytest.raises(ValueError, match=r"\(N, 3, H, W\), got \(1, 23, 32, 32\)"):
+        tiny()(beside(torch.rand(1, 3, 32, 32)))
+    with pytest.raises(
+        ValueError, match=r"\(N, 3, H, W\) or \(N, 23, H, W\), got \(1, 22, 32, 32\)"
+    ):
+        tiny(TOLD)(beside(torch.rand(1, 3, 32, 32))[:, :22])
 
 
-@pytest.mark.parametrize("config", [TINY, SIZES[1]])
+@pytest.mark.parametrize("config", [TINY, SIZES[1], TOLD])
 def test_any_size_comes_back_with_its_size(config: Config) -> None:
     restore = Deblurrer(tiny(config))
     for height in (1, 2, 3, 15, 16, 17, 31, 40):
         for width in (1, 5, 16, 33):
-            result = restore(torch.rand(2, 3, height, width))
+            image = torch.rand(2, 3, height, width)
+            result = restore(image, beside(image)[:, 3:] if config.motion else None)
             assert result.shape == (2, 3, height, width)
             assert result.min() >= 0
             assert result.max() <= 1
@@ -337,6 +411,8 @@ def test_config_is_checked() -> None:
         Config(widths=(1, 2, 0))
     with pytest.raises(ValueError, match="unshuffle"):
         Config(unshuffle=0)
+    with pytest.raises(ValueError, match="told the motion has an unshuffle of 2"):
+        Config(motion=True)
     assert PRESETS["wide"].multiple_of == 32
 
 
@@ -345,6 +421,7 @@ def test_config_is_checked() -> None:
 def test_gpu_equals_cpu(dtype: torch.dtype) -> None:
     net = tiny(PRESETS["lite"])
     image = torch.rand(1, 3, 130, 250)
-    there = Deblurrer(tiny(PRESETS["lite"]).to("cuda", dtype))(image).cpu()
-    error = ((there - Deblurrer(net)(image)) ** 2).mean()
-    assert -10 * torch.log10(error) > 55
+    for told in (None, beside(image)[:, 3:]):
+        there = Deblurrer(tiny(PRESETS["lite"]).to("cuda", dtype))(image, told).cpu()
+        error = ((there - Deblurrer(net)(image, told)) ** 2).mean()
+        assert -10 * torch.log10(error) > 55

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from fractions import Fraction
-from functools import partial
 
 import cv2
 import numpy as np
@@ -16,6 +15,7 @@ from filters.sharpness import CELL, blur, noise
 from stream.frame import Frame
 from stream.gauge import Gauge
 from stream.processor import Processor
+from tests.pictures import begins
 
 _BASE = Fraction(1, 25)
 
@@ -74,13 +74,13 @@ def test_what_is_sharp_is_left_as_it_is() -> None:
     half[:, 160:] = shaken(half, 15, 1)[:, 160:]
     frame = Frame((half,), Coding(gray=True), 0, _BASE)
     gauged = next(iter(Gauge().push(frame)))
-    made = next(iter(Processor(partial(partial, brighter), torch.device("cpu")).push(gauged)))
+    made = next(iter(Processor(begins(brighter), torch.device("cpu")).push(gauged)))
     assert (made.planes[0][:, :64] == half[:, :64]).mean() > 0.9
     assert (made.planes[0][:, 224:] > half[:, 224:]).mean() > 0.9
 
 
 def test_a_sharp_picture_does_not_go_through_the_network() -> None:
-    def fails(image: Tensor) -> Callable[[], Tensor]:
+    def fails(image: Tensor, told: Tensor | None) -> Callable[[], Tensor]:
         raise AssertionError("nothing is to be restored")
 
     frame = Frame((np.full((64, 64), 99, np.uint8),), Coding(gray=True), 0, _BASE)

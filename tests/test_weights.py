@@ -23,6 +23,8 @@ def test_the_shipped_checkpoints_are_whole() -> None:
         file = weights.path(checkpoint.name)
         if checkpoint.preset in filters.UPSCALERS:
             assert filters.load_upscaler(file).net.config == filters.UPSCALERS[checkpoint.preset]
+        elif checkpoint.preset == "shutter":
+            assert len(filters.ShutterNet.load(file).layers) == 3
         else:
             assert mssnet.load(file).net.config == mssnet.PRESETS[checkpoint.preset]
 

@@ -1,7 +1,7 @@
 """What a live feed is to do."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from stream.errors import UsageError
 from stream.exposure import Exposure
@@ -38,7 +38,7 @@ class Restoring:
     """With how many frames before it each one is fused, 0 to 5; 0: with none."""
     delay: int = 0
     """For how many frames after it each one waits, to be fused with them too, 0 to 3."""
-    shutter: Exposure = Exposure()
+    shutter: Exposure = field(default_factory=Exposure)
     """For how long the camera's shutter is open."""
 
     def __post_init__(self) -> None:

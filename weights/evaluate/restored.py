@@ -12,8 +12,8 @@ from torch import Tensor
 import mssnet
 import stream.frame
 from filters import Coding, Shutter, codes_of, to_rgb
-from stream.models import Untouched
 from stream.exposure import Exposure
+from stream.models import Untouched
 from stream.settings import USUAL_FUSE, Settings
 from stream.shutter import look_at, shutter_net
 from stream.stages import stages_of
@@ -30,7 +30,6 @@ _STEP = 3
 _REMEMBERED = 4
 _DELAYS = {"fused": None, "causal": 0}
 """`Settings.delay` of each version that is fused."""
-
 
 AUTO = Exposure()
 
@@ -52,8 +51,8 @@ class Restored:
     ) -> None:
         """`fuse` and `smooth` are those of `Settings`; 0 frames leave out what is fused.
 
-        `versions` are those of `fused` and `causal` that are wanted. What `exposure` says in seconds
-        is for 30 frames per second; `auto` is told by the first frames of each sequence.
+        `versions` are those of `fused` and `causal` that are wanted. What `exposure` says in
+        seconds is for 30 frames per second; `auto` is told by the first frames of each sequence.
         """
         self._restore = restore if isinstance(restore, Untouched) else _Once(restore)
         self._exposure = exposure

@@ -2,10 +2,10 @@
 
 A scene has layers: a photograph behind, and objects with soft masks, cut from other photographs,
 in front. Camera and objects move on along paths of their own through three frame intervals, the
-shutter is open for a share of each, and what the sensor sees meanwhile is averaged, as light or, for
-a share of the scenes, as encoded values, as data sets averaged from high-speed video do. The sharp
-picture is that of the middle of the middle exposure. What moved from frame to frame is found in
-much more of the scene than the patch shows, at the size at which a video is followed.
+shutter is open for a share of each, and what the sensor sees meanwhile is averaged, as light or,
+for a share of the scenes, as encoded values, as data sets averaged from high-speed video do. The
+sharp picture is that of the middle of the middle exposure. What moved from frame to frame is found
+in much more of the scene than the patch shows, at the size at which a video is followed.
 """
 
 from collections.abc import Sequence
