@@ -14,7 +14,7 @@ import mssnet
 import stream
 from benchmarks.plan import Plan
 from benchmarks.timing import Stopwatch, in_turns
-from filters import Enlarger, Upscaler, to_rgb
+from filters import Enlarger, Shutter, Upscaler, to_rgb
 from mssnet import PRESETS, Deblurrer, MSSNet, Result
 from stream.cores import shared
 from stream.frame import Frame
@@ -96,7 +96,7 @@ def alone(
 def _deblur(
     settings: stream.Settings, restore: Deblurrer, enlarge: Enlarger | None
 ) -> Stage[Frame]:
-    return stages_of(settings, restore, enlarge, {})["deblur"]
+    return stages_of(settings, restore, enlarge, {}, shutter=Shutter(share=0.5))["deblur"]
 
 
 def _through(stage: Stage[Frame], frames: Iterable[Frame]) -> list[Frame]:

@@ -113,7 +113,10 @@ class Job:
                 if upscaler is None:
                     upscaler = find_upscaler(settings.upscaler, restore.engine)
                 enlarge = Enlarger(chosen.size, upscaler)
-            shutter = shutter_of(source, settings.shutter) if restore.is_told else None
+            shutter = None
+            # Rows that belong to other moments move like no picture does.
+            if restore.is_told and source.top_first is None:
+                shutter = shutter_of(source, settings.shutter)
             work = self._open(source, chosen, restore, shutter)
             try:
                 if work.done:

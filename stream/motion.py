@@ -56,7 +56,7 @@ class Motion:
         """
         shown = _Shown(
             _picture(image),
-            luma_of(frame),
+            frame.luma,
             guide(values, frame.coding),
             frame.cut,
             not frame.damaged,
@@ -129,9 +129,3 @@ def _picture(image: Tensor) -> Tensor:
         return image
     codes = (image[0] * 255).round_().clamp_(0, 255).byte()
     return codes.permute(1, 2, 0).contiguous()
-
-
-def luma_of(frame: Frame) -> NDArray[np.uint8]:
-    """The codes of a frame's luma, of 8 bits."""
-    plane, coding = frame.planes[0], frame.coding
-    return np.asarray(plane >> (coding.depth - 8) if coding.depth > 8 else plane, np.uint8)

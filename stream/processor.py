@@ -113,7 +113,7 @@ class Processor:
         self._enlarge = enlarge
 
     def push(self, frame: Frame) -> Iterator[Frame]:
-        if frame.beyond and not self._fusion:
+        if frame.beyond and not self._fusion and self._motion is None:
             return
         if self._submit is None and self._enlarge is None and not self._fusion:
             yield frame
@@ -166,12 +166,16 @@ class Processor:
             return iter([None])
         frame = seen.frame
         # At once: what is lazy would be made outside of the inference mode.
-        told = self._motion.push(frame, seen.values, seen.image, wanted=_wanted(frame))
+        told = self._motion.push(frame, seen.values, seen.image, wanted=self._restores(frame))
         return iter(list(told))
+
+    def _restores(self, frame: Frame) -> bool:
+        """Whether the network has anything to do; a frame may be there to be told of alone."""
+        return _wanted(frame) and (bool(self._fusion) or not frame.beyond)
 
     @torch.inference_mode()
     def _begin(self, seen: _Seen, told: Tensor | None) -> _Begun:
-        if self._submit is None or seen.image is None or not _wanted(seen.frame):
+        if self._submit is None or seen.image is None or not self._restores(seen.frame):
             return _Begun(seen, None)
         return _Begun(seen, self._submit(seen.image, told))
 
@@ -190,6 +194,8 @@ class Processor:
             fusing = _Fusing(frame, planes, list(values))
             fusing.add(None if change is None else changes_of(change, frame.coding))
             self._fuse([fusing], 0)
+            return
+        if frame.beyond:
             return
         if change is not None:
             change = change * self._strength

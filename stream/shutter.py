@@ -15,7 +15,7 @@ from filters.motion import Guide, guide
 from stream.errors import ModelError, SourceError
 from stream.exposure import Exposure
 from stream.frame import Frame
-from stream.motion import find_shutter, luma_of
+from stream.motion import find_shutter
 from stream.reading import Reading, Span
 from stream.source import Source
 
@@ -50,7 +50,7 @@ def shutter_of(source: Source, exposure: Exposure) -> Shutter:
 def look_at(shutter: Shutter, frames: Sequence[Frame]) -> None:
     """Have a shutter found out by three frames that follow one another."""
     if len(frames) == 3 and not any(frame.cut for frame in frames[1:]):
-        find_shutter(shutter, [luma_of(frame) for frame in frames], list(map(_guide, frames)))
+        find_shutter(shutter, [frame.luma for frame in frames], list(map(_guide, frames)))
 
 
 def _spots(source: Source) -> Iterable[Sequence[Frame]]:

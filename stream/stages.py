@@ -22,14 +22,14 @@ def stages_of(
 ) -> dict[str, Stage[Frame]]:
     """What frames pass through; `memory` is that of the last frame of an earlier run.
 
-    Pixels are `aspect` as wide as high. `shutter` is that of the camera, for networks that
-    are told the motion.
+    Pixels are `aspect` as wide as high. `shutter` is that of the camera; without it
+    networks are told nothing of the motion.
     """
     alone = isinstance(restore, Untouched)
     motion = None
-    if restore.is_told:
+    if restore.is_told and shutter is not None:
         ahead = settings.delay is None or settings.delay > 0
-        motion = Motion(shutter or Shutter(), ahead=ahead)
+        motion = Motion(shutter, ahead=ahead)
     processor = Processor(
         None if alone else restore.submit,
         restore.device,

@@ -265,6 +265,7 @@ def test_a_width_that_is_no_multiple_of_three_is_refused(tmp_path: Path) -> None
         ["--pairs", "{tmp}/good", "--smooth", "1.1"],
         ["--pairs", "{tmp}/good", "--smooth", "nan"],
         ["--pairs", "{tmp}/good", "--fuse", "6"],
+        ["--pairs", "{tmp}/good", "--shutter", "nonsense"],
         ["--pairs", "{tmp}/good", "--model", "none", "--exit", "1"],
         ["--pairs", "{tmp}/good", "--model", "none", "--fuse", "-1"],
         ["--pairs", "{tmp}/good", "--upscaler", "lite"],
@@ -305,6 +306,7 @@ def test_the_command_prints_a_table_and_writes_both_files(tmp_path: Path, precis
     facts = json.loads(out.read_text())
     assert facts["model"] == str(model)
     assert facts["precision"] == precision
+    assert facts["shutter"] == "auto"
     assert facts["torch"] == torch.__version__
     assert [one["name"] for one in facts["sets"]] == ["walk", "toy"]
     assert facts["sets"][0]["aligned"] is None

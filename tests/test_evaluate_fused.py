@@ -12,15 +12,18 @@ import torch
 from torch import Tensor
 from typer.testing import CliRunner
 
-from filters import Coding, codes_of, to_rgb
-from mssnet import Eager
+from filters import Coding, Upscaler, codes_of, to_rgb
+from mssnet import Deblurrer, Eager
+from stream.exposure import Exposure
 from stream.frame import Frame
 from stream.models import Untouched
 from stream.settings import Settings
 from stream.stages import stages_of
 from tests.test_evaluate import identity, in_memory, texture, tiny_model, write_folder
+from tests.test_mssnet import TOLD, tiny
+from tests.test_upscale import untrained
 from weights.evaluate import Frame as Picture
-from weights.evaluate import Pair, PairSet, Restored, evaluate
+from weights.evaluate import Pair, PairSet, Restored, evaluate, evaluate_enlarged, sheet
 from weights.evaluate.__main__ import app
 
 NONE = Untouched(Eager("cpu"))
@@ -164,6 +167,36 @@ def test_what_is_lost_of_sharp_frames_is_not_hidden() -> None:
     assert row.harm.worst < 60 < 70 < row.harm.psnr + 40
     assert row.harm.worst < row.harm.psnr
     assert everything.harm == row.harm
+
+
+def panning(count: int = 4) -> PairSet:
+    """A texture that moves by 5 pixels a frame."""
+    wide = texture(96, 160, 4)
+    frames = [np.ascontiguousarray(wide[:, 5 * index : 5 * index + 130]) for index in range(count)]
+    return in_memory(*[(frame, frame) for frame in frames])
+
+
+def test_a_network_is_told_the_motion_and_the_shutter() -> None:
+    restore, upscaler = Deblurrer(tiny(TOLD)), Upscaler(untrained())
+    found: dict[str, dict[str, float | None]] = {}
+    for said in ("auto", "1/60", "180deg", "36deg"):
+        exposure = Exposure(said)
+        row, _ = evaluate(restore, [panning()], exposure=exposure)
+        enlarged, _ = evaluate_enlarged(restore, upscaler, [panning()], exposure=exposure)
+        large = enlarged.plain.psnr
+        found[said] = {
+            **{name: row.plain.psnr[name] for name in ("restored", "fused", "causal")},
+            "of sharp frames": row.identity_psnr,
+            **{name: large[name] for name in ("restored, upscaler", "fused, bicubic")},
+            "in the sheet": float(sheet(restore, [panning()], exposure).mean()),
+        }
+    # Seconds are those of 30 frames per second.
+    assert found["180deg"] == found["1/60"]
+    for other in ("auto", "36deg"):
+        same = [name for name, figure in found[other].items() if figure == found["180deg"][name]]
+        assert not same, other
+    blind, _ = evaluate(lambda image: restore(image), [panning()])
+    assert blind.plain.psnr["restored"] not in [each["restored"] for each in found.values()]
 
 
 @pytest.mark.parametrize("none", [False, True])

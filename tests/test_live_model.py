@@ -20,6 +20,7 @@ from torch import Tensor
 
 import mssnet
 import stream
+from filters import Shutter
 from stream.engine import choose_engine
 from stream.errors import UsageError
 from stream.live.chain import Chain, Load, Made, frame_of
@@ -34,7 +35,7 @@ from stream.models import NONE, Untouched, load_model
 from stream.scale import Scale
 from stream.secrets import Secrets
 from tests.pictures import Planes, frames, write
-from tests.test_fusion import scene
+from tests.test_fusion import scene, shapes
 
 CONTEXT = get_context("spawn")
 STEP_NS = 40_000_000
@@ -157,10 +158,14 @@ def test_pictures_become_what_a_file_of_them_would(
     given, tags = views(6), (6, 6, 6, 1)
     write(tmp_path / "in.mkv", "yuv420p", given, tags=tags)
     encoder = stream.EncoderSettings(codec="ffv1")
-    # Files wait for the frames after each one as well, unless they are told not to.
-    chosen = stream.Settings("lite", device="cpu", delay=0, encoder=encoder, **settings)
+    # Files wait for the frames after each one as well, unless they are told not to, and what their
+    # shutter is they look up before they begin.
+    half = stream.Exposure("180deg")
+    chosen = stream.Settings(
+        "lite", device="cpu", delay=0, shutter=half, encoder=encoder, **settings
+    )
     stream.Job(tmp_path / "in.mkv", tmp_path / "out.mkv", chosen).run(restore=restore)
-    feed = rig(live)
+    feed = rig(replace(live, shutter=half))
     for index, (planes, expected) in enumerate(
         zip(given, frames(tmp_path / "out.mkv"), strict=True), 1
     ):
@@ -187,6 +192,58 @@ def test_an_enlarged_picture_says_how_it_is_coded(rig: Make) -> None:
     assert made.size == (1280, 640)
     assert made.tags == (6, 2, 2, 0)
     assert frame_of(made).coding.matrix == "bt601"
+
+
+def passed(count: int, size: tuple[int, int] = (256, 144)) -> list[Planes]:
+    """A camera that pans by 12 pixels a frame, its shutter open all the time."""
+    width, height = size
+    whole = shapes(3, height, width + 12 * count + 12).mean(2)
+    return [
+        [
+            cv2.blur(whole, (12, 1))[:, left : left + width].astype(np.uint8),
+            *[np.full((height // 2, width // 2), 128, np.uint8)] * 2,
+        ]
+        for left in range(6, 6 + 12 * count, 12)
+    ]
+
+
+def test_the_shutter_is_found_out_and_known_from_then_on(rig: Make) -> None:
+    """Whatever is changed, but for itself, and after a cut."""
+    feed = rig(Restoring(fuse=0))
+    given = [picture(planes, index) for index, planes in enumerate(passed(22), 1)]
+
+    def share() -> float:
+        shutter = feed.work._chain._shutter
+        assert shutter is not None
+        return shutter.share
+
+    feed.push(given[0])
+    assert share() == Shutter().share
+    for each in given[1:-2]:
+        feed.push(each)
+    assert share() > 0.6
+    feed.push(replace(given[-2], cut=True))
+    assert share() > 0.6
+    feed.ours.send(Restoring(fuse=0, strength=0.9))
+    feed.push(given[-1])
+    assert feed.work._chain.restoring.strength == 0.9
+    assert share() > 0.6
+
+
+def test_a_shutter_that_is_told_is_that_of_the_cameras_rate(rig: Make) -> None:
+    """Also where that changes, as after a reconnect."""
+    given = [picture(planes, index) for index, planes in enumerate(passed(8), 1)]
+
+    def last(rate: float, said: str) -> Picture:
+        feed = rig(Restoring(fuse=0, shutter=stream.Exposure(said)))
+        for each in given[:2]:
+            feed.push(replace(each, rate=50.0))
+        for each in (replace(given[2], cut=True), given[3]):
+            made = feed.push(replace(each, rate=rate))
+        return made
+
+    assert apart(last(25.0, "1/50"), last(25.0, "180deg")) == 0
+    assert apart(last(25.0, "1/50"), last(50.0, "1/50")) > 0
 
 
 @pytest.mark.parametrize("how", ["cut", "pause", "size"])

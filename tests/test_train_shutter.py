@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from safetensors.numpy import load_file
 
 import weights
 from filters import Shutter, ShutterNet
@@ -67,6 +68,10 @@ def test_a_few_clips_teach_short_from_long(tmp_path: Path, monkeypatch: pytest.M
         torch.set_num_threads(before)
     assert 0 <= facts["error"] < 1
     assert 0 < facts["within"] <= 1
+    # How common each share was among the clips; the longest was half of them.
+    common = np.exp(load_file(file)["prior"])
+    assert common.sum() == pytest.approx(1, abs=0.01)
+    assert common[-1] == pytest.approx(0.5, abs=0.2)
     net = ShutterNet.load(file)
     seen = np.random.default_rng(0).normal(size=(7, INPUTS)).astype(np.float32)
     assert net.evidence(seen).shape == (len(SHARES),)

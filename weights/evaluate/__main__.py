@@ -117,6 +117,7 @@ def main(
             name = "fuse" if smooth is None else "smooth"
             raise ValueError(f"--{name} is for the frames of --pairs, not for --images")
         settings = Settings(fuse=USUAL_FUSE if fuse is None else fuse, smooth=smooth)
+        exposure = Exposure(shutter)
         if sheet_file and upscaler:
             raise ValueError("--sheet shows what a model makes of pairs; leave --upscaler out")
         if sheet_file and sheet_file.suffix.lower() != ".png":
@@ -150,13 +151,13 @@ def main(
         rows: Sequence[Row] | Sequence[PictureRow] = []
         table: RenderableType = ""
         fusing: dict[str, Any] = {"fuse": settings.fuse, "smooth": settings.smooth}
-        exposure = Exposure(shutter)
+        fusing["exposure"] = exposure
         with _progress(total) as step:
             if restore and enlarge:
                 rows = evaluate_enlarged(restore, enlarge, sets, **fusing, on_pair=step)
                 table = tables.enlarged(rows)
             elif restore:
-                rows = evaluate(restore, sets, **fusing, exposure=exposure, on_pair=step)
+                rows = evaluate(restore, sets, **fusing, on_pair=step)
                 table = tables.restored(rows)
             elif enlarge:
                 rows = evaluate_upscaler(enlarge, picture_sets, on_picture=step)
@@ -172,6 +173,7 @@ def main(
                 "sha256": {name: sha256(file) for name, file in files.items()},
                 "fuse": settings.fuse if pairs else None,
                 "smooth": settings.smoothing if pairs else None,
+                "shutter": str(exposure) if pairs else None,
                 "precision": str(precision),
                 "device": str(where),
                 "torch": torch.__version__,
@@ -183,7 +185,7 @@ def main(
             }
             json_file.write_text(json.dumps(facts, indent=2) + "\n")
         if sheet_file and restore:
-            crops = cv2.cvtColor(sheet(restore, sets), cv2.COLOR_RGB2BGR)
+            crops = cv2.cvtColor(sheet(restore, sets, exposure), cv2.COLOR_RGB2BGR)
             if not cv2.imwrite(str(sheet_file), crops):
                 raise PairsError(f"cannot write {sheet_file}")
 

@@ -10,11 +10,12 @@ from torch import Tensor
 
 from filters.resize import resampled
 from filters.sampling import FACTOR, third
+from stream.exposure import Exposure
 from stream.settings import USUAL_FUSE
 from weights.evaluate.measure import Restore, Row, measure
 from weights.evaluate.pairs import Frame, Pair, PairSet
 from weights.evaluate.quality import to_frame, to_tensor
-from weights.evaluate.restored import Restored
+from weights.evaluate.restored import AUTO, Restored
 
 Enlarge: TypeAlias = Callable[[Tensor], Tensor]
 """(N, 3, H, W) RGB, not necessarily within 0..1, to (N, 3, 3H, 3W)."""
@@ -27,9 +28,16 @@ class Enlarged:
     `fused, bicubic` and so on say what was done to it before, and what enlarged it.
     """
 
-    def __init__(self, restore: Restore, enlarge: Enlarge, fuse: int, smooth: float | None) -> None:
-        """`fuse` and `smooth` are those of `Settings`; 0 frames leave out what is fused."""
-        self._restored = Restored(restore, fuse, smooth)
+    def __init__(
+        self,
+        restore: Restore,
+        enlarge: Enlarge,
+        fuse: int,
+        smooth: float | None,
+        exposure: Exposure = AUTO,
+    ) -> None:
+        """All but `enlarge` is as for `Restored`."""
+        self._restored = Restored(restore, fuse, smooth, exposure=exposure)
         self._enlarge = enlarge
 
     def __call__(self, frames: Iterable[Frame]) -> Iterator[dict[str, Tensor]]:
@@ -52,17 +60,18 @@ def evaluate_enlarged(
     *,
     fuse: int = USUAL_FUSE,
     smooth: float | None = None,
+    exposure: Exposure = AUTO,
     on_pair: Callable[[], None] = lambda: None,
 ) -> list[Row]:
     """Measure a restorer and an upscaler on blurred frames made three times smaller.
 
     What becomes of them is compared with the sharp frames at full size, both without the last one
-    or two rows and columns where the size is no multiple of 3. `fuse` and `smooth` are as in
-    `evaluate`. Returns a row for each set, and a last one, `all`, with the means over all frames.
-    Raises `PairsError` for pairs that cannot be read.
+    or two rows and columns where the size is no multiple of 3. `fuse`, `smooth` and `exposure` are
+    as in `evaluate`. Returns a row for each set, and a last one, `all`, with the means over all
+    frames. Raises `PairsError` for pairs that cannot be read.
     """
     return measure(
-        Enlarged(restore, enlarge, fuse, smooth),
+        Enlarged(restore, enlarge, fuse, smooth, exposure),
         [replace(one, read=_cut(one)) for one in pairs],
         identity=None,
         on_pair=on_pair,

@@ -56,7 +56,8 @@ class Restored:
         """
         self._restore = restore if isinstance(restore, Untouched) else _Once(restore)
         self._exposure = exposure
-        self._settings = {
+        self._settings = {} if isinstance(restore, Untouched) else {"restored": Settings(fuse=0)}
+        self._settings |= {
             name: Settings(fuse=fuse, smooth=smooth, delay=_DELAYS[name])
             for name in (versions if fuse else ())
         }
@@ -76,11 +77,6 @@ class Restored:
             name: stages_of(settings, self._restore, None, {}, shutter=shutter)["deblur"]
             for name, settings in self._settings.items()
         }
-        if not isinstance(self._restore, Untouched):
-            alone = Settings(fuse=0)
-            chains["restored"] = stages_of(alone, self._restore, None, {}, shutter=shutter)[
-                "deblur"
-            ]
         done: dict[str, deque[stream.frame.Frame]] = {name: deque() for name in chains}
         begun: deque[dict[str, Tensor]] = deque()
 

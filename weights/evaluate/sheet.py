@@ -7,10 +7,11 @@ import cv2
 import numpy as np
 import torch
 
+from stream.exposure import Exposure
 from weights.evaluate.measure import Restore
 from weights.evaluate.pairs import Frame, PairSet
 from weights.evaluate.quality import to_frame
-from weights.evaluate.restored import Restored
+from weights.evaluate.restored import AUTO, Restored
 
 _CROP = 200
 _ZOOM = 2
@@ -20,18 +21,18 @@ _GAP = 8
 
 
 @torch.inference_mode()
-def sheet(restore: Restore, pairs: Sequence[PairSet]) -> Frame:
+def sheet(restore: Restore, pairs: Sequence[PairSet], exposure: Exposure = AUTO) -> Frame:
     """Crops to look at, one row per set: blurred, restored and sharp, enlarged twice.
 
     A row shows the 200x200 pixels of the set's middle frame that differ most between blurred and
-    sharp.
+    sharp. `exposure` is as in `evaluate`; `auto` is told by that frame and the two beside it.
     """
-    rows = []
+    versions, rows = Restored(restore, 0, exposure=exposure), []
     for one in pairs:
         first = max(one.pairs // 2 - 1, 0)
         three = list(islice(one.read(), first, first + 3))
         blurred, sharp = three[one.pairs // 2 - first]
-        made = list(Restored(restore, 0)(pair[0] for pair in three))[one.pairs // 2 - first]
+        made = list(versions(pair[0] for pair in three))[one.pairs // 2 - first]
         restored = to_frame(made["restored"])
         place = _busiest(blurred, sharp)
         rows.append(_sheet_row(one.name, [x[place] for x in (blurred, restored, sharp)]))
