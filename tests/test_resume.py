@@ -12,6 +12,7 @@ import av
 import numpy as np
 import pytest
 
+import mssnet
 import stream
 from stream import job
 from stream.frame import Frame
@@ -117,6 +118,56 @@ def test_any_interruption_ends_in_the_same_file(
     assert lines[-1] == f"resuming: {done[-1]} frames are done already"
     assert hashes(output) == hashes(whole)
     assert not folder_of(output).exists()
+
+
+@pytest.mark.parametrize("fuse", [0, 1], ids=["frame by frame", "fused"])
+def test_what_a_network_is_told_does_not_depend_on_interruptions(
+    fuse: int,
+    shaky: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    restore: mssnet.Deblurrer,
+) -> None:
+    """Nor does what is told of the first and last frames of a part of a file."""
+    monkeypatch.setattr(job, "SegmentSink", Dies)
+    monkeypatch.setattr(Dies, "left", 10**9)
+    monkeypatch.setattr("stream.sink._REDONE_S", 0.0)  # keep every frame, however fast
+    monkeypatch.setattr("stream.work._KEEP_S", 0.0)
+    half, lossless = stream.Exposure("180deg"), stream.EncoderSettings(codec="ffv1")
+    settings = partial(
+        stream.Settings, "lite", fuse=fuse, shutter=half, device="cpu", encoder=lossless
+    )
+    whole, output = tmp_path / "whole.mkv", tmp_path / "out.mkv"
+    stream.Job(shaky, whole, settings()).run(restore=restore)
+    for frames in (7, 60):
+        Dies.left = frames
+        with pytest.raises(stream.CancelledError):
+            stream.Job(shaky, output, settings(resume=True)).run(restore=restore)
+    done = frames_done(folder_of(output))
+    assert 10 < done < FRAMES
+    Dies.left = 10**9
+    report = stream.Job(shaky, output, settings(resume=True)).run(restore=restore)
+    assert report.earlier == done
+    assert hashes(output) == hashes(whole)
+
+    part = tmp_path / "part.mkv"
+    span = stream.Span(1.0, 1.0)
+    stream.Job(shaky, part, settings(span=span)).run(restore=restore)
+    assert [hash for _, hash in hashes(part)] == [hash for _, hash in hashes(whole)[25:50]]
+
+
+def test_another_shutter_is_another_job(
+    shaky: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, restore: mssnet.Deblurrer
+) -> None:
+    output = tmp_path / "out.mkv"
+    settings = partial(stream.Settings, "lite", fuse=0, device="cpu")
+    monkeypatch.setattr(job, "SegmentSink", Dies)
+    monkeypatch.setattr(Dies, "left", 70)
+    with pytest.raises(stream.CancelledError):
+        stream.Job(shaky, output, settings()).run(restore=restore)
+    half = settings(resume=True, shutter=stream.Exposure("180deg"))
+    with pytest.raises(stream.SinkError, match="another shutter"):
+        stream.Job(shaky, output, half).run(restore=restore)
 
 
 def interrupted(clip: Path, output: Path, monkeypatch: pytest.MonkeyPatch, frames: int) -> Path:
