@@ -128,7 +128,7 @@ def test_rows_of_a_rolling_shutter_are_sharp_where_each_of_them_is() -> None:
     for scene in scenes(replace(FAST, longest=40, rolling=1), count=10):
         (clip,) = scene.film([0.02])
         rolled.append(off(clip.frames[1], clip.sharp))
-        moment = scene._finished(scene._at(scene._full, 0.0), focused=True)
+        moment = scene._finished(scene._at(scene._full, 0.0))
         at_once.append(off(moment, clip.sharp))
     assert np.median(rolled) < 0.01
     assert np.median(rolled) < 0.25 * np.median(at_once)
@@ -298,7 +298,7 @@ def test_the_camera_degrades_and_tints_nothing(way: str) -> None:
             assert np.array_equal(frame, same)
             assert worse[index].shape == frame.shape
             assert off(worse[index], frame) > 5e-4
-            assert np.abs((worse[index] - frame).mean((0, 1))).max() < 0.01
+            assert np.abs((worse[index] - frame).mean((0, 1))).max() < 0.003
             # Each frame is still itself.
             assert all(
                 off(worse[index], frame) < 0.7 * off(worse[other], frame)
@@ -412,7 +412,7 @@ def test_neighbors_may_be_repeated_or_of_another_scene() -> None:
 
     def farther(neighbors: NeighborSettings) -> Tensor:
         """By how much each neighbor differs from the frame, the nearer one first."""
-        shown, _ = group(neighbors=neighbors, camera=CLEAN, blur=blur, scenes=8, uses=1)
+        shown, _ = group(neighbors=neighbors, camera=CLEAN, blur=blur, scenes=8, uses=2)
         both = shown[:, -6:].reshape(-1, 2, 3, 64, 64)
         apart = (both - shown[:, None, :3]).abs().mean((2, 3, 4))
         return apart.sort(1).values.T
@@ -424,4 +424,4 @@ def test_neighbors_may_be_repeated_or_of_another_scene() -> None:
     assert (repeated[1] > 0).all()
     # There is none before the first scene.
     wrong = farther(replace(WHOLE, wrong=1))
-    assert (wrong[1] > 3 * right.median()).sum() >= 6
+    assert (wrong[1] > 3 * right.median()).sum() >= 12

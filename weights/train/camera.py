@@ -8,6 +8,7 @@ from fractions import Fraction
 import av
 import cv2
 import numpy as np
+from av.video.reformatter import Interpolation
 from numpy.typing import NDArray
 
 Image = NDArray[np.float32]
@@ -19,6 +20,8 @@ Picture = NDArray[np.uint8]
 # RSBlur (Rim et al., ECCV 2022), table of noise parameters.
 _NOISE = ((8.9e-5, 2.9e-5), (1e-4, 9.2e-4), (2.3e-5, 1.9e-4))
 _GAMMA = 2.2
+# Without these swscale cuts off what it should round, which darkens by more than a code.
+_EXACT = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 _CROSS = np.array([[0, 1, 0], [1, 4, 1], [0, 1, 0]], np.float32) / 4
 _SQUARE = np.array([[1, 2, 1], [2, 4, 2], [1, 2, 1]], np.float32) / 4
 
@@ -117,7 +120,7 @@ def _h264(
     packets = []
     for index, picture in enumerate((earlier, *frames)):
         frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
-        frame = frame.reformat(format="yuv420p", threads=1)
+        frame = frame.reformat(format="yuv420p", interpolation=_EXACT, threads=1)
         frame.pts = index
         packets += codec.encode(frame)
     packets += codec.encode(None)
@@ -126,7 +129,9 @@ def _h264(
         container.streams.video[0].codec_context.thread_count = 1
         decoded = list(container.decode(video=0))[-len(frames) :]
     return [
-        np.asarray(frame.reformat(format="rgb24", threads=1).to_ndarray(), np.uint8)
+        np.asarray(
+            frame.reformat(format="rgb24", interpolation=_EXACT, threads=1).to_ndarray(), np.uint8
+        )
         for frame in decoded
     ]
 

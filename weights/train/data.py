@@ -110,11 +110,12 @@ class Samples:
         for _ in range(settings.scenes):
             scene = Scene(self.photos, size, settings.blur, self.responses, rng)
             shares = [share(settings.blur, rng) for _ in range(settings.uses)]
-            for clip in scene.film(shares):
+            clips = scene.film(shares)
+            for clip in clips:
                 shown, target = _sample(clip, last or clip, settings, rng)
                 inputs.append(shown)
                 targets.append(torch.from_numpy(target).permute(2, 0, 1))
-                last = clip
+            last = clips[-1]
         order = torch.from_numpy(rng.permutation(settings.group))
         return torch.stack(inputs)[order], torch.stack(targets)[order]
 

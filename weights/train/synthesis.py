@@ -205,7 +205,8 @@ class Scene:
                 else:
                     total[clip, frame] += picture * weight[:, None, None]
         # The pictures are opaque, so their alpha has summed up the weights.
-        return [[self._finished(each) for each in frames] for frames in total]
+        defocus = self._defocus if view is self._full else 0.0
+        return [[self._finished(each, defocus=defocus) for each in frames] for frames in total]
 
     def _at(self, view: _View, time: float) -> NDArray[np.float32]:
         """The picture of an instant, (size, size, 4)."""
@@ -232,7 +233,7 @@ class Scene:
         """The sharp picture: every row at the middle of its exposure."""
         view, time = self._full, self._rolling * self._full.rows
         if not self._rolling:
-            return self._finished(self._at(view, 0.0), focused=True)
+            return self._finished(self._at(view, 0.0))
         frame: NDArray[np.float32] | None = None
         camera = self._camera.at(time)
         x, y = np.meshgrid(np.arange(view.size), np.arange(view.size))
@@ -251,13 +252,13 @@ class Scene:
                 else frame * (1 - over[..., 3:]) + over
             )
         assert frame is not None
-        return self._finished(frame, focused=True)
+        return self._finished(frame)
 
-    def _finished(self, total: NDArray[np.float32], *, focused: bool = False) -> Image:
+    def _finished(self, total: NDArray[np.float32], *, defocus: float = 0.0) -> Image:
         """What an average of sub-frames, (H, W, 4), is as an encoded picture."""
         picture = total[..., :3] / total[..., 3:]
-        if self._defocus and not focused and len(picture) == self.size:
-            picture = np.asarray(cv2.filter2D(picture, -1, _disk(self._defocus)), np.float32)
+        if defocus:
+            picture = np.asarray(cv2.filter2D(picture, -1, _disk(defocus)), np.float32)
         if not self._encoded:
             picture = self._response.to_encoded(picture)
         return np.clip(picture, 0, 1, out=picture)
