@@ -115,7 +115,7 @@ class Job:
                 enlarge = Enlarger(chosen.size, upscaler)
             shutter = None
             # Rows that belong to other moments move like no picture does.
-            if restore.is_told and source.top_first is None:
+            if restore.is_told and settings.strength != 0 and source.top_first is None:
                 shutter = shutter_of(source, settings.shutter)
             work = self._open(source, chosen, restore, shutter)
             try:

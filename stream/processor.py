@@ -123,8 +123,7 @@ class Processor:
         yield from self._go_on(self._told(seen))
 
     def flush(self) -> Iterator[Frame]:
-        if self._motion is not None:
-            yield from self._go_on(self._motion.flush())
+        yield from self._go_on(self._told_last())
         while self._begun:
             self._finish(self._begun.popleft())
             yield from self._returned(self._returning)
@@ -168,6 +167,10 @@ class Processor:
         # At once: what is lazy would be made outside of the inference mode.
         told = self._motion.push(frame, seen.values, seen.image, wanted=self._restores(frame))
         return iter(list(told))
+
+    @torch.inference_mode()
+    def _told_last(self) -> Iterator[Tensor | None]:
+        return iter([] if self._motion is None else list(self._motion.flush()))
 
     def _restores(self, frame: Frame) -> bool:
         """Whether the network has anything to do; a frame may be there to be told of alone."""

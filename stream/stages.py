@@ -26,17 +26,19 @@ def stages_of(
     networks are told nothing of the motion.
     """
     alone = isinstance(restore, Untouched)
-    motion = None
-    if restore.is_told and shutter is not None:
+    motion, waited = None, 0
+    if restore.is_told and shutter is not None and settings.strength != 0:
         ahead = settings.delay is None or settings.delay > 0
         motion = Motion(shutter, ahead=ahead)
+        # Live, one of the frames that each one waits for is that which the network is told of.
+        waited = int(ahead and settings.delay is not None)
     processor = Processor(
         None if alone else restore.submit,
         restore.device,
         in_flight=1 if alone else restore.engine.in_flight,
         strength=1.0 if settings.strength == "auto" else settings.strength,
         motion=motion,
-        fusion=bursts_of(settings),
+        fusion=bursts_of(settings, waited),
         enlarge=enlarge,
     )
     stages: dict[str, Stage[Frame]] = {}
@@ -51,11 +53,12 @@ def stages_of(
     return stages
 
 
-def bursts_of(settings: Settings) -> list[Burst]:
-    """What fuses frames with their neighbors, one after the other."""
+def bursts_of(settings: Settings, waited: int = 0) -> list[Burst]:
+    """What fuses frames with their neighbors, one after the other; with as many fewer after each
+    one as it has `waited` for before."""
     smoothing, sharpen = settings.smoothing, settings.strength != 0
     # Noise is averaged away once; what is left of it is not worth as many neighbors.
     return [
-        Burst(before, after, smoothing=0.0 if index else smoothing, sharpen=sharpen)
+        Burst(before, after - waited, smoothing=0.0 if index else smoothing, sharpen=sharpen)
         for index, (before, after) in enumerate(settings.passes)
     ]

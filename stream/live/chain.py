@@ -55,11 +55,18 @@ class Chain:
     """Restores pictures one by one, at one step of the ladder."""
 
     def __init__(
-        self, restoring: Restoring, load: Load, max_pixels: int, *, ladder: bool = True
+        self,
+        restoring: Restoring,
+        load: Load,
+        max_pixels: int,
+        *,
+        ladder: bool = True,
+        before: "Chain | None" = None,
     ) -> None:
         """Loads what `restoring` names; raises a `DeblurError`.
 
         Enlarged pictures have up to `max_pixels`. Without a `ladder` there is its top step alone.
+        What the one `before` has found out about the camera's shutter is known from the start.
         """
         self.restoring = restoring
         self._load = load
@@ -74,7 +81,8 @@ class Chain:
         model = load(restoring.model)
         self.device, self.dtype = model.device, model.dtype
         self._models = {restoring.model: model}
-        self._shutter: Shutter | None = None
+        self._shutter = before._shutter if before is not None else None
+        """As it is found out, as long as the feed lasts, whatever else changes."""
         self._upscaler: Upscaler | str = _PLAIN
         if restoring.upscale is not None:
             name = usual_upscaler(restoring.upscaler, model.device)
@@ -174,23 +182,26 @@ class Chain:
     def _build(self, size: Size, rate: float) -> list[Stage[Frame]]:
         rung = self._rung
         model = self._models[rung.model]
-        if self._shutter is None and model.is_told:
-            exposure = self.restoring.shutter
-            # Found out as long as the feed lasts, whatever else changes.
-            self._shutter = (
-                Shutter(shutter_net()) if exposure.auto else Shutter(share=exposure.share(rate))
-            )
+        shutter = self._shutter_at(rate) if model.is_told else None
         settings = replace(self._settings, fuse=rung.fuse, delay=rung.delay)
         enlarge = self._enlarger(size)
         if not rung.half:
-            return list(stages_of(settings, model, enlarge, {}, shutter=self._shutter).values())
+            return list(stages_of(settings, model, enlarge, {}, shutter=shutter).values())
         stages: list[Stage[Frame]] = [
-            Halved(list(stages_of(settings, model, None, {}, shutter=self._shutter).values()))
+            Halved(list(stages_of(settings, model, None, {}, shutter=shutter).values()))
         ]
         if enlarge is not None:
             as_it_is = Settings(strength=0, smooth=0)
             stages += stages_of(as_it_is, model, enlarge, {}).values()
         return stages
+
+    def _shutter_at(self, rate: float) -> Shutter:
+        exposure = self.restoring.shutter
+        if not exposure.auto:
+            return Shutter(share=exposure.share(rate))
+        if self._shutter is None:
+            self._shutter = Shutter(shutter_net())
+        return self._shutter
 
     def _enlarger(self, size: Size) -> Enlarger | None:
         scale = self.restoring.upscale

@@ -108,10 +108,9 @@ class Restoration:
             self._hand_on(self._chain.forget())
         self._tell()
 
-    def _new_chain(self, restoring: Restoring) -> Chain:
-        return Chain(
-            restoring, self._load, self._restored.max_pixels, ladder=self._bound_ms is not None
-        )
+    def _new_chain(self, restoring: Restoring, before: Chain | None = None) -> Chain:
+        ladder = self._bound_ms is not None
+        return Chain(restoring, self._load, self._restored.max_pixels, ladder=ladder, before=before)
 
     def _change(self, restoring: Restoring) -> None:
         """Work with other settings from now on, or go on as before where that cannot be."""
@@ -119,7 +118,7 @@ class Restoration:
         self._counts = replace(before, state="loading")
         self._tell(now=True)
         try:
-            chain = self._new_chain(restoring)
+            chain = self._new_chain(restoring, self._chain)
             if self._last is not None:
                 _check(chain, self._last)
         except DeblurError as error:
