@@ -81,7 +81,7 @@ class Chain:
         model = load(restoring.model)
         self.device, self.dtype = model.device, model.dtype
         self._models = {restoring.model: model}
-        self._shutter = before._shutter if before is not None else None
+        self._shutter: Shutter | None = before._shutter if before is not None else None
         """As it is found out, as long as the feed lasts, whatever else changes."""
         self._upscaler: Upscaler | str = _PLAIN
         if restoring.upscale is not None:
