@@ -60,6 +60,7 @@ class ShutterNet:
 
     @classmethod
     def load(cls, file: Path) -> "ShutterNet":
+        """That in a safetensors file. Raises `ValueError`, `OSError` and `SafetensorError`."""
         return cls(load_file(file))
 
     def evidence(self, seen: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -82,7 +83,7 @@ class Shutter:
         So much of what was seen is `kept` at each further frame that is seen."""
         self._net, self._share, self._kept = net, share, kept
         self._evidence = np.zeros(len(SHARES), np.float32)
-        self._frames = 0.0
+        self._watched = False
         self._rng = np.random.default_rng(0)
 
     @property
@@ -92,10 +93,12 @@ class Shutter:
 
     @property
     def share(self) -> float:
-        return _quantile(_likely(self._evidence)) if self._frames else self._share
+        """Of the frame interval, 0 to 1, by all that was seen so far."""
+        return _quantile(_likely(self._evidence)) if self._watched else self._share
 
     def watch(self, luma: NDArray[np.uint8], before: Flow, after: Flow) -> None:
-        """See a frame, (H, W), and how it moved to the frames before and after it."""
+        """See a frame, (H, W) luma, and how it moved to the frames before and after it, (h, w, 2)
+        each in pixels of that size."""
         if self._net is None:
             return
         seen = profiles(luma, before, after, self._rng)
@@ -104,7 +107,7 @@ class Shutter:
             # A frame can be wrong altogether, where its motion is not what it seems.
             doubted = (1 - _WRONG) * likely + _WRONG / len(SHARES)
             self._evidence = self._kept * self._evidence + np.log(doubted)
-            self._frames += 1
+            self._watched = True
 
 
 def likely_share(evidence: NDArray[np.float32]) -> float:

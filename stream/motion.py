@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,8 @@ from filters.shutter import Shutter
 from mssnet.motion import Neighbor, planes
 from stream.frame import Frame
 
+_Around: TypeAlias = tuple[Flow | None, Flow | None]
+"""The ways from a frame to those before and after it; None: there is none that shows the same."""
 _WATCHED = 5
 """One in so many frames is asked for how long the shutter is open."""
 
@@ -64,12 +67,16 @@ class Motion:
         )
         self._frames = [*self._frames, shown][-3:]
         self._count += 1
+        middle = None
         if not self._shutter.known and self._count % _WATCHED == 0 and len(self._frames) == 3:
-            watch(self._shutter, self._frames[1].luma, *self._around(1))
+            middle = self._around(1)
+            before, after = middle
+            if before is not None and after is not None:
+                self._shutter.watch(self._frames[1].luma, before, after)
         if not self._ahead:
             yield self._tell(len(self._frames) - 1)
         elif len(self._frames) > 1:
-            yield self._tell(len(self._frames) - 2)
+            yield self._tell(len(self._frames) - 2, middle)
 
     def flush(self) -> Iterator[Tensor | None]:
         """The end of the sequence: what is told of the frame that waits."""
@@ -77,51 +84,38 @@ class Motion:
             yield self._tell(len(self._frames) - 1)
         self._frames = []
 
-    def _tell(self, index: int) -> Tensor | None:
+    def _tell(self, index: int, around: _Around | None = None) -> Tensor | None:
+        """What is told of a frame; `around` is what `_around` says of it, where that is known."""
         now = self._frames[index]
         if not now.wanted:
             return None
         before, after = (
             None if there is None else Neighbor(self._frames[number].picture, there)
-            for number, there in zip((index - 1, index + 1), self._around(index), strict=True)
+            for number, there in zip(
+                (index - 1, index + 1), around or self._around(index), strict=True
+            )
         )
         return planes(now.picture, before, after, self._shutter.share)
 
-    def _around(self, index: int) -> tuple[Flow | None, Flow | None]:
+    def _around(self, index: int) -> _Around:
         """The ways to the frames before and after one, where they show the same."""
         now = self._frames[index]
         before = self._frames[index - 1] if index and not now.cut else None
         after = self._frames[index + 1] if index + 1 < len(self._frames) else None
         if after is not None and after.cut:
             after = None
-        return _way(now, before), _way(now, after)
+        back, ahead = (
+            None if each is None or not each.usable else way(now.guide, each.guide)
+            for each in (before, after)
+        )
+        return back, ahead
 
 
-def watch(
-    shutter: Shutter, luma: NDArray[np.uint8], before: Flow | None, after: Flow | None
-) -> None:
-    """Have a shutter found out by a frame that has neighbors on both sides."""
-    if before is not None and after is not None:
-        shutter.watch(luma, before, after)
-
-
-def find_shutter(
-    shutter: Shutter, frames: Sequence[NDArray[np.uint8]], guides: Sequence[Guide]
-) -> None:
-    """Have a shutter found out by the middle one of three frames: luma, (H, W), and guides."""
-    now, before, after = guides[1], guides[0], guides[2]
-    ways = [
-        None if trust(now, each, there) is None else there
-        for each, there in ((other, flow(now, other)) for other in (before, after))
-    ]
-    watch(shutter, frames[1], *ways)
-
-
-def _way(now: _Shown, other: _Shown | None) -> Flow | None:
-    if other is None or not other.usable:
-        return None
-    there = flow(now.guide, other.guide)
-    return None if trust(now.guide, other.guide, there) is None else there
+def way(now: Guide, other: Guide) -> Flow | None:
+    """The motion from one frame to another, in pixels of what is followed; None where nearly
+    nothing is found again."""
+    there = flow(now, other)
+    return None if trust(now, other, there) is None else there
 
 
 def _picture(image: Tensor) -> Tensor:

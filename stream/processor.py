@@ -159,18 +159,18 @@ class Processor:
         return _Seen(frame, planes, values, rgb_of(values, frame.coding).clamp_(0, 1))
 
     @torch.inference_mode()
-    def _told(self, seen: _Seen) -> Iterator[Tensor | None]:
+    def _told(self, seen: _Seen) -> list[Tensor | None]:
         """What is told of the oldest frames that are not begun."""
         if self._motion is None or seen.image is None or seen.values is None:
-            return iter([None])
+            return [None]
         frame = seen.frame
         # At once: what is lazy would be made outside of the inference mode.
-        told = self._motion.push(frame, seen.values, seen.image, wanted=self._restores(frame))
-        return iter(list(told))
+        wanted = self._restores(frame)
+        return list(self._motion.push(frame, seen.values, seen.image, wanted=wanted))
 
     @torch.inference_mode()
-    def _told_last(self) -> Iterator[Tensor | None]:
-        return iter([] if self._motion is None else list(self._motion.flush()))
+    def _told_last(self) -> list[Tensor | None]:
+        return [] if self._motion is None else list(self._motion.flush())
 
     def _restores(self, frame: Frame) -> bool:
         """Whether the network has anything to do; a frame may be there to be told of alone."""

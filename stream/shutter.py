@@ -15,7 +15,7 @@ from filters.motion import Guide, guide
 from stream.errors import ModelError, SourceError
 from stream.exposure import Exposure
 from stream.frame import Frame
-from stream.motion import find_shutter
+from stream.motion import way
 from stream.reading import Reading, Span
 from stream.source import Source
 
@@ -41,16 +41,21 @@ def shutter_of(source: Source, exposure: Exposure) -> Shutter:
     """
     if not exposure.auto:
         return Shutter(share=exposure.share(source.rate))
+    return Shutter(share=round(share_of(_spots(source)), 3))
+
+
+def share_of(spots: Iterable[Sequence[Frame]]) -> float:
+    """The share of the frame interval, 0 to 1, that frames at some places of a video show: three
+    that follow one another at each. Raises `ModelError`."""
     shutter = Shutter(shutter_net(), kept=1.0)
-    for frames in _spots(source):
-        look_at(shutter, frames)
-    return Shutter(share=round(shutter.share, 3))
-
-
-def look_at(shutter: Shutter, frames: Sequence[Frame]) -> None:
-    """Have a shutter found out by three frames that follow one another."""
-    if len(frames) == 3 and not any(frame.cut for frame in frames[1:]):
-        find_shutter(shutter, [frame.luma for frame in frames], list(map(_guide, frames)))
+    for frames in spots:
+        if len(frames) < 3 or any(frame.cut for frame in frames[1:]):
+            continue
+        before, now, after = map(_guide, frames)
+        back, ahead = way(now, before), way(now, after)
+        if back is not None and ahead is not None:
+            shutter.watch(frames[1].luma, back, ahead)
+    return shutter.share
 
 
 def _spots(source: Source) -> Iterable[Sequence[Frame]]:

@@ -105,6 +105,15 @@ def own_data_folder(
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Threads of torch that wait for a core others use take many times as long."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="module")
 def restore() -> mssnet.Deblurrer:
     """Loaded once: it has nothing to do here."""

@@ -4,7 +4,6 @@ import functools
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,17 +22,10 @@ from weights.train.photos import PhotoSettings
 from weights.train.recipe import EnlargingPhase, RecipeError, load_enlarging
 from weights.train.synthesis import BlurSettings
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 # Drawing pictures to choose the most detailed from takes long.
 PHASE = EnlargingPhase(patch=96, batch=4, scenes=8, photos=PhotoSettings(detailed=0, crisp=True))
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Threads of torch that wait for a core others use take many times as long."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def samples(seed: int = 0) -> EnlargingSamples:

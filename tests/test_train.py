@@ -35,17 +35,10 @@ from weights.train.procedural import picture
 from weights.train.recipe import RECIPES, Recipe, RecipeError, find, load, load_enlarging
 from weights.train.state import begin_log
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CPU = torch.device("cpu")
 TINY = Config(widths=(4, 4, 4), stages=(1, 1, 1), blocks=1, unshuffle=2, motion=True)
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Threads of torch that wait for a core others use take many times as long."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @functools.cache

@@ -15,7 +15,7 @@ from filters import Coding, Shutter, codes_of, to_rgb
 from stream.exposure import Exposure
 from stream.models import Untouched
 from stream.settings import USUAL_FUSE, Settings
-from stream.shutter import look_at, shutter_net
+from stream.shutter import share_of
 from stream.stages import stages_of
 from weights.evaluate.measure import Restore, Row, measure
 from weights.evaluate.pairs import Frame, PairSet
@@ -97,10 +97,9 @@ class Restored:
     def _shutter(self, frames: Sequence[stream.frame.Frame]) -> Shutter:
         if not self._exposure.auto:
             return Shutter(share=self._exposure.share(_RATE))
-        shutter = Shutter(shutter_net(), kept=1.0)
-        for first in range(0, len(frames) - 2, _STEP):
-            look_at(shutter, frames[first : first + 3])
-        return Shutter(share=shutter.share)
+        return Shutter(
+            share=share_of(frames[first : first + 3] for first in range(0, len(frames) - 2, _STEP))
+        )
 
 
 class _Once(mssnet.Deblurrer):

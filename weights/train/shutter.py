@@ -65,12 +65,10 @@ def train_shutter(settings: DataSettings, clips: int, out: Path) -> dict[str, fl
     save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, out)
     aside = [(s, t) for s, t, k in zip(seen, shares, kept, strict=True) if k]
     told = ShutterNet.load(out)
-    errors = np.array([abs(np.log(_told(told, s) / max(t, SHARES[0]))) for s, t in aside])
+    errors = np.array(
+        [abs(np.log(likely_share(told.evidence(s)) / max(t, SHARES[0]))) for s, t in aside]
+    )
     return {"error": float(np.median(errors)), "within": float((errors < np.log(1.3)).mean())}
-
-
-def _told(net: ShutterNet, seen: NDArray[np.float32]) -> float:
-    return likely_share(net.evidence(seen))
 
 
 def _clips(

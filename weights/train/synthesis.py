@@ -122,7 +122,7 @@ class Scene:
         rng: np.random.Generator,
     ) -> None:
         """`size` is the side of the frames in pixels."""
-        self.size, self._settings = size, settings
+        self.size = size
         uniform = bool(rng.random() < settings.uniform)
         self.speed = speed = _speed(settings, rng)
         camera_share, object_share = (1.0, 0.0) if uniform else _who_moves(rng)
