@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
 
 from stream.errors import SinkError, UsageError
@@ -136,17 +137,22 @@ def test_sound_is_kept_where_the_file_takes_it(tmp_path: Path) -> None:
         assert not container.streams.audio
 
 
-def test_another_size_and_a_gap_begin_a_new_file(tmp_path: Path, lane: Lane) -> None:
+def test_a_recording_goes_on_after_a_gap_and_begins_anew_for_another_size(
+    tmp_path: Path, lane: Lane
+) -> None:
     output = lane.start(Record(tmp_path / "yard.mkv"))
     assert lane.show(lambda: output.beat.frames > 5)
-    assert lane.show(lambda: output.beat.facts.get("size") == "320x180", size=(320, 180))
     time.sleep(2.5)
     frames = output.beat.frames
-    assert lane.show(lambda: output.beat.frames > frames + 2, size=(320, 180))
+    assert lane.show(lambda: output.beat.frames > frames + 5)
+    assert len(list(tmp_path.iterdir())) == 1
+    assert not output.said
+    assert lane.show(lambda: output.beat.facts.get("size") == "320x180", size=(320, 180))
     output.stop()
-    files = sorted(tmp_path.iterdir())
-    assert len(files) == 3
-    assert max(times(files[1])) < 2, "nothing is recorded while nothing comes"
+    first, second = sorted(tmp_path.iterdir())
+    assert max(np.diff(times(first))) > 2.4, "nothing is recorded while nothing comes"
+    assert times(second)[0] == 0
+    assert output.said == ["begins anew, as the picture is now 320x180"]
 
 
 def test_old_files_of_the_same_name_are_deleted(tmp_path: Path, lane: Lane) -> None:

@@ -127,8 +127,9 @@ def test_restored_pictures_are_preferred(lane: Lane) -> None:
             moment = time.monotonic_ns()
             lane.restored.put(gray(200, moment - NS // 5))
             lane.camera.put(gray(50, moment))
+            until(lambda: target.pushed)
             time.sleep(0.04)
-        until(lambda: len(target.pushed) > 5)
+        until(lambda: target.pushed and target.pushed[-1].moment >= moment - NS // 5)
     assert set(target.levels) == {200}
     assert told.beat.frames + told.beat.dropped == 10
     assert told.beat.connects == 1
@@ -212,12 +213,46 @@ def test_another_size_is_fitted_onto_the_canvas(lane: Lane) -> None:
 
 def test_outputs_that_can_are_opened_anew_for_another_size(lane: Lane) -> None:
     target = Kept(resizes=True)
+    with written(lane, target) as told:
+        lane.restored.put(gray(200, size=(320, 180)))
+        until(lambda: target.pushed)
+        lane.show(lambda: len(target.opened) > 1, size=(160, 120))
+    assert [size for size, _ in target.opened] == [(320, 180), (160, 120)]
+    assert told.lines == ["begins anew, as the picture is now 160x120"]
+
+
+def test_a_size_that_does_not_last_is_fitted_into_what_is_open(lane: Lane) -> None:
+    target = Kept(resizes=True)
     with written(lane, target):
         lane.restored.put(gray(200, size=(320, 180)))
         until(lambda: target.pushed)
-        lane.restored.put(gray(200, size=(160, 120)))
-        until(lambda: len(target.pushed) > 1)
-    assert [size for size, _ in target.opened] == [(320, 180), (160, 120)]
+        begun = time.monotonic()
+        while time.monotonic() - begun < 2.5:
+            for size in ((320, 180), (160, 120), (64, 64)):
+                lane.restored.put(gray(200, size=size))
+                time.sleep(0.02)
+    assert target.opened == [((320, 180), None)]
+    assert {picture.size for picture in target.pushed} == {(320, 180)}
+
+
+def test_a_repeat_is_never_at_the_moment_of_the_picture_after_it(lane: Lane) -> None:
+    """The network takes 2.5 to 4 frame times, so that repeats come."""
+    target, step, own = Kept(), NS // 25, set()
+    chance = np.random.default_rng(1)
+    with written(lane, target) as told:
+        lane.restored.put(gray(99, time.monotonic_ns() - 4 * step))
+        until(lambda: target.pushed)
+        for number in range(40):
+            time.sleep(chance.uniform(0.1, 0.16))
+            # What the camera had filmed when the network took it up.
+            taken = time.monotonic_ns() - round(chance.uniform(2.5, 4.0) * step)
+            picture = gray(100 + number, taken // step * step)
+            lane.restored.put(picture)
+            own.add(picture.moment)
+    moments = [picture.moment for picture in target.pushed]
+    assert told.beat.repeats > 20
+    assert min(np.diff(moments)) >= 0.4 * step
+    assert len(own.intersection(moments)) > 30, "repeats keep out of the way"
 
 
 def test_nothing_is_repeated_where_it_is_not_wanted(lane: Lane) -> None:
@@ -291,18 +326,21 @@ def test_sound_waits_for_pictures_that_are_late(lane: Lane) -> None:
 def test_sound_that_comes_later_opens_the_output_again(lane: Lane) -> None:
     target = Kept()
     other = SoundFormat("aac", 48_000, 1, b"\x11\x88", 1024)
-    with written(lane, target, (160, 90)):
+    with written(lane, target, (160, 90)) as told:
         until(lambda: target.pushed)
         lane.hear(MULAW, [b"m" * 160])
         lane.show(lambda: len(target.heard) > 3)
         lane.sounds.announce(None)
         lane.show(seconds=SHORT_S)
-        lane.hear(replace(MULAW), [b"m" * 160])
+        lane.hear(replace(MULAW, frame_size=160), [b"m" * 160])
         lane.show(seconds=SHORT_S)
         assert len(target.opened) == 2, "the same sound again is no reason"
         heard = len(target.heard)
         lane.hear(other, [b"a" * 160])
         lane.show(lambda: any(sound.data[0] == ord("a") for sound, _ in target.heard))
+    assert told.lines == [
+        f"begins anew, as there is {each} sound now" for each in ("pcm_mulaw", "aac")
+    ]
     assert [sound for _, sound in target.opened] == [None, MULAW, other]
     assert all(sound.data[0] == ord("m") for sound, _ in target.heard[:heard])
     assert target.heard[-1][0].data[0] == ord("a")

@@ -32,8 +32,6 @@ CONTAINERS = {
 }
 """FFmpeg's name and options for each ending, with which a process that is killed costs at most
 about the last second."""
-_GAP_NS = 2_000_000_000
-"""After so long without pictures a new file begins."""
 _SPARE = 200_000_000
 """Bytes of the disk that are left free: a full disk harms more than a recording."""
 _LOOK_S = 1.0
@@ -86,7 +84,6 @@ class Recording:
         self._looked_s = time.monotonic()
         self._before: LiveOutput | None = None
         """The file before, which still gets the sound up to the newest file's first picture."""
-        self._moment = first.moment
         self._file = self._begin(first)
 
     def push(self, picture: Picture) -> None:
@@ -96,10 +93,8 @@ class Recording:
             self._looked_s = time.monotonic()
             _check_space(self._target)
         length = picture.moment - self._file.origin
-        late = picture.moment - self._moment > _GAP_NS
-        if late or length >= self._target.segment_s * 1_000_000_000:
+        if length >= self._target.segment_s * 1_000_000_000:
             self._before, self._file = self._file, self._begin(picture)
-        self._moment = picture.moment
         self._file.push(picture)
 
     def sound(self, sound: Sound) -> None:

@@ -2,7 +2,7 @@
 
 import json
 import struct
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 from stream.live.memory import Shared
 
@@ -26,8 +26,8 @@ class SoundFormat:
     """Samples per second."""
     channels: int
     extradata: bytes = b""
-    frame_size: int = 0
-    """Samples in each packet, where the codec has a fixed number."""
+    frame_size: int = field(default=0, compare=False)
+    """Samples in each packet, where the codec has a fixed number; a connection may tell it late."""
 
 
 @dataclass(frozen=True)

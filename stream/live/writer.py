@@ -28,6 +28,14 @@ _SILENT_S = 2.0
 """... and at last a slate says that there is no signal."""
 _RATES = 5.0, 30.0
 """Frames per second that are kept up by repeating."""
+_LAGS = 25
+"""So many of the last pictures say how late the next one may be; repeats keep behind that."""
+_APART_NS = 20_000_000
+"""At most, between a repeat and a picture; half a frame time where that is less."""
+_LEAST_NS = 1_000_000
+"""Between any two pictures: many containers count in milliseconds."""
+_SETTLED_S = 2.0
+"""Another size has to stay for so long to be worth opening an output anew."""
 _OLD_NS = 10_000_000_000
 """Older pictures were left by a source that is gone, before this process started."""
 _LATE_NS = 1_000_000_000
@@ -133,22 +141,29 @@ class Writer:
         self._feed = feed
         self._target = target
         self._canvas = Canvas(size) if size is not None else None
+        self._resizes = target.resizes and size is None
         self._output: Output | None = None
         self._format: SoundFormat | None = None
         """The last one that was announced, ..."""
         self._version = self._since = 0
         """... what was announced last, and which announcement first told this format."""
         self._opened: Size | None = None
+        self._size: Size | None = None
+        self._size_s = 0.0
+        """What the source's pictures measure, and since when."""
         self._last: Picture | None = None
         """The last picture of the source, fitted."""
         self._slate: Picture | None = None
         """What is made of it while there is no signal."""
         self._last_s = self._given_s = time.monotonic()
         """When that came, and when the output was last given anything, or would have been."""
-        self._lag = 0
+        self._lags: deque[int] = deque([0], _LAGS)
         """Nanoseconds from a picture's moment until it comes here."""
         self._shown = 0
-        """The moment of what was pushed last."""
+        """The moment of what was pushed last, ..."""
+        self._moved = False
+        """... and whether that is not when the source showed it: a repeat, or one that a repeat was
+        in the way of."""
         self._restored: Picture | None = None
         self._camera = 0
         self._heard = feed.sounds.count
@@ -182,7 +197,7 @@ class Writer:
         alone = self._restored is None or now - self._last_s > _HOLD_S or self._camera > 0
         wait_s = 0.01 if alone else _REPEAT_S
         if self._target.repeats:
-            wait_s = min(wait_s, max(0.001, self._given_s + self._repeat_s(now) - now))
+            wait_s = min(wait_s, max(0.001, self._repeat_s(now) - now))
         self._feed.restored.wait(self._feed.reader, wait_s)
         seen = self._last.moment if self._last is not None else -1
         number = self._restored.number if self._restored is not None else 0
@@ -210,24 +225,28 @@ class Writer:
         size = picture.size
         if raw and self._feed.upscale is not None:
             size = self._feed.upscale.of(size, even=True)
-        canvas = self._canvas or Canvas(size)
-        if not self._target.resizes:
-            self._canvas = canvas
+        now = time.monotonic()
+        if size != self._size:
+            self._size, self._size_s = size, now
+        canvas = self._canvas
+        if canvas is None or (self._resizes and now - self._size_s > _SETTLED_S):
+            canvas = self._canvas = Canvas(size)
         self._last, self._slate = canvas.fit(picture), None
         age = time.monotonic_ns() - picture.moment
         if age > _OLD_NS:
             self._last_s = time.monotonic() - _SILENT_S
             return None
-        self._last_s, self._lag = time.monotonic(), age
+        self._last_s = time.monotonic()
+        self._lags.append(min(age, _RESTORED_NS))
         return self._last
 
     def _again(self) -> Picture | None:
         """The last picture once more, or a slate, where nothing has come for a while."""
         now = time.monotonic()
         silent_s = now - self._last_s
-        if not self._target.repeats or now - self._given_s < self._repeat_s(now):
+        if not self._target.repeats or now < self._repeat_s(now):
             return None
-        moment = time.monotonic_ns() - self._lag
+        moment = int(now * 1e9) - self._latest
         if silent_s < _SILENT_S and self._last is not None:
             return replace(self._last, moment=moment, cut=False)
         if self._canvas is None:
@@ -237,15 +256,33 @@ class Writer:
         return replace(self._slate, moment=moment)
 
     def _repeat_s(self, now: float) -> float:
-        """After how many seconds without another picture the last one is shown again."""
-        if self._last is None or now - self._last_s >= _HOLD_S:
-            return _REPEAT_S
-        return _LATE / min(max(self._last.rate, _RATES[0]), _RATES[1])
+        """When the last picture is shown again if no other comes until then, by the clock of `now`.
+
+        Not before that can have a moment between the last picture's and that of its successor,
+        which is already on its way, and may take as long as those before it did.
+        """
+        after = _REPEAT_S
+        if self._last is not None and now - self._last_s < _HOLD_S:
+            after = _LATE / min(max(self._last.rate, _RATES[0]), _RATES[1])
+        return max(self._given_s + after, (self._shown + self._apart + self._latest) / 1e9)
+
+    @property
+    def _apart(self) -> int:
+        """Nanoseconds between a repeat and the picture before or after it."""
+        rate = self._last.rate if self._last is not None else _RATES[1]
+        return min(_APART_NS, round(5e8 / rate))
+
+    @property
+    def _latest(self) -> int:
+        """How late, in ns, a repeat is shown: its successor comes earlier, as a rule."""
+        return max(self._lags) + self._apart
 
     def _ready(self, picture: Picture) -> bool:
         """Whether the output is open, which is tried where it is not."""
         self._listen()
         if self._output is not None and self._opened != picture.size:
+            width, height = picture.size
+            self._control.say(f"begins anew, as the picture is now {width}x{height}")
             self._close()
         if self._output is not None:
             return True
@@ -274,13 +311,17 @@ class Writer:
         if format != self._format:
             self._format, self._since = format, version
             self._held.clear()
+            if self._output is not None:
+                self._control.say(f"begins anew, as there is {format.codec} sound now")
             self._close()
 
     def _push(self, picture: Picture) -> None:
         assert self._output is not None
         fresh = picture is self._last
-        picture = replace(picture, moment=max(picture.moment, self._shown + 1))
-        self._shown = picture.moment
+        moment = max(picture.moment, self._shown + (self._apart if self._moved else _LEAST_NS))
+        self._moved = not fresh or moment > picture.moment
+        self._shown = moment
+        picture = replace(picture, moment=moment)
         try:
             self._output.push(picture)
             for sound in self._due(picture.moment + _LEAD_NS):
