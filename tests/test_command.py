@@ -345,6 +345,24 @@ def test_a_run_says_what_it_did_on_stderr_alone(tmp_path: Path) -> None:
     assert len(look(tmp_path / "good.deblurred.mp4").moments) == 20
 
 
+@pytest.mark.parametrize(
+    ("words", "gone", "code"),
+    [
+        ("run good.mp4 out.mp4 --model none", "2>&1 | true", 0),
+        ("run good.mp4 out.mp4 --model none", ">&- 2>&-", 0),
+        ("run good.mp4 out.mp4 --model none", "2>/dev/full", 0),
+        ("run missing.mp4", "2>&1 | true", 66),
+        ("info good.mp4", "| true", 0),
+        ("info good.mp4", ">/dev/full", 120),
+    ],
+)
+def test_whoever_reads_the_lines_may_go(words: str, gone: str, code: int, tmp_path: Path) -> None:
+    good(tmp_path)
+    script = f"{DEBLUR} {words} {gone}; exit ${{PIPESTATUS[0]}}"
+    assert subprocess.run(["bash", "-c", script], cwd=tmp_path, timeout=60).returncode == code
+    assert (tmp_path / "out.mp4").exists() == words.startswith("run good")
+
+
 def test_a_terminal_gets_a_progress_bar(tmp_path: Path) -> None:
     source = make_clip(tmp_path / "in.mp4", frames=40, size=(256, 192))
     here, there = pty.openpty()

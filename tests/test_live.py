@@ -49,6 +49,27 @@ def test_a_pattern_is_served_watched_over_and_stopped(tmp_path: Path) -> None:
         assert sum(1 for _ in file.decode(video=0)) > 20
 
 
+def test_it_goes_on_when_nobody_reads_its_lines_any_more() -> None:
+    http = free_port()
+    command = [DEBLUR, "live", "testsrc:?size=64x48", "null:", "--model", "none", "--http"]
+    process = subprocess.Popen(
+        [*command, str(http)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    feed = Live(process, Path(), http)
+    try:
+        assert process.stdout is not None
+        assert b"figures" in process.stdout.readline()
+        process.stdout.close()
+        until(lambda: feed.ask("/healthz")[0] == 200, "it ended, or is not live")
+        # Two lines at least: that it was ended, and that it is there again.
+        feed.worker("source").kill()
+        until(lambda: feed.ask("/healthz")[0] == 503, "it has not noticed")
+        until(lambda: feed.ask("/healthz")[0] == 200, "it is not live again")
+        assert feed.stop()[0] == 0
+    finally:
+        process.kill()
+
+
 def test_two_signals_end_at_once(tmp_path: Path) -> None:
     with live(tmp_path, "testsrc:", f"serve:{free_port()}") as feed:
         until(lambda: feed.ask("/healthz")[0] == 200, "it is not live")

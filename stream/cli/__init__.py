@@ -34,7 +34,17 @@ from stream.cli.options import (
     with_ports,
 )
 from stream.cli.preview import Beside, beside
-from stream.cli.terminal import bar, clock, forecast, handle_signals, out, plain, reported, say
+from stream.cli.terminal import (
+    bar,
+    clock,
+    forecast,
+    handle_signals,
+    keep_streams,
+    out,
+    plain,
+    reported,
+    say,
+)
 
 if TYPE_CHECKING:
     from stream.batch import Batch, Outcome, Task
@@ -55,6 +65,7 @@ app.add_typer(models_app, name="models")
 
 def main() -> None:
     """Entry point of the command."""
+    keep_streams()
     logging.basicConfig(format="deblur: %(message)s", level=logging.WARNING)
     # Threads of the network that wait must sleep, not spin: decoder and encoder need the cores.
     # Read when torch is loaded, which is later.

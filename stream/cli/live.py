@@ -8,7 +8,6 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -202,8 +201,7 @@ def live(
 
         def tell(who: str, text: str) -> None:
             who = who.removeprefix("live: ") if config is None else who
-            with suppress(OSError):  # nobody need be there to read it
-                say(f"{time.strftime('%H:%M:%S')} {who}: {text}")
+            say(f"{time.strftime('%H:%M:%S')} {who}: {text}")
 
         page = None
         if preview is not None:
@@ -269,8 +267,7 @@ def _reload(cameras: "Cameras", config: Path) -> None:
 
 
 def _stop(cameras: "Cameras") -> None:
-    with suppress(OSError):  # the terminal may be gone
-        say("stopping (again to stop at once)")
+    say("stopping (again to stop at once)")
     cameras.stop()
 
 

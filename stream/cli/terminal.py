@@ -1,11 +1,14 @@
 """What the command prints on the terminal, and how it ends."""
 
+import io
 import logging
+import os
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import TYPE_CHECKING, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 import typer
 from rich.console import Console
@@ -20,11 +23,62 @@ from rich.progress import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from typing_extensions import Buffer
+
     from stream.forecast import Estimate, Forecast
     from stream.report import Progress as JobProgress
 
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 out = Console(highlight=False)
+
+
+class _Lasting(io.RawIOBase):
+    """A standard stream that takes what nobody reads, so that it takes away lines and no work."""
+
+    def __init__(self, raw: io.RawIOBase, gone: type[OSError]) -> None:
+        """`gone` is what may happen to it."""
+        self._raw, self._gone = raw, gone
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._raw.fileno()
+
+    def isatty(self) -> bool:
+        return self._raw.isatty()
+
+    def write(self, data: "Buffer") -> int:
+        size = memoryview(data).nbytes
+        try:
+            written = self._raw.write(data)
+        except self._gone:
+            return size
+        return size if written is None else written  # None: it has no room now
+
+
+def keep_streams() -> None:
+    """Let the command go on without whoever reads its output and without its terminal.
+
+    What it says on standard error may also be lost on a full disk; results may not.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:  # closed; what is opened next must not become it
+            os.open(os.devnull, os.O_RDWR)
+    for name, gone in (("stdout", BrokenPipeError), ("stderr", OSError)):
+        stream = getattr(sys, name)
+        if isinstance(stream, io.TextIOWrapper):
+            raw: Any = getattr(stream.buffer, "raw", stream.buffer)
+            lasting = io.TextIOWrapper(
+                io.BufferedWriter(_Lasting(raw, gone)),
+                stream.encoding,
+                stream.errors,
+                line_buffering=stream.line_buffering,
+                write_through=stream.write_through,
+            )
+            setattr(sys, name, lasting)
 
 
 class Stoppable(Protocol):
@@ -112,8 +166,7 @@ def reported(hide: "Callable[[str], str]" = str) -> Iterator[None]:
         fail(hide(str(error)), error.exit_code)
     except KeyboardInterrupt:
         fail("stopped", 130)
-    except (typer.Exit, BrokenPipeError):
-        # The latter is whoever read the output and has gone, as `head` does.
+    except typer.Exit:
         raise
     except Exception as error:
         logging.getLogger(__name__).debug("unexpected", exc_info=True)
