@@ -1,14 +1,16 @@
 """Figures over HTTP: who gets them, and what they are."""
 
 import asyncio
+import os
 import socket
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 
 import aiohttp
 import pytest
 
 from stream.errors import SinkError, UsageError
+from stream.live import entrance
 from stream.live.figures import ProcessFigures, Snapshot
 from stream.live.hosts import is_loopback
 from stream.live.http import DEFAULT_PORT, Address, Http
@@ -86,6 +88,58 @@ def test_guesses_wait_for_one_another(port: int) -> None:
                     task.cancel()
                 await asyncio.gather(*found, return_exceptions=True)
                 await http.stop()
+
+    asyncio.run(talk())
+
+
+def test_idle_connections_keep_nobody_out(port: int) -> None:
+    """A thousand of them leave most files to the process, and answers to whoever asks."""
+
+    async def talk() -> None:
+        http = Http([Feed()], Address(TOKEN, port=port))
+        await http.start()
+        files = len(os.listdir("/proc/self/fd"))
+        idle: list[asyncio.StreamWriter] = []
+        address = f"http://127.0.0.1:{http.port}"
+        bearer = {"Authorization": f"Bearer {TOKEN}"}
+        try:
+            async with aiohttp.ClientSession() as known, aiohttp.ClientSession() as session:
+                async with known.get(f"{address}/metrics", headers=bearer) as answer:
+                    assert answer.status == 200
+                for number in range(300):
+                    _, writer = await asyncio.open_connection("127.0.0.1", http.port)
+                    writer.write(b"GET /healthz HTTP/1.1\r\n" * (number % 2))
+                    idle.append(writer)
+                async with session.get(f"{address}/healthz") as answer:
+                    assert answer.status == 200
+                # Ours are those at the other end.
+                assert len(os.listdir("/proc/self/fd")) - files - len(idle) < 100
+                async with known.get(f"{address}/metrics", headers=bearer) as answer:
+                    assert answer.status == 200, "on the connection that was there before"
+        finally:
+            for writer in idle:
+                writer.transport.abort()
+            await http.stop()
+
+    asyncio.run(talk())
+
+
+def test_half_a_question_is_not_waited_for(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(entrance, "IDLE_S", 0.2)
+
+    async def talk() -> None:
+        http = Http([Feed()], Address(TOKEN, port=port))
+        await http.start()
+        try:
+            reader, writer = await asyncio.open_connection("127.0.0.1", http.port)
+            writer.write(b"GET /healthz HTTP/1.1\r\n")
+            with suppress(ConnectionError):
+                assert not await asyncio.wait_for(reader.read(), 10)
+            writer.close()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
+        finally:
+            await http.stop()
 
     asyncio.run(talk())
 

@@ -12,6 +12,7 @@ from itertools import pairwise
 from multiprocessing import Pipe
 from typing import cast
 
+import av
 import numpy as np
 import pytest
 
@@ -28,7 +29,7 @@ from tests.rig.feeding import Feeding
 from tests.rig.meter import Measured, measure
 from tests.rig.never_reads import NeverReads
 
-LOGIN = "us%40er:p%3A%40%C3%9F"
+LOGIN = "us%40er:p%3A%40%C3%9Fword"
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +109,7 @@ def url(feeding: Feeding, path: str = "clean", login: str = "") -> str:
 def until(feeding: Feeding, readers: int, seconds: float = 15) -> None:
     """Wait until so many are reading."""
     end = time.monotonic() + seconds
-    while (found := feeding.counts.get("readers", 0)) != readers:
+    while (found := feeding.counts.get("readers")) != readers:
         assert time.monotonic() < end, f"{found} readers, not {readers}"
         time.sleep(0.05)
 
@@ -331,17 +332,35 @@ def test_garbage_ends_the_connection_alone(served: Feeding) -> None:
     assert not measure(url(served), 0.5).ended
 
 
-def test_there_is_room_for_so_many(served: Feeding) -> None:
-    wires = [Wire(served.port) for _ in range(66)]
-    try:
-        for wire in wires[:64]:
-            assert wire.ask("OPTIONS", url(served))[0] == 200
-        for wire in wires[64:]:
-            assert wire.ask("OPTIONS", url(served))[0] in (503, 0)
-    finally:
-        for wire in wires:
-            wire.__exit__()
-    assert not measure(url(served), 0.5).ended
+def test_those_without_a_login_keep_nobody_out(guarded: Feeding) -> None:
+    """Whoever is logged in stays, and whoever knows the password comes in, however many wait."""
+    wires: list[Wire] = []
+    with ThreadPoolExecutor(1) as pool:
+        before = pool.submit(measure, url(guarded, login=LOGIN), 4)
+        until(guarded, 1)
+        try:
+            wires += [Wire(guarded.port) for _ in range(200)]
+            assert not measure(url(guarded, login=LOGIN), 0.5).ended
+            assert wires[-1].ask("OPTIONS", url(guarded))[0] == 200
+            assert wires[0].ended_within(5), "the first ones had to go"
+        finally:
+            for wire in wires:
+                wire.__exit__()
+        assert not before.result().ended
+
+
+def test_wrong_logins_are_counted_and_told_now_and_then(guarded: Feeding) -> None:
+    until(guarded, 0)
+    before = guarded.counts
+    for number in range(4):
+        with pytest.raises(av.error.HTTPUnauthorizedError):
+            av.open(url(guarded, login=f"us%40er:wrong{number}"))
+    end = time.monotonic() + 15
+    while guarded.counts["refused"] < before["refused"] + 4:
+        assert time.monotonic() < end, guarded.counts
+        time.sleep(0.05)
+    assert guarded.counts["refused"] == before["refused"] + 4
+    assert guarded.counts["lines"] - before["lines"] <= 1
 
 
 def test_readers_come_again_and_again(served: Feeding) -> None:
@@ -412,8 +431,9 @@ def test_a_port_in_use_is_told_in_one_line() -> None:
         ("serve:8554/clean", Serve(8554, path="clean")),
         ("serve:localhost:8554/a/b%20c/", Serve(8554, "localhost", "a/b c")),
         ("serve:[::1]:8554/x", Serve(8554, "::1", "x")),
-        ("serve:u:p%40ss@0.0.0.0:8554/x", Serve(8554, "0.0.0.0", "x", Login.of("u", "p@ss"))),
-        ("serve:u:p@ss@[::]:8554", Serve(8554, "::", "live", Login.of("u", "p@ss"))),
+        ("serve:u:p%40ssword@0.0.0.0:1/x", Serve(1, "0.0.0.0", "x", Login.of("u", "p@ssword"))),
+        ("serve:u:p@ssword@[::]:8554", Serve(8554, "::", "live", Login.of("u", "p@ssword"))),
+        ("serve:u:p@127.0.0.1:8554", Serve(8554, login=Login.of("u", "p"))),
     ],
 )
 def test_where_to_serve(text: str, target: Serve) -> None:
@@ -429,6 +449,7 @@ def test_where_to_serve(text: str, target: Serve) -> None:
         *("serve:", "serve:x", "serve:0", "serve:65536", "serve:8554x", "serve:1:2:3"),
         *("serve:0.0.0.0:8554", "serve:[::]:8554/x", "serve:camera.lan:8554", "serve:10.0.0.1:80"),
         *("serve:u@127.0.0.1:8554", "serve:u:@127.0.0.1:8554", "serve::secret@127.0.0.1:8554"),
+        *("serve:u:secret7@0.0.0.0:8554", "serve:u:secret7@[::]:8554", "serve:u:secret7@lan:8554"),
         *("serve:8554/a?b", "serve:8554/a%0d%0ab", "serve:::1:8554", "serve:u:secret@x"),
     ],
 )

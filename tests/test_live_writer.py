@@ -29,6 +29,7 @@ class Kept:
     repeats: bool = True
     name: str = "kept"
     readers: int = 0
+    refused: int = 0
     fails: list[Exception] = field(default_factory=list)
     """Raised by the next calls of `open`, one after the other."""
     breaks: Exception | None = None

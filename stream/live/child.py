@@ -41,6 +41,8 @@ class Beat:
     """How often a connection was made."""
     readers: int = 0
     """Who is connected to an output that is served."""
+    refused: int = 0
+    """Logins with a wrong user or password."""
     busy_s: float = 0.0
     """Seconds spent working; the rest was waiting."""
     latencies_ms: tuple[float, ...] = ()

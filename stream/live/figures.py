@@ -3,8 +3,8 @@
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 from stream.live.child import Beat
 
@@ -12,6 +12,9 @@ WINDOW_S = 10.0
 """Rates and latencies are those of so many seconds."""
 _FULL = 0.85
 """A process that works for this share of the time is the bottleneck."""
+
+_COUNTED = "frames", "dropped", "damaged", "repeats", "connects", "refused"
+"""What a process counts from its start, and its next life from the beginning."""
 
 Role = Literal["reader", "model", "writer", "preview"]
 
@@ -34,6 +37,7 @@ class ProcessFigures:
     damaged: int = 0
     repeats: int = 0
     connects: int = 0
+    refused: int = 0
     readers: int = 0
     restarts: int = 0
     pid: int | None = None
@@ -130,13 +134,7 @@ class Meter:
     def died(self) -> None:
         """The process is gone; what is told next is another one's."""
         self.restarts += 1
-        self._before = Beat(
-            frames=self._total("frames"),
-            dropped=self._total("dropped"),
-            damaged=self._total("damaged"),
-            repeats=self._total("repeats"),
-            connects=self._total("connects"),
-        )
+        self._before = replace(Beat(), **self._totals())
         self.beat = Beat()
         self._told.clear()
 
@@ -160,11 +158,7 @@ class Meter:
             busy,
             quantile(latencies, 0.50),
             quantile(latencies, 0.95),
-            frames=self._total("frames"),
-            dropped=self._total("dropped"),
-            damaged=self._total("damaged"),
-            repeats=self._total("repeats"),
-            connects=self._total("connects"),
+            **self._totals(),
             readers=self.beat.readers,
             restarts=self.restarts,
             pid=pid,
@@ -172,8 +166,8 @@ class Meter:
             facts=dict(self.beat.facts),
         )
 
-    def _total(self, key: str) -> int:
-        return int(getattr(self._before, key) + getattr(self.beat, key))
+    def _totals(self) -> dict[str, Any]:
+        return {key: getattr(self._before, key) + getattr(self.beat, key) for key in _COUNTED}
 
 
 def quantile(ordered: Sequence[float], share: float) -> float | None:

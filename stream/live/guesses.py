@@ -6,11 +6,9 @@ from base64 import b64decode
 from aiohttp import web
 
 from stream.errors import UsageError
-from stream.live.hosts import is_loopback
+from stream.live.hosts import SHORTEST, is_loopback
 from stream.live.rtsp.login import Attempts, same
 
-_SHORTEST = 8
-"""Characters of a word that a user chooses."""
 _MOST_WAITING = 16
 """Requests that wait for their turn; more are refused at once."""
 
@@ -18,8 +16,8 @@ _MOST_WAITING = 16
 def check_chosen(word: str | None, host: str, option: str, who: str) -> None:
     """Raise `UsageError` where the user's own word is too short, or is missing though others than
     this machine can reach `host`; `who` are those that must know it."""
-    if word is not None and len(word) < _SHORTEST:
-        raise UsageError(f"DEBLUR_TOKEN must have at least {_SHORTEST} characters")
+    if word is not None and len(word) < SHORTEST:
+        raise UsageError(f"DEBLUR_TOKEN must have at least {SHORTEST} characters")
     if word is None and not is_loopback(host):
         raise UsageError(
             f"{option} can be reached from elsewhere; set the environment variable DEBLUR_TOKEN to "

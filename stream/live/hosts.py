@@ -5,6 +5,9 @@ import re
 import socket
 from contextlib import suppress
 
+SHORTEST = 8
+"""Characters of a word that keeps others out of what they can reach."""
+
 
 def is_loopback(host: str) -> bool:
     """Whether what listens at a host can be reached from this machine alone."""

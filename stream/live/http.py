@@ -12,11 +12,14 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from stream.errors import SinkError, UsageError
+from stream.live.entrance import Entrance
 from stream.live.figures import Snapshot
 from stream.live.guesses import Guesses, check_chosen, given_word
 from stream.live.hosts import is_ours
 
 DEFAULT_PORT = 9554
+_KEEP_S = 75.0
+"""A connection is kept for so long after what it asked for: longer than Prometheus waits."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -66,25 +69,31 @@ class Http:
         app = web.Application(middlewares=[self._guard], client_max_size=4096)
         app.router.add_get("/healthz", self._health)
         app.router.add_get("/metrics", self._metrics)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
-        self.port = 0
+        self._runner = web.AppRunner(
+            app, access_log=None, shutdown_timeout=0.5, keepalive_timeout=_KEEP_S
+        )
+        self._entrance = Entrance(self._runner)
 
     async def start(self) -> None:
         """Listen; the standard port gives way to any free one. Raises `SinkError`."""
         await self._runner.setup()
         host, port = self._address.host, self._address.port
         try:
-            await web.TCPSite(self._runner, host, port).start()
+            await self._entrance.listen((host, port))
         except OSError as error:
             if port != DEFAULT_PORT:
                 reason = error.strerror or str(error)
                 raise SinkError(f"cannot listen at --http {host}:{port}: {reason}") from None
-            await web.TCPSite(self._runner, host, 0).start()
-        self.port = self._runner.addresses[0][1]
+            await self._entrance.listen((host, 0))
+
+    @property
+    def port(self) -> int:
+        """Where it listens, once it has started."""
+        return self._entrance.port
 
     async def stop(self) -> None:
         """Listen no more."""
-        await self._runner.cleanup()
+        await self._entrance.close()
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -106,6 +115,7 @@ class Http:
             raise web.HTTPUnauthorized(
                 text="a token is needed\n", headers={"WWW-Authenticate": "Bearer"}
             )
+        self._entrance.know(request)
         text = generate_latest(self._registry)
         return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
@@ -155,6 +165,7 @@ _COUNTERS = {
     "damaged": "Packets that did not decode, and frames that were concealed.",
     "repeats": "Pictures shown again while none came, slates among them.",
     "connects": "Connections made.",
+    "refused": "Logins with a wrong user or password.",
     "restarts": "How often the process was started again.",
 }
 _GAUGES = {

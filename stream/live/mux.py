@@ -44,7 +44,7 @@ _WAVE_TAGS = {"pcm_mulaw": 7, "pcm_alaw": 6}
 class LiveOutput:
     """A container that pictures and sound are written to as they come; its times begin at 0."""
 
-    readers = 0
+    readers = refused = 0
 
     def __init__(
         self,

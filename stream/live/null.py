@@ -13,7 +13,7 @@ class Null(Written):
     """Takes everything and does nothing with it."""
 
     name = "null:"
-    readers = 0
+    readers = refused = 0
     resizes = True
     repeats = False
 

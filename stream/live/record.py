@@ -76,7 +76,7 @@ class Record(Written):
 class Recording:
     """The files of pictures of one size, the newest of them open."""
 
-    readers = 0
+    readers = refused = 0
 
     def __init__(self, target: Record, first: Picture, sound: SoundFormat | None) -> None:
         self._target = target

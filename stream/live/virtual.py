@@ -54,7 +54,7 @@ class VirtualCamera(Written):
 class Showing:
     """A virtual webcam that is open; it has no sound."""
 
-    readers = 0
+    readers = refused = 0
 
     def __init__(self, device: str, first: Picture) -> None:
         from pyvirtualcam import Camera, PixelFormat

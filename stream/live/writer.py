@@ -27,11 +27,10 @@ _REPEAT_S = 0.1
 _SILENT_S = 2.0
 """... and at last a slate says that there is no signal."""
 _RATES = 5.0, 30.0
-"""Frames per second that are kept up by repeating."""
+"""Frames per second that are kept up by repeating. A repeat is at least half a frame time apart
+from any other picture."""
 _LAGS = 25
 """So many of the last pictures say how late the next one may be; repeats keep behind that."""
-_APART_NS = 20_000_000
-"""At most, between a repeat and a picture; half a frame time where that is less."""
 _LEAST_NS = 1_000_000
 """Between any two pictures: many containers count in milliseconds."""
 _SETTLED_S = 2.0
@@ -88,6 +87,11 @@ class Output(Protocol):
     @property
     def readers(self) -> int:
         """How many are connected, where the output is served."""
+        ...
+
+    @property
+    def refused(self) -> int:
+        """How many gave a wrong user or password."""
         ...
 
 
@@ -263,14 +267,18 @@ class Writer:
         """
         after = _REPEAT_S
         if self._last is not None and now - self._last_s < _HOLD_S:
-            after = _LATE / min(max(self._last.rate, _RATES[0]), _RATES[1])
+            after = _LATE / self._rate
         return max(self._given_s + after, (self._shown + self._apart + self._latest) / 1e9)
 
     @property
     def _apart(self) -> int:
         """Nanoseconds between a repeat and the picture before or after it."""
+        return round(5e8 / self._rate)
+
+    @property
+    def _rate(self) -> float:
         rate = self._last.rate if self._last is not None else _RATES[1]
-        return min(_APART_NS, round(5e8 / rate))
+        return min(max(rate, _RATES[0]), _RATES[1])
 
     @property
     def _latest(self) -> int:
@@ -377,6 +385,8 @@ class Writer:
         state = "live" if self._last is not None and silent_s < _SILENT_S else "no signal"
         if self._output is None:
             state = "connecting" if self._tries else "waiting"
+        if self._output is not None:
+            self._counts = replace(self._counts, refused=self._output.refused)
         facts = {}
         if self._opened is not None:
             facts["size"] = f"{self._opened[0]}x{self._opened[1]}"

@@ -9,6 +9,7 @@ import cv2
 from aiohttp import web
 
 from stream.live.child import BEAT_S, Beat, Control
+from stream.live.entrance import Entrance
 from stream.preview.access import Access, Guard
 from stream.preview.rtc import use_addresses
 from stream.preview.server import Page
@@ -41,7 +42,8 @@ async def _serve(control: Control, listening: socket.socket, access: Access) -> 
     page = Page(Guard(access, listening.getsockname()[1]), control.ask)
     runner = runner_of(page)
     await runner.setup()
-    await web.SockSite(runner, listening).start()
+    entrance = page.entrance = Entrance(runner)
+    await entrance.listen(listening)
     loop, news = asyncio.get_running_loop(), asyncio.Event()
     loop.add_reader(control.fileno(), news.set)
     # Whoever starts this process tells what there is to show.
@@ -62,4 +64,4 @@ async def _serve(control: Control, listening: socket.socket, access: Access) -> 
     finally:
         loop.remove_reader(control.fileno())
         await page.close()
-        await runner.cleanup()
+        await entrance.close()

@@ -11,6 +11,7 @@ from aiohttp import WSMsgType, web
 
 from stream import page
 from stream.errors import UsageError
+from stream.live.entrance import Entrance
 from stream.live.settings import InUse, Restoring
 from stream.preview.access import Guard
 from stream.preview.broadcast import Broadcast
@@ -62,6 +63,8 @@ class Page:
         """`ask` is given what viewers want changed."""
         self._guard = guard
         self._ask = ask
+        self.entrance: Entrance | None = None
+        """What it is served through, where others than a test serve it."""
         self._feeds: dict[str, tuple[Shown, Broadcast]] = {}
         self._figures: Mapping[str, Mapping[str, object]] = {}
         self._open: dict[web.WebSocketResponse, web.Request] = {}
@@ -148,6 +151,8 @@ class Page:
         try:
             self._guard.check_names(request)
             await self._guard.check_word(request)
+            if self.entrance is not None:
+                self.entrance.know(request)
             response = await handler(request)
         except web.HTTPException as error:
             error.headers.update(_HEADERS)

@@ -60,7 +60,7 @@ class Feeding(Aside):
 
     @property
     def counts(self) -> dict[str, int]:
-        """So far: `frames`, `dropped`, `connects`, `readers` and `lines` said; and the `pid`."""
+        """`frames`, `dropped`, `connects`, `readers`, `refused` and `lines` so far; the `pid`."""
         return self.ask()
 
     def stop(self) -> int:
@@ -203,7 +203,7 @@ async def _feed(camera: Camera, line: Connection, counts: "Counter[str]") -> Non
                 message = line.recv()
                 counts["lines"] += isinstance(message, Line)
                 if isinstance(message, Beat):
-                    for name in ("frames", "dropped", "connects", "readers"):
+                    for name in ("frames", "dropped", "connects", "readers", "refused"):
                         counts[name] = getattr(message, name)
 
 

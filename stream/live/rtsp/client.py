@@ -12,9 +12,8 @@ from stream.live.rtsp.paths import MOST_BYTES, Backlog, InterleavedPath, UdpPath
 from stream.live.rtsp.session import TIMEOUT_S, Session
 from stream.live.rtsp.stage import Stage
 from stream.live.rtsp.transport import Interleaved, Unicast, choose
+from stream.live.visitors import IDLE_S, Visitors
 
-IDLE_S = 10.0
-"""For the login, for the next request where there is no session, and for anything to be taken."""
 _SHOW_S = 10.0
 """How long DESCRIBE and PLAY wait for a picture."""
 _MOST_REFUSALS = 5
@@ -31,14 +30,13 @@ class Client:
         stage: Stage,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
-        *,
-        welcome: bool,
+        visitors: Visitors,
     ) -> None:
-        """`welcome`: whether there is room for it; otherwise it is told so."""
         self._stage = stage
         self._reader, self._writer = reader, writer
-        self._welcome = welcome
-        self._peer = writer.get_extra_info("peername")
+        self._visitors = visitors
+        # It may be gone before it is looked at.
+        self._peer = writer.get_extra_info("peername") or ("", 0)
         self._backlog = Backlog(writer.transport)
         self._session: Session | None = None
         self._challenge = Challenge()
@@ -48,6 +46,11 @@ class Client:
         self._slow = False
         self._heard_s = time.monotonic()
         writer.transport.set_write_buffer_limits(MOST_BYTES)
+
+    @property
+    def host(self) -> str:
+        """The address it comes from."""
+        return str(self._peer[0])
 
     async def run(self) -> None:
         """Answer until the connection ends."""
@@ -80,7 +83,7 @@ class Client:
         self._writer.transport.abort()
 
     def _note(self, what: str) -> None:
-        self._stage.notes.append(f"a reader at {self._peer[0]} {what}")
+        self._stage.notes.append(f"a reader at {self.host} {what}")
 
     async def _watch(self) -> None:
         while not self._expired():
@@ -115,8 +118,6 @@ class Client:
             except RefusedError as error:
                 self._reply(message, error.status, list(error.headers))
             self._answering = False
-            if not self._welcome:
-                return
             if self._proven:
                 self._heard_s = time.monotonic()
             await self._writer.drain()
@@ -127,8 +128,6 @@ class Client:
         self._backlog.write(response(status, request.sequence, headers or [], body))
 
     async def _answer(self, request: Request) -> None:
-        if not self._welcome:
-            raise RefusedError(503)
         if "require" in request.headers:
             raise RefusedError(551, [("Unsupported", request.headers["require"])])
         if request.method == "OPTIONS":
@@ -164,18 +163,26 @@ class Client:
         stale = False
         given = request.headers.get("authorization")
         if given is not None:
-            host = self._peer[0]
+            host = self.host
             while delay_s := self._stage.attempts.delay_s(host):
                 await asyncio.sleep(delay_s)
             if self._stage.login.accepts(given, request.method, self._challenge.nonce):
                 stale = self._challenge.expired
+                if not stale:
+                    self._enter()
                 self._proven = not stale
             else:
                 self._stage.attempts.wrong(host)
+                self._stage.refuse(host)
             self._challenge = Challenge()
         if not self._proven:
             self._refusals += 1
             raise RefusedError(401, self._challenge.headers(stale=stale))
+
+    def _enter(self) -> None:
+        """Be one of those who are known. Raises `RefusedError` where there is no room."""
+        if not self._visitors.know(self):
+            raise RefusedError(503)
 
     async def _describe(self, request: Request) -> None:
         self._track(request)
@@ -189,7 +196,7 @@ class Client:
             ("Content-Type", "application/sdp"),
             ("Content-Base", f"rtsp://{host}/{quote(self._stage.path)}/"),
         ]
-        self._reply(request, 200, headers, sdp.describe(show, ipv6=":" in self._peer[0]))
+        self._reply(request, 200, headers, sdp.describe(show, ipv6=":" in self.host))
 
     async def _set_up(self, request: Request) -> None:
         number = self._track(request)
@@ -204,6 +211,7 @@ class Client:
         way = choose(request.headers.get("transport", ""))
         if way is None:
             raise RefusedError(461)
+        self._enter()
         session = self._session or Session(show, self._backlog, self.close)
         path = await self._path(way, session)
         session.paths[number] = path

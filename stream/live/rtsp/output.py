@@ -48,6 +48,11 @@ class Served:
         """How many are playing."""
         return self._stage.readers
 
+    @property
+    def refused(self) -> int:
+        """How many logins were wrong."""
+        return self._stage.refused
+
     def write(self, packet: bytes) -> int:
         """Called by the muxer with one RTP packet after the other."""
         self._packets.append(bytes(packet))

@@ -7,7 +7,7 @@ from urllib.parse import unquote
 
 from stream.errors import UsageError
 from stream.live.child import Control
-from stream.live.hosts import is_loopback
+from stream.live.hosts import SHORTEST, is_loopback
 from stream.live.picture import Picture, Size
 from stream.live.rtsp import sound as rtp_sound
 from stream.live.rtsp.login import Login
@@ -59,6 +59,11 @@ class Serve:
             raise UsageError(
                 f"{PREFIX}{address} would let everyone read who reaches {host}; "
                 f"add a login, {PREFIX}USER:PASSWORD@{address}, or serve at {_LOOPBACK}"
+            )
+        if password and len(password) < SHORTEST and not is_loopback(host):
+            raise UsageError(
+                f"{PREFIX}{address} can be reached from elsewhere; its password must have at least "
+                f"{SHORTEST} characters"
             )
         login = Login.of(user, password) if user and password else None
         return cls(int(found["port"]), host, path, login)

@@ -8,10 +8,8 @@ from stream.errors import SinkError
 from stream.live.rtsp.client import Client
 from stream.live.rtsp.messages import MAX_HEAD
 from stream.live.rtsp.stage import Stage
+from stream.live.visitors import BACKLOG, Visitors
 
-MOST_CLIENTS = 64
-_TURNED_AWAY = 64
-"""Connections beyond those that are told that there is no room; others are cut off."""
 _UNSENT_BYTES = 64 << 10
 """What the system takes of a connection before it sends: more would make slow readers later."""
 _FAREWELL_S = 0.5
@@ -23,12 +21,15 @@ class Server:
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
         self._clients: dict[asyncio.Task[None], Client] = {}
+        self._visitors = Visitors()
         self._server: asyncio.Server | None = None
 
     async def listen(self, host: str, port: int) -> None:
         """Take connections. Raises `SinkError` where the port cannot be had."""
         try:
-            self._server = await asyncio.start_server(self._connected, host, port, limit=MAX_HEAD)
+            self._server = await asyncio.start_server(
+                self._connected, host, port, limit=MAX_HEAD, backlog=BACKLOG
+            )
         except OSError as error:
             # What asyncio says of it repeats the address.
             number = None if isinstance(error, socket.gaierror) else error.errno
@@ -48,18 +49,16 @@ class Server:
             client.abort()
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        count = len(self._clients)
-        if count >= MOST_CLIENTS + _TURNED_AWAY:
-            writer.transport.abort()
-            return
         plug = writer.get_extra_info("socket")
         if hasattr(socket, "TCP_NOTSENT_LOWAT"):  # not on Windows
             plug.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
-        client = Client(self._stage, reader, writer, welcome=count < MOST_CLIENTS)
+        client = Client(self._stage, reader, writer, self._visitors)
         task = asyncio.current_task()
         assert task is not None
         self._clients[task] = client
+        self._visitors.came(client, client.host)
         try:
             await client.run()
         finally:
             del self._clients[task]
+            self._visitors.left(client)

@@ -1,6 +1,7 @@
 """Where the output's thread meets the readers: what is served now, and to whom."""
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -8,6 +9,9 @@ from typing import Any
 from stream.live.rtsp.login import Attempts, Login
 from stream.live.rtsp.session import Session
 from stream.live.rtsp.track import Batch, Show
+
+_SAY_S = 10.0
+"""Between lines about logins that were refused."""
 
 
 class Stage:
@@ -21,6 +25,10 @@ class Stage:
         self.sessions: set[Session] = set()
         self.notes: deque[str] = deque(maxlen=16)
         """What the user may want to know; any thread may take them away."""
+        self.refused = 0
+        """How many logins were wrong; any thread may ask."""
+        self._told = 0
+        self._told_s = -_SAY_S
         self._show: Show | None = None
         self._shown = asyncio.Event()
         self._loop = asyncio.get_running_loop()
@@ -29,6 +37,15 @@ class Stage:
     def readers(self) -> int:
         """How many are playing; any thread may ask."""
         return sum(session.playing for session in list(self.sessions))
+
+    def refuse(self, host: str) -> None:
+        """Note a wrong login from `host`, and tell of it now and then."""
+        self.refused += 1
+        if (now := time.monotonic()) - self._told_s >= _SAY_S:
+            count = self.refused - self._told
+            self._told, self._told_s = self.refused, now
+            logins = "login" if count == 1 else f"{count} logins"
+            self.notes.append(f"refused {logins} with a wrong user or password, last from {host}")
 
     def call(self, function: Callable[..., None], *arguments: Any) -> None:
         """Have a method of this called in the event loop; any thread may do that."""
