@@ -2,12 +2,14 @@
 
 import asyncio
 import multiprocessing
+import os
 import select
 import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -21,8 +23,12 @@ TICK_S = 0.25
 """How often they are looked after."""
 _GOOD_S = 30.0
 """A process that lived for so long is started again at once when it dies."""
-_LOADING_S = 180.0
-"""A process that tells nothing for so long while it loads a model hangs."""
+_STARTING_S = 180.0
+"""A process that tells nothing for so long before its first word, or while it loads a model,
+hangs: what it imports may lie on a slow disk."""
+_TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
+_MOST_DOUBLED = 4
+"""Times that the limits are doubled, once for each life in a row that ended by hanging."""
 _END_S = 4.0
 """Processes that are told to stop get so long to finish."""
 
@@ -41,7 +47,8 @@ class Worker:
         arguments: tuple[Any, ...],
         silent_s: float,
     ) -> None:
-        """After `silent_s` without a word it hangs, and is killed."""
+        """After `silent_s` without a word it hangs, and is killed: counted from its first word,
+        and without the time that it waited for a processor."""
         self.name = name
         self.role: Role = role
         self.meter = Meter(name, role)
@@ -55,8 +62,16 @@ class Worker:
         """Whether it has been live; what stops it for good after that is no mistake of the user."""
         self.arguments = arguments
         """What its next life is given."""
+        self.hung = False
+        """Whether it has been silent for too long, as `Workers.tend` found."""
         self._work = work
-        self._deaths = 0
+        self._deaths = self._hangs = 0
+        self._first_s: float | None = None
+        """When its first word came."""
+        self._waited_s = 0.0
+        """For how long it wanted a processor and had none, since its last word ..."""
+        self._seen: tuple[float, float] | None = None
+        """... as seen when, and how much it had used of one by then."""
 
     @property
     def alive(self) -> bool:
@@ -80,6 +95,8 @@ class Worker:
             theirs.close()
         self.line, self.process = line, process
         self.heard_s = self.started_s = time.monotonic()
+        self.hung, self._first_s = False, None
+        self._waited_s, self._seen = 0.0, None
 
     def put_off(self) -> None:
         """Plan the next life for later."""
@@ -105,6 +122,8 @@ class Worker:
             while self.line is not None and self.line.poll():
                 message = self.line.recv()
                 self.heard_s = time.monotonic()
+                self._first_s = self._first_s or self.heard_s
+                self._waited_s, self._seen = 0.0, None
                 if isinstance(message, Beat):
                     self.meter.told(message)
                     self.proven = self.proven or message.state == "live"
@@ -114,12 +133,21 @@ class Worker:
             pass
         return said
 
-    @property
-    def hung(self) -> bool:
-        """Whether it has been silent for too long."""
+    def is_silent(self) -> bool:
+        """Whether it has said nothing for too long although it could have; to be asked every
+        `TICK_S`. On a busy machine a process may not run for many times the limit."""
         loading = self.role == "model" and self.meter.beat.state in ("starting", "loading")
-        limit = _LOADING_S if loading else self.silent_s
-        return time.monotonic() - self.heard_s > limit
+        limit_s = _STARTING_S if loading or self._first_s is None else self.silent_s
+        limit_s *= 2 ** min(self._hangs, _MOST_DOUBLED)
+        now = time.monotonic()
+        if self.process is None or self.process.pid is None or now - self.heard_s < limit_s / 2:
+            return False
+        wants, used_s = _processor(self.process.pid)
+        if wants and self._seen is not None:
+            since_s, before_s = self._seen
+            self._waited_s += max(0.0, now - since_s - (used_s - before_s))
+        self._seen = now, used_s
+        return now - self.heard_s - self._waited_s > limit_s
 
     def bury(self) -> None:
         """Clear up after its death, and plan the next life."""
@@ -133,6 +161,9 @@ class Worker:
         self.meter.died()
         now = time.monotonic()
         self._deaths = 0 if now - self.started_s > _GOOD_S else self._deaths + 1
+        if self._first_s is not None and self.heard_s - self._first_s > _GOOD_S:
+            self._hangs = 0
+        self._hangs += self.hung
         self.due_s = now + (back_off(self._deaths) if self._deaths else 0.0)
 
     def kill(self) -> None:
@@ -245,16 +276,34 @@ class Workers:
             if ended or self._stopping:
                 return
             self._unwatch(worker)
-            hung = worker.hung
+            why = "did not answer" if worker.hung else _ending(code)
             worker.bury()
-            why = "did not answer" if hung else _ending(code)
             self._say(worker.name, f"{why}; started again")
-        elif worker.hung:
-            worker.kill()
+        elif worker.is_silent():
+            # What it told may still lie in the line, where this process had no time to read.
+            self._listen(worker)
+            if worker.is_silent():
+                worker.hung = True
+                worker.kill()
 
     def _unwatch(self, worker: Worker) -> None:
         if worker.line is not None:
             asyncio.get_running_loop().remove_reader(worker.line.fileno())
+
+
+def _processor(pid: int) -> tuple[bool, float]:
+    """Whether a thread of a process runs or wants to, and for how many seconds all have run; where
+    the system does not tell, none ever wants to."""
+    wants, ticks = False, 0
+    with suppress(OSError):
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with suppress(OSError):
+                told = (
+                    Path(f"/proc/{pid}/task/{thread}/stat").read_text().rpartition(")")[2].split()
+                )
+                wants = wants or told[0] == "R"
+                ticks += int(told[11]) + int(told[12])
+    return wants, ticks / _TICKS
 
 
 def _has_room(line: Connection) -> bool:
