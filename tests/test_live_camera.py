@@ -73,7 +73,7 @@ def test_rtsp_is_opened_for_low_latency_over_tcp() -> None:
     camera = Camera.parse("rtsp://cam.example/live", SETTINGS)
     assert camera.address == ("cam.example", 554)
     assert camera.options["rtsp_transport"] == "tcp"
-    assert camera.options["fflags"] == "nobuffer"
+    assert "fflags" not in camera.options
     assert camera.options["tls_verify"] == "1"
     udp = Camera.parse("rtsps://cam.example", LiveSettings(transport="udp", insecure_tls=True))
     assert udp.address == ("cam.example", 322)
@@ -85,7 +85,7 @@ def test_no_address_may_make_ffmpeg_open_local_files(text: str) -> None:
     camera = Camera.parse(text, SETTINGS)
     allowed = camera.options["protocol_whitelist"].split(",")
     assert not {"file", "concat", "subfile", "pipe", "data", "async", "cache"} & set(allowed)
-    assert ("nobuffer" in camera.options.values()) == text.startswith("rtsp")
+    assert ("low_delay" in camera.options.values()) == text.startswith("rtsp")
 
 
 def test_a_password_gets_to_ffmpeg_however_it_is_typed() -> None:
@@ -99,6 +99,46 @@ def test_a_password_gets_to_ffmpeg_however_it_is_typed() -> None:
             assert ODD not in shown
             assert "p%40ss" not in shown
             assert "w%" not in shown
+
+
+@pytest.mark.parametrize(
+    ("asked", "location", "url"),
+    [
+        ("rtsp://u:p@cam/a", "rtsp://cam:8554/b", "rtsp://u:p@cam:8554/b"),
+        ("rtsp://u:p@cam:8554/a", "/b?c=d", "rtsp://u:p@cam:8554/b?c=d"),
+        ("rtsp://u:p@cam/a", "RTSPS://cam/b", "rtsps://u:p@cam/b"),
+        ("rtsp://u:p@cam/a", "rtsp://x:y@cam/b", "rtsp://x:y@cam/b"),
+        ("rtsp://u:p@cam/a", "rtsp://other/b", "rtsp://other/b"),
+        ("rtsp://u:p@cam/a", "rtsp://cam.evil.example/b", "rtsp://cam.evil.example/b"),
+        ("rtsp://cam/a", "rtsp://other/b", "rtsp://other/b"),
+    ],
+)
+def test_a_camera_that_redirects(asked: str, location: str, url: str) -> None:
+    """The password goes to no other host."""
+    camera = Camera.parse(asked, SETTINGS).redirected(location, SETTINGS)
+    assert camera.url == url
+    assert "p@" not in camera.shown
+
+
+@pytest.mark.parametrize(
+    ("asked", "location"),
+    [
+        ("rtsp://cam/a", "file:///etc/passwd"),
+        ("rtsp://cam/a", "file:/etc/passwd"),
+        ("rtsp://cam/a", "http://cam/a"),
+        ("rtsp://cam/a", "concat:rtsp://cam/a"),
+        ("rtsp://cam/a", "subfile,,start,0,end,9,,:/etc/passwd"),
+        ("rtsp://cam/a", "webcam:0"),
+        ("rtsp://cam/a", "env:HOME"),
+        ("rtsp://cam/a", "rtsp:///a"),
+        ("rtsp://cam/a", "rtsp://cam:99999/a"),
+        ("rtsp://cam/a", ""),
+        ("rtsps://cam/a", "rtsp://cam/a"),
+    ],
+)
+def test_what_no_camera_may_redirect_to(asked: str, location: str) -> None:
+    with pytest.raises(UsageError):
+        Camera.parse(asked, SETTINGS).redirected(location, SETTINGS)
 
 
 def test_an_address_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

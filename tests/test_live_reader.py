@@ -317,6 +317,76 @@ def test_servers_that_are_none(kind: str, words: str, capfd: pytest.CaptureFixtu
         assert CODED not in told
 
 
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ("453 Not Enough Bandwidth", "no bandwidth left (453); close another viewer"),
+        ("454 Session Not Found", "does not know its own session any more (454)"),
+        ("461 Unsupported Transport", "does not send by tcp (461); try --transport udp"),
+        ("503 \x1b[31mBusy", "it refused OPTIONS (503 [31mBusy)"),
+        (
+            '401 No\nWWW-Authenticate: Digest realm="x", nonce="1", algorithm="SHA-256"',
+            "a login by Digest SHA-256, which cannot be had here",
+        ),
+        (
+            '401 No\nWWW-Authenticate: Digest realm="x", nonce="1", qop="auth-int", algorithm=MD5',
+            "a login by Digest with qop auth-int, which cannot be had here",
+        ),
+        (
+            "302 Moved\nLocation: file:///etc/hostname",
+            "redirects from rtsp to file:///etc/hostname",
+        ),
+        ("301 Moved\nLocation: http://127.0.0.1:PORT/x", "redirects from rtsp to http://127.0.0.1"),
+        ("302 Moved\nLocation: concat:a|b", "redirects from rtsp to concat:"),
+        ("302 Moved\nLocation: rtsp://127.0.0.1:PORT/cam", "redirects more than 4 times"),
+        ("302 Moved\nLocation: /other", "redirects more than 4 times"),
+        ("302 Moved", "redirects from rtsp to"),
+    ],
+)
+def test_what_a_camera_answers_is_said(answer: str, words: str) -> None:
+    with Fake("answering", answer) as fake:
+        url = fake.url.replace("rtsp://", f"rtsp://admin:{CODED}@")
+        with Reading(url) as reading:
+            reading.until(lambda: reading.says(words))
+            reading.until(lambda: reading.beat.state == "no signal")
+            assert fake.counts["links"] <= 11, "a few redirects at most"
+    assert not any("Invalid argument" in line or "\x1b" in line for line in reading.lines)
+    assert SECRET not in repr(reading.lines)
+
+
+def test_a_redirect_is_followed_with_the_login(needs_rtsp: None) -> None:
+    with RtspServer(Serving(size=(320, 240), user="us@er", password=SECRET)) as server:
+        target = server.url("cam", login=False)
+        with Fake("answering", f"302 Moved\nLocation: {target}?key=geheim-99") as fake:
+            login = server.url("cam").partition("@")[0].removeprefix("rtsp://")
+            with Reading(fake.url.replace("rtsp://", f"rtsp://{login}@")) as reading:
+                assert reading.picture().size == (320, 240)
+                reading.until(lambda: reading.beat.connects == 1)
+    assert reading.says("it redirects to rtsp://")
+    assert "geheim" not in repr(reading.lines)
+
+
+def test_the_key_frame_that_a_camera_begins_with_is_the_first_picture(needs_rtsp: None) -> None:
+    """The next one would come after a minute."""
+    with RtspServer(Serving(size=(320, 240), gop=1500)) as server:
+        for transport in ("tcp", "udp"):
+            with Reading(server.url("cam"), transport=transport) as reading:
+                reading.picture()
+                assert reading.beat.damaged == 0
+
+
+def test_a_rate_that_is_announced_and_does_not_come(needs_rtsp: None) -> None:
+    with (
+        RtspServer(Serving(size=(320, 240), fps=10, claims=50)) as server,
+        Reading(server.url("cam")) as reading,
+    ):
+        reading.until(lambda: reading.says("frames per second come, not the 50 announced"))
+        reading.until(lambda: reading.picture().rate == pytest.approx(10, rel=0.2))
+        reading.until(lambda: float(reading.beat.facts["fps"]) < 12.5)
+    assert reading.lines[0] == "connected: h264 320x240 50 fps"
+    assert len(reading.lines) == 2
+
+
 def test_how_long_it_waits() -> None:
     patience = Patience(("127.0.0.1", 1))
     waits = [patience.failed(login=False) for _ in range(12)]

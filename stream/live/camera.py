@@ -28,12 +28,13 @@ _PROTOCOLS = {
 """What each kind of address may make FFmpeg open: never a local file, whatever a playlist says."""
 _FILE_PROTOCOLS = "file,crypto,data"
 _LOW_LATENCY = {
-    "fflags": "nobuffer",
     "flags": "low_delay",
     "probesize": "32",
     "analyzeduration": "0",
 }
-"""Of RTSP, whose description says what its streams are: without them the feed starts 1.1 s late."""
+"""Of RTSP, whose description says what its streams are: without them the feed starts 1.1 s late.
+Not `fflags=nobuffer`, which throws away what is read while it opens: often the only key frame for
+many seconds."""
 _HTTP_ANALYZE = {"analyzeduration": "1000000"}
 """Microseconds; FFmpeg would otherwise watch an MJPEG stream for 5 s to learn its frame rate."""
 _OPEN_S = 5.0
@@ -112,6 +113,29 @@ class Camera:
         if "://" in text:
             raise UsageError(f"{hidden(text)} is not a source known here; sources are {_KINDS}")
         return _file(text, settings)
+
+    def redirected(self, location: str, settings: LiveSettings) -> "Camera":
+        """The camera that this one, by RTSP, names instead of itself.
+
+        The login goes along to the same host only. Raises `UsageError` for what no camera may
+        redirect to.
+        """
+        assert self.address is not None
+        if location.startswith("/"):
+            place = split_login(self.url)[0].partition("://")[2].partition("/")[0]
+            location = f"{self.kind}://{place}{location}"
+        scheme, _, rest = location.partition("://")
+        scheme = scheme.lower()
+        if scheme not in ("rtsp", "rtsps") or (self.kind, scheme) == ("rtsps", "rtsp"):
+            raise UsageError(f"it redirects from {self.kind} to {hidden(location)[:200]}")
+        other = _network(scheme, location, settings)
+        _, user, password = split_login(self.url)
+        if user is None or split_login(location)[1] is not None or other.address is None:
+            return other
+        if other.address[0] != self.address[0]:
+            return other
+        login = quote(user, safe="") + (f":{quote(password, safe='')}" if password else "")
+        return _network(scheme, f"{scheme}://{login}@{rest}", settings)
 
 
 def resolve(text: str) -> str:

@@ -1,13 +1,17 @@
 """The process of the camera: connects, decodes at once, and connects again for ever."""
 
 import errno
+import gc
 import time
+from functools import partial
 
 import av
 import av.container
 import av.error
 
-from stream.errors import SourceError
+from stream.errors import SourceError, UsageError
+from stream.live import memory
+from stream.live.answers import Answers
 from stream.live.camera import Camera
 from stream.live.child import Control
 from stream.live.link import LateError, Link, StoppedError
@@ -22,6 +26,9 @@ from stream.live.writer import reason
 
 _LOOK_UP_S = 60.0
 """For looking up a name, which has no time limit of ours, and asking whether anybody is there."""
+_MOST_REDIRECTS = 4
+_MOST_TOLD = 20
+"""Reasons why there is no connection; some carry words of the camera."""
 _PLAYLISTS = {"hls", "concat", "dash", "sdp", "webvtt", "ffmetadata", "tty"}
 """Text formats, of which the first ones would make FFmpeg open other files."""
 _WORDS: tuple[tuple[type[Exception], str], ...] = (
@@ -34,14 +41,35 @@ _WORDS: tuple[tuple[type[Exception], str], ...] = (
     (av.error.EOFError, "it closed the connection"),
     (av.error.InvalidDataError, "what it sends is not video"),
     (av.error.FileNotFoundError, "there is no such device; is it plugged in?"),
+    (MemoryError, "what it sends as one piece is larger than any picture may be; see --max-pixels"),
 )
-_LOGIN = av.error.HTTPUnauthorizedError, av.error.HTTPForbiddenError
+_STATUS = {
+    453: "it has no bandwidth left (453); close another viewer, or take its smaller stream",
+    454: "it does not know its own session any more (454)",
+    461: "it does not send by {transport} (461); try --transport {other}",
+}
+"""What those who refuse by RTSP mean, as far as FFmpeg does not tell it."""
+
+
+class LoginLostError(LostError):
+    """A login of a kind that cannot be had."""
+
+
+_LOGIN = av.error.HTTPUnauthorizedError, av.error.HTTPForbiddenError, LoginLostError
+
+
+def start(
+    control: Control, camera: Camera, settings: LiveSettings, box: Mailbox, sounds: SoundRing
+) -> None:
+    """The work of the reader's process: `read`, in memory that has a bound."""
+    memory.bound(settings.max_pixels)
+    read(control, camera, settings, box, sounds)
 
 
 def read(
     control: Control, camera: Camera, settings: LiveSettings, box: Mailbox, sounds: SoundRing
 ) -> None:
-    """The work of the reader's process, until it is told to stop or its file is over.
+    """Read a camera until told to stop, or until its file is over.
 
     Raises `SourceError` for a file that is no video.
     """
@@ -58,19 +86,24 @@ class _Reader:
         sounds: SoundRing,
     ) -> None:
         self._camera = camera
-        self._loop = settings.loop
+        self._settings = settings
         self._pulse = Pulse(control)
         self._sink = Sink(box, sounds, Moments(), settings.max_pixels)
         self._patience = Patience(camera.address)
         self._told: set[str] = set()
         """Why there is no connection, as far as it was said since there was one."""
+        self._answers = Answers()
+        self._redirects = False
+        """Whether it has redirected, ..."""
+        self._followed: tuple[str, int] | None = None
+        """... and to which host and port, as was said last."""
 
     def run(self) -> None:
         """Work until told to stop."""
         try:
             while not self._pulse.tick():
                 self._try()
-                if not self._camera.live and not self._loop:
+                if not self._camera.live and not self._settings.loop:
                     self._pulse.state = "ended"
                     break
         except StoppedError:
@@ -95,35 +128,58 @@ class _Reader:
 
     def _connect(self) -> None:
         """Connect, and pass on what comes until nothing comes any more."""
-        camera = self._camera
         opened: list[av.container.InputContainer] = []
-
-        def open_() -> av.container.InputContainer:
-            opened.append(
-                av.open(
-                    camera.url,
-                    format=camera.format,
-                    options=dict(camera.options),
-                    timeout=(camera.open_s, camera.stall_s + 1),
-                    metadata_errors="replace",
-                )
-            )
-            return opened[0]
 
         def close() -> None:
             for container in opened:
                 container.close()
 
-        with Link(self._pulse.tick, close) as link:
-            try:
-                container = link.call(open_, camera.open_s)
-            except LateError:
-                raise LostError("it does not answer") from None
+        with Link(self._tick, close) as link:
+            camera, container = self._open(link, opened)
             if not camera.live and set(container.format.name.split(",")) & _PLAYLISTS:
                 raise LostError("it is a text or playlist file, not a video")
             self._sink.moments.renew()
             quiet = not camera.live and self._pulse.frames > 0
             Session(camera, container, link, self._pulse, self._sink, quiet=quiet).run()
+
+    def _open(
+        self, link: Link, opened: list[av.container.InputContainer]
+    ) -> tuple[Camera, av.container.InputContainer]:
+        """Open the camera, or the one that it redirects to; what is open is in `opened` too."""
+        camera, redirects = self._camera, 0
+
+        def open_(answers: Answers, camera: Camera) -> av.container.InputContainer:
+            opened.append(answers.open(camera))
+            return opened[-1]
+
+        while True:
+            answers = self._answers = Answers(closely=self._redirects)
+            try:
+                return camera, link.call(partial(open_, answers, camera), camera.open_s)
+            except LateError:
+                av.logging.set_level(None)
+                raise LostError("it does not answer") from None
+            except av.error.FFmpegError as error:
+                if answers.redirect is None or not camera.kind.startswith("rtsp"):
+                    raise _explained(error, answers, camera) from None
+            if answers.location is None and not self._redirects:
+                self._redirects = True  # and looked at closely
+                continue
+            redirects += 1
+            if redirects > _MOST_REDIRECTS:
+                raise LostError(f"it redirects more than {_MOST_REDIRECTS} times")
+            location = answers.location or f"{answers.redirect}:"
+            try:
+                camera = camera.redirected(location, self._settings)
+            except UsageError as error:
+                raise LostError(f"{error}, which is not followed") from None
+            if camera.address != self._followed:
+                self._followed = camera.address
+                self._pulse.control.say(f"it redirects to {camera.shown}")
+
+    def _tick(self) -> bool:
+        self._answers.trim()
+        return self._pulse.tick()
 
     def _failed(self, error: Exception, worked_s: float | None) -> None:
         """Say why there is no picture any more, and wait until it is time to try again."""
@@ -138,11 +194,13 @@ class _Reader:
             why = "it cannot be reached; is the name right, and the network up?"
             if self._camera.kind.endswith("s"):
                 why += " If its certificate is not signed, allow that with --insecure-tls"
-        if why not in self._told:
+        if why not in self._told and len(self._told) < _MOST_TOLD:
             self._told.add(why)
             now = "no connection to the camera" if worked_s is None else "the camera is lost"
             again = "trying again, but rarely" if login else "trying again"
             self._pulse.control.say(f"{now}: {why}; {again}")
+        # Errors and containers hold each other, and what was read last with them.
+        gc.collect()
         self._pulse.pause(delay)
         while not self._reachable():
             self._patience.returned()
@@ -152,6 +210,23 @@ class _Reader:
     def _reachable(self) -> bool:
         with Link(self._pulse.tick, lambda: None) as link:
             return link.call(self._patience.reachable, _LOOK_UP_S)
+
+
+def _explained(error: Exception, answers: Answers, camera: Camera) -> Exception:
+    """The error, or what the camera answered, where that says more."""
+    if isinstance(error, av.error.HTTPUnauthorizedError) and answers.login is not None:
+        return LoginLostError(
+            f"it wants a login by {answers.login}, which cannot be had here; set the "
+            "camera to Digest with MD5, or to Basic"
+        )
+    if answers.refusal is None or any(isinstance(error, kind) for kind in _LOGIN):
+        return error
+    method, status, said = answers.refusal
+    if status == 404:
+        return error
+    other = "udp" if camera.transport == "tcp" else "tcp"
+    usual = f"it refused {method} ({status}{' ' * bool(said)}{said})"
+    return LostError(_STATUS.get(status, usual).format(transport=camera.transport, other=other))
 
 
 def _words(error: Exception) -> str:

@@ -36,7 +36,9 @@ _SAY_S = 10.0
 _RATES = 1.0, 240.0
 """Frames per second that are believed."""
 _STEPS = 25
-"""Frames from which the rate is taken where the camera says none."""
+"""Frames from which the rate is taken where the camera says none, or ..."""
+_OFF = 1.25
+"""... another one: by more than this factor."""
 _USUAL_RATE = 25.0
 _PIECE = 16 << 10
 """Bytes of sound that a `SoundRing` takes at once."""
@@ -88,6 +90,7 @@ class Session:
         self._unpacker = Unpacker()
         self._claimed = _claimed(self._video) if self._timed else None
         self._steps: deque[int] = deque(maxlen=_STEPS)
+        self._corrected = False
         self._opened_s = self._alive_s = time.monotonic()
         self._anchor: int | None = None
         self._pts = 0
@@ -173,11 +176,21 @@ class Session:
         self._pulse.count(frames=1, damaged=int(frame.is_corrupt))
         if self._moment and gap < _GAP_NS:
             self._steps.append(gap)
+            self._put_right()
         self._moment = moment
         self._alive_s = self._pulse.seen_s = time.monotonic()
         self._pulse.facts["fps"] = f"{self._rate:.4g}"
         if picture.size != self._size:
             self._introduce(picture.size, frame.rotation)
+
+    def _put_right(self) -> None:
+        """Tell, once, that pictures come at another rate than was announced."""
+        rate = self._rate
+        if not self._claimed or rate == self._claimed or self._corrected:
+            return
+        self._corrected = True
+        text = f"{rate:.3g} frames per second come, not the {self._claimed:.4g} announced"
+        self._pulse.control.say(text)
 
     def _introduce(self, picture: Size, rotation: int) -> None:
         """Tell of the first picture, or of the first one of another size."""
@@ -229,11 +242,13 @@ class Session:
 
     @property
     def _rate(self) -> float:
-        if self._claimed:
+        # What is played at the rate that it claims comes at that rate.
+        if len(self._steps) < _STEPS or (self._claimed and self._paced):
+            return self._claimed or _USUAL_RATE
+        seen = min(_RATES[1], max(_RATES[0], _S / median(self._steps)))
+        if self._claimed and 1 / _OFF < seen / self._claimed < _OFF:
             return self._claimed
-        if len(self._steps) < _STEPS:
-            return _USUAL_RATE
-        return min(_RATES[1], max(_RATES[0], _S / median(self._steps)))
+        return seen
 
     def _complain(self) -> None:
         """Count what did not decode, and tell of it now and then."""
@@ -289,7 +304,8 @@ def _check(width: int, height: int, most: int) -> None:
 
 def _claimed(video: av.VideoStream) -> float | None:
     """Frames per second as the stream says, where that can be."""
-    for rate in (video.guessed_rate, video.average_rate):
+    # Of H.264 by RTSP the guess is the rate of fields.
+    for rate in (video.average_rate, video.codec_context.framerate, video.guessed_rate):
         if rate and _RATES[0] <= rate <= _RATES[1]:
             return float(rate)
     return None

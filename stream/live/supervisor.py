@@ -11,7 +11,7 @@ from stream.errors import DeblurError
 from stream.live.camera import Camera
 from stream.live.figures import Snapshot
 from stream.live.picture import Mailbox, Picture
-from stream.live.reader import read
+from stream.live.reader import start as read
 from stream.live.restoring import start as restore
 from stream.live.settings import Beyond, InUse, LiveSettings, Restoring
 from stream.live.sound import SoundRing

@@ -138,7 +138,7 @@ class Worker:
         `TICK_S`. On a busy machine a process may not run for many times the limit."""
         loading = self.role == "model" and self.meter.beat.state in ("starting", "loading")
         limit_s = _STARTING_S if loading or self._first_s is None else self.silent_s
-        limit_s *= 2 ** min(self._hangs, _MOST_DOUBLED)
+        limit_s *= 1 << min(self._hangs, _MOST_DOUBLED)
         now = time.monotonic()
         if self.process is None or self.process.pid is None or now - self.heard_s < limit_s / 2:
             return False

@@ -26,7 +26,7 @@ from gi.repository import GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402
 
 ELEMENTS = (
     *("videotestsrc", "x264enc", "rtph264pay", "h264parse", "intervideosrc", "decodebin"),
-    *("avdec_h264", "avenc_aac", "rtpmp4gpay", "rtppcmupay", "rtpgstpay", "udpsrc"),
+    *("capssetter", "avdec_h264", "avenc_aac", "rtpmp4gpay", "rtppcmupay", "rtpgstpay", "udpsrc"),
 )
 """What the pipelines below are made of; each stands for the package that it comes in."""
 COMMANDS = ("ffmpeg", "gst-launch-1.0", "ss")
@@ -39,12 +39,12 @@ WHOLE = 60_000
 # frame, where they tear it apart.
 ENCODERS = {
     "h264": (
-        "x264enc tune=zerolatency speed-preset=ultrafast bitrate={kbits} key-int-max={fps} ! "
+        "x264enc tune=zerolatency speed-preset=ultrafast bitrate={kbits} key-int-max={gop} ! "
         "video/x-h264,profile=constrained-baseline ! "
         "h264parse config-interval=-1 ! rtph264pay name=pay0 pt=96 {offset}"
     ),
     "h265": (
-        "x265enc tune=zerolatency speed-preset=ultrafast bitrate={kbits} key-int-max={fps} ! "
+        "x265enc tune=zerolatency speed-preset=ultrafast bitrate={kbits} key-int-max={gop} ! "
         "h265parse config-interval=-1 ! rtph265pay name=pay0 pt=96 {offset}"
     ),
 }
@@ -98,6 +98,8 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--codec", choices=ENCODERS, default="h264")
     parser.add_argument("--audio", choices=SOUNDS, help="adds a tick a second")
     parser.add_argument("--file", type=Path, help="the camera sees this, again and again")
+    parser.add_argument("--claims", type=int, help="the frame rate that the video says it has")
+    parser.add_argument("--gop", type=int, help="frames from one key frame to the next")
     parser.add_argument("--first", type=int, help="the first RTP timestamp of the video")
     return parser.parse_args()
 
@@ -109,9 +111,13 @@ def camera(options: argparse.Namespace) -> Any:
     source = f"intervideosrc channel=film ! {raw}"
     if not options.file:
         source = f"videotestsrc is-live=true pattern=ball ! {raw}"
+    if options.claims:
+        source += f" ! capssetter caps=video/x-raw,framerate={options.claims}/1"
     offset = "" if options.first is None else f"timestamp-offset={options.first}"
     kbits = max(500, width * height * options.fps // 5000)
-    encoder = ENCODERS[options.codec].format(kbits=kbits, fps=options.fps, offset=offset)
+    encoder = ENCODERS[options.codec].format(
+        kbits=kbits, gop=options.gop or options.fps, offset=offset
+    )
     sound = BEEP + SOUNDS[options.audio] if options.audio else ""
     factory = GstRtspServer.RTSPMediaFactory()
     factory.set_launch(f"( {source} ! {encoder} {sound} )")

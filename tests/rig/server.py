@@ -52,6 +52,10 @@ class Serving:
     """What /cam shows; None: a moving ball."""
     user: str | None = None
     password: str | None = None
+    gop: int | None = None
+    """Frames from one key frame of /cam to the next; None: a second's."""
+    claims: int | None = None
+    """The frame rate that the video of /cam says it has; None: the right one."""
     first: int | None = None
     """The RTP timestamp at which /cam begins; 2**32 - 180_000 wraps after two seconds."""
     bind: str = "127.0.0.1"
@@ -63,6 +67,8 @@ class Serving:
         words += ["--codec", self.codec, "--bind", self.bind]
         words += ["--audio", self.audio] if self.audio else []
         words += ["--file", str(self.file)] if self.file else []
+        words += ["--gop", str(self.gop)] if self.gop is not None else []
+        words += ["--claims", str(self.claims)] if self.claims is not None else []
         words += ["--first", str(self.first)] if self.first is not None else []
         return words
 
