@@ -229,11 +229,11 @@ async def _run(
     """`hangs_up`: the end of the terminal is this command's as well, which nohup would forbid."""
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, _stop, cameras)
+        loop.add_signal_handler(number, _stop, cameras, page)
     if config is not None and hasattr(signal, "SIGHUP"):
         loop.add_signal_handler(signal.SIGHUP, _reload, cameras, config)
     elif hangs_up:
-        loop.add_signal_handler(signal.SIGHUP, _stop, cameras)
+        loop.add_signal_handler(signal.SIGHUP, _stop, cameras, page)
     if http is not None:
         await http.start()
         # Where lines are kept in a file, no token of ours is among them.
@@ -266,9 +266,11 @@ def _reload(cameras: "Cameras", config: Path) -> None:
     cameras.become(found.cameras)
 
 
-def _stop(cameras: "Cameras") -> None:
+def _stop(cameras: "Cameras", page: "Page | None") -> None:
     say("stopping (again to stop at once)")
     cameras.stop()
+    if page is not None:
+        page.stop(at_once=cameras.killed)
 
 
 async def _show(cameras: "Cameras") -> None:

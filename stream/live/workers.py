@@ -29,8 +29,10 @@ hangs: what it imports may lie on a slow disk."""
 _TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 _MOST_DOUBLED = 4
 """Times that the limits are doubled, once for each life in a row that ended by hanging."""
-_END_S = 4.0
-"""Processes that are told to stop get so long to finish."""
+_END_S: dict[Role, float] = {"writer": 2.5}
+"""Processes that are told to stop get so long to finish what they have in hand, ..."""
+_LEAVE_S = 1.0
+"""... and those that have nothing of worth there only so long to say goodbye."""
 
 Say = Callable[[str, str], None]
 """Shows a line: who says it, and what."""
@@ -203,6 +205,7 @@ class Workers:
         self._fail = fail
         self._asked = asked
         self._stopping = self._killed = False
+        self._stopped_s = 0.0
 
     def start(self) -> None:
         """Begin all their lives."""
@@ -217,19 +220,18 @@ class Workers:
     def stop(self, *, at_once: bool = False) -> None:
         """Ask all to finish what is in hand, or end them `at_once`."""
         self._killed = self._killed or at_once
-        self._stopping = True
+        if not self._stopping:
+            self._stopping, self._stopped_s = True, time.monotonic()
         for worker in self._workers:
             worker.kill() if self._killed else worker.tell(Stop())
 
     async def end(self) -> None:
-        """Wait until all have finished, for a few seconds, and end what has not."""
-        self._stopping = True
-        for worker in self._workers:
-            worker.tell(Stop())
-        end = time.monotonic() + _END_S
-        while any(worker.alive for worker in self._workers):
-            if self._killed or time.monotonic() > end:
-                for worker in self._workers:
+        """Wait until all have finished, for a few seconds after `stop`, and end what has not."""
+        self.stop()
+        while alive := [worker for worker in self._workers if worker.alive]:
+            passed_s = time.monotonic() - self._stopped_s
+            for worker in alive:
+                if self._killed or passed_s > _END_S.get(worker.role, _LEAVE_S):
                     worker.kill()
             await asyncio.sleep(0.02)
 

@@ -54,7 +54,7 @@ class Preview:
         self._say = say
         self._feeds: Sequence[Watched] = ()
         self._told: dict[str, InUse | None] = {}
-        self._introduced = False
+        self._introduced = self._stopping = False
         self._worker = Worker("preview", "preview", serve, (self._socket, access), _SILENT_S)
         self._kept = Workers(
             [self._worker],
@@ -77,10 +77,10 @@ class Preview:
         self._introduce()
 
     async def run(self) -> None:
-        """Keep the page up until cancelled."""
+        """Keep the page up until stopped or cancelled."""
         try:
             self._kept.start()
-            while True:
+            while not self._stopping:
                 await asyncio.sleep(TICK_S)
                 self._kept.tend()
                 self._tell()
@@ -90,6 +90,11 @@ class Preview:
                 await self._kept.end()
             self._kept.clear()
             self._socket.close()
+
+    def stop(self, *, at_once: bool = False) -> None:
+        """Let the page's process end."""
+        self._stopping = True
+        self._kept.stop(at_once=at_once)
 
     def address(self, random: bool, *, shown: bool) -> str:
         """Where the page is, with the token where it is a `random` one, which nobody else has, and
