@@ -88,7 +88,9 @@ def test_one_signal_has_a_bound_whatever_hangs(tmp_path: Path) -> None:
     words = "testsrc:", "null:", "--preview", str(free_port())
     with live(tmp_path, *words) as feed:
         until(lambda: feed.ask("/healthz")[0] == 200, "it is not live")
-        until(lambda: any("deblur preview" in each.cmdline()[0] for each in feed.tree), "no preview")
+        until(
+            lambda: any("deblur preview" in each.cmdline()[0] for each in feed.tree), "no preview"
+        )
         children = feed.tree[1:]
         for each in children:
             each.suspend()
