@@ -177,7 +177,7 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         self.hits.append(self.path)
         if self.path.startswith("/camera"):
             self._camera()
-        elif self.path[1:4] in ("401", "403", "404"):
+        elif self.path[1:4] in ("401", "403", "404", "429"):
             self.send_error(int(self.path[1:4]))
         else:
             super().do_GET()
@@ -247,6 +247,11 @@ def test_refused_logins_are_told_apart_and_not_hammered(tmp_path: Path) -> None:
             told = repr(reading.lines) + repr(reading.beats)
             assert SECRET not in told
             assert CODED not in told
+
+
+def test_what_the_web_refuses_is_said(tmp_path: Path) -> None:
+    with web(tmp_path) as (host, _), Reading(f"http://{host}/429") as reading:
+        reading.until(lambda: reading.says("it refused GET (429); trying again"))
 
 
 def test_a_playlist_from_the_web_opens_no_local_file(tmp_path: Path) -> None:

@@ -62,6 +62,57 @@ def test_tokens_in_queries(name: str) -> None:
     assert "op5ecret" not in Secrets([address]).hide("bad value t/op5ecret, or t%2Fop5ecret")
 
 
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        (
+            "http://c/v.cgi?loginuse=bob&loginpas=hunt3r&resolution=32",
+            "loginuse=*&loginpas=*&resolution=32",
+        ),
+        ("http://c/v?psw=hunter2&usr=bob&cmd=snap", "http://c/v?psw=*&usr=*&cmd=snap"),
+        ("http://c/v?foo=hunter2&pw=hunter2&n=1", "http://c/v?foo=*&pw=*&n=1"),
+        ("http://c/v;jsessionid=4D5E6F70", "http://c/v;jsessionid=*"),
+        ("http://c/v#access_token=4D5E6F70", "http://c/v#access_token=*"),
+        ("https://c/v?AbCdEf0123456789", "https://c/v?*"),
+        ("rtsps://10.0.0.1:7441/AbCdEfGhIjKl?enableSrtp", "rtsps://10.0.0.1:7441/*?enableSrtp"),
+        ("rtsp://10.0.0.1:7447/4dEfGhIjKlMnOpQr", "rtsp://10.0.0.1:7447/*"),
+        ("http://c/3f2504e0-4f89-11d3-9a0c-0305e82c3301/v", "http://c/*/v"),
+        ("rtsp://c/cam/realmonitor?channel=1&subtype=0", "realmonitor?channel=1&subtype=0"),
+        ("rtsp://c/h264Preview_01_main", "rtsp://c/h264Preview_01_main"),
+        (
+            "rtsp://c/Streaming/Channels/101?transportmode=unicast&profile=Profile_1",
+            "profile=Profile_1",
+        ),
+        (
+            "http://c/mjpg/video.cgi?Resolution=640x480&compression=30",
+            "Resolution=640x480&compression=30",
+        ),
+    ],
+)
+def test_credentials_of_all_kinds_in_addresses(address: str, shown: str) -> None:
+    wanted = shown.replace("*", HIDDEN)
+    assert hidden(address).endswith(wanted)
+    # Also where it is not known beforehand, and in the midst of a line.
+    assert f"{wanted}: closed" in Secrets().hide(f"[{address}: closed]")
+    for secret in ("hunt", "bob", "4D5E", "AbCd", "4dEf", "3f25"):
+        assert secret not in Secrets([address]).hide(f"{address}; {address.rpartition('/')[2]}")
+
+
+@pytest.mark.parametrize(
+    "password",
+    ["pass", "password", "user", "use", "check", "login", "camera", "401", "SHA", "again"],
+)
+def test_a_password_that_is_part_of_our_words_leaves_them_alone(password: str) -> None:
+    secrets = Secrets([f"rtsp://admin:{password}@camera/live"])
+    for line in (
+        "no connection: the login was refused (401); check user and password; trying again",
+        "it wants a login by Digest SHA-256, which cannot be had here",
+    ):
+        assert secrets.hide(line) == line
+    for told in (f"x{password}y", f"%3A{password}%40", f"rtsp://admin:{password}@camera/live"):
+        assert password not in secrets.hide(told).replace("://***@camera/live", "")
+
+
 def test_the_key_of_a_stream_is_hidden() -> None:
     address = "rtmps://live.example.org/app/abcd-1234-efgh?backup=1"
     assert hidden(address) == f"rtmps://live.example.org/app/{HIDDEN}"

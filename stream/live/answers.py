@@ -1,20 +1,13 @@
 """What a camera answers while FFmpeg opens it, from its log: its errors leave most of that out."""
 
-import logging
 import re
+from collections.abc import Sequence
 
-import av
-import av.container
-import av.logging
-
-from stream.live.camera import Camera
-
-_KEPT = 2_000
-"""Messages; a camera that has FFmpeg say much more fills no memory with it."""
 _REDIRECTED = re.compile(r"^Protocol '([\w.+-]+)' not on whitelist", re.M)
 """FFmpeg follows a camera anywhere, with the password and without end, where that is allowed."""
 _LOCATION = re.compile(r"^line='location: *(\S+) *'$", re.M | re.I)
 _REFUSED = re.compile(r"^method (\w+) failed: (\d{3}) \((.*)\)$", re.M)
+_CODE = re.compile(r"^http_code=([45]\d\d)$", re.M)
 _CHALLENGE = re.compile(r"www-authenticate: *digest\b(.*)$", re.M | re.I)
 _WANTED = re.compile(r"\b(algorithm|qop) *= *(?:\"([^\"]*)\"|([\w-]+))", re.I)
 _KNOWN = ("", "MD5", "MD5-SESS")
@@ -24,35 +17,12 @@ _REASON = 60
 
 
 class Answers:
-    """One opening of a camera, and what was answered meanwhile."""
+    """What a camera answered to one opening."""
 
-    def __init__(self, *, closely: bool = False) -> None:
-        """`closely`: to learn where a camera by RTSP redirects to as well."""
-        self._closely = closely
-        self._log: list[tuple[int, str, str]] = []
-
-    def open(self, camera: Camera) -> av.container.InputContainer:
-        """Open the camera. Raises what FFmpeg has."""
-        # HTTP's headers are told at the finest level only; of RTSP that has each single byte.
-        fine = self._closely or camera.kind in ("http", "https")
-        # What is told while nobody listens, as an opening that was given up goes on.
-        logging.getLogger("libav").setLevel(logging.CRITICAL + 1)
-        av.logging.set_level(av.logging.TRACE if fine else av.logging.DEBUG)
-        try:
-            with av.logging.Capture(local=False) as self._log:
-                return av.open(
-                    camera.url,
-                    format=camera.format,
-                    options=dict(camera.options),
-                    timeout=(camera.open_s, camera.stall_s + 1),
-                    metadata_errors="replace",
-                )
-        finally:
-            av.logging.set_level(None)
-
-    def trim(self) -> None:
-        """Forget what is old; to be called now and then while it opens."""
-        del self._log[:-_KEPT]
+    def __init__(self, log: Sequence[tuple[int, str, str]]) -> None:
+        """`log`: FFmpeg's messages, each with its level and who says it; of RTSP those for
+        debugging, and of HTTP the finest."""
+        self._log = log
 
     @property
     def redirect(self) -> str | None:
@@ -62,7 +32,7 @@ class Answers:
 
     @property
     def location(self) -> str | None:
-        """The address that it redirects to."""
+        """The address that it redirects to, where the log is of the finest level."""
         found = _LOCATION.findall(self._text("rtsp"))
         return str(found[-1]) if found else None
 
@@ -85,6 +55,7 @@ class Answers:
     def refusal(self) -> tuple[str, int, str] | None:
         """What was asked for last and refused: the method, the status, and the camera's reason."""
         found = _REFUSED.findall(self._text("rtsp"))
+        found += [("GET", status, "") for status in _CODE.findall(self._text("http"))]
         return (found[-1][0], int(found[-1][1]), _shown(found[-1][2])) if found else None
 
     def _text(self, *names: str) -> str:

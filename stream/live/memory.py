@@ -1,13 +1,12 @@
 """Memory that several processes share, and how much one process may take."""
 
 import ctypes
+import importlib.util
 import re
 import sys
 from contextlib import suppress
 from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
-
-import av.logging
 
 _PIECE = 32 << 20
 """Bytes that FFmpeg takes at once, for what is no picture; ..."""
@@ -25,9 +24,12 @@ def bound(max_pixels: int) -> None:
     A packet, a header or a description that is larger then fails with `MemoryError`. Of all systems
     Linux alone bounds the whole, and Windows nothing.
     """
+    linked = importlib.util.find_spec("av.logging")
     with suppress(OSError, AttributeError):
         # Of the libavutil that PyAV is linked to, which has no call for it.
-        ctypes.CDLL(av.logging.__file__).av_max_alloc(ctypes.c_size_t(_PIECE + _PIXEL * max_pixels))
+        ctypes.CDLL(linked.origin if linked else None).av_max_alloc(
+            ctypes.c_size_t(_PIECE + _PIXEL * max_pixels)
+        )
     if sys.platform == "linux":
         import resource
 

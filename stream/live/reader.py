@@ -2,12 +2,14 @@
 
 import errno
 import gc
+import logging
 import time
-from functools import partial
+from collections.abc import Callable
 
 import av
 import av.container
 import av.error
+import av.logging
 
 from stream.errors import SourceError, UsageError
 from stream.live import memory
@@ -27,6 +29,8 @@ from stream.live.writer import reason
 _LOOK_UP_S = 60.0
 """For looking up a name, which has no time limit of ours, and asking whether anybody is there."""
 _MOST_REDIRECTS = 4
+_MOST_LOGGED = 2_000
+"""Messages of FFmpeg that are kept while it opens."""
 _MOST_TOLD = 20
 """Reasons why there is no connection; some carry words of the camera."""
 _PLAYLISTS = {"hls", "concat", "dash", "sdp", "webvtt", "ffmetadata", "tty"}
@@ -92,7 +96,8 @@ class _Reader:
         self._patience = Patience(camera.address)
         self._told: set[str] = set()
         """Why there is no connection, as far as it was said since there was one."""
-        self._answers = Answers()
+        self._log: list[tuple[int, str, str]] = []
+        """What FFmpeg says while it opens."""
         self._redirects = False
         """Whether it has redirected, ..."""
         self._followed: tuple[str, int] | None = None
@@ -147,19 +152,14 @@ class _Reader:
     ) -> tuple[Camera, av.container.InputContainer]:
         """Open the camera, or the one that it redirects to; what is open is in `opened` too."""
         camera, redirects = self._camera, 0
-
-        def open_(answers: Answers, camera: Camera) -> av.container.InputContainer:
-            opened.append(answers.open(camera))
-            return opened[-1]
-
         while True:
-            answers = self._answers = Answers(closely=self._redirects)
             try:
-                return camera, link.call(partial(open_, answers, camera), camera.open_s)
+                return camera, link.call(self._opening(camera, opened), camera.open_s)
             except LateError:
                 av.logging.set_level(None)
                 raise LostError("it does not answer") from None
             except av.error.FFmpegError as error:
+                answers = Answers(self._log)
                 if answers.redirect is None or not camera.kind.startswith("rtsp"):
                     raise _explained(error, answers, camera) from None
             if answers.location is None and not self._redirects:
@@ -177,8 +177,37 @@ class _Reader:
                 self._followed = camera.address
                 self._pulse.control.say(f"it redirects to {camera.shown}")
 
+    def _opening(
+        self, camera: Camera, opened: list[av.container.InputContainer]
+    ) -> Callable[[], av.container.InputContainer]:
+        """What opens a camera, and keeps what FFmpeg says meanwhile."""
+        # HTTP's headers are told at the finest level only; of RTSP that has each single byte.
+        fine = self._redirects or camera.kind in ("http", "https")
+        # What is told while nobody listens, as an opening that was given up goes on.
+        logging.getLogger("libav").setLevel(logging.CRITICAL + 1)
+
+        def open_() -> av.container.InputContainer:
+            av.logging.set_level(av.logging.TRACE if fine else av.logging.DEBUG)
+            try:
+                with av.logging.Capture(local=False) as self._log:
+                    opened.append(
+                        av.open(
+                            camera.url,
+                            format=camera.format,
+                            options=dict(camera.options),
+                            timeout=(camera.open_s, camera.stall_s + 1),
+                            metadata_errors="replace",
+                        )
+                    )
+            finally:
+                av.logging.set_level(None)
+            return opened[-1]
+
+        return open_
+
     def _tick(self) -> bool:
-        self._answers.trim()
+        # A camera that has FFmpeg say much fills no memory with it.
+        del self._log[:-_MOST_LOGGED]
         return self._pulse.tick()
 
     def _failed(self, error: Exception, worked_s: float | None) -> None:
