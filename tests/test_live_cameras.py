@@ -140,6 +140,31 @@ def test_the_end_of_the_terminal_ends_a_feed(
         assert set(memory.iterdir()) <= before
 
 
+def test_what_this_machine_has_not_leaves_out_that_camera_alone(tmp_path: Path) -> None:
+    file = tmp_path / "cameras.toml"
+    days = f'outputs = ["{tmp_path}/none/days/yard.mkv"]'
+    file.write_text(
+        camera("good", "96x64")
+        + f'[cameras.yard]\nsource = "testsrc:?size=96x64&fps=10"\n{days}\n'
+        + '[cameras.door]\nsource = "env:NO_SUCH_VARIABLE"\n'
+    )
+    with live(tmp_path, "--config", str(file)) as feed:
+        wanted = {"good": "live", "yard": "failed", "door": "failed"}
+        until(lambda: states(feed) == wanted, "it is not live")
+        assert f"yard: the folder {tmp_path}/none/days does not exist" in feed.said
+        assert "door: env:NO_SUCH_VARIABLE: set the environment variable" in feed.said
+        # Nested so deeply that its parser gives up: nothing is changed by it.
+        good = file.read_text()
+        file.write_text("a = " + 5000 * "[")
+        feed.process.send_signal(signal.SIGHUP)
+        until(lambda: "nested too deeply in it; going on as before" in feed.said, "-")
+        (tmp_path / "none").mkdir()
+        file.write_text(good)
+        feed.process.send_signal(signal.SIGHUP)
+        until(lambda: states(feed) == wanted | {"yard": "live"}, "it is not tried again")
+        assert list((tmp_path / "none" / "days").glob("yard-*.mkv"))
+
+
 def test_where_none_can_work_it_ends(tmp_path: Path) -> None:
     file = tmp_path / "cameras.toml"
     file.write_text(camera("bad", "160x120", 'model = "no-such-model"'))

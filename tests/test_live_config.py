@@ -1,5 +1,6 @@
 """The file of cameras: what it may say, and where it is wrong."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,19 @@ def test_what_is_said_and_what_is_usual() -> None:
     assert "secret" not in repr(door)
     assert yard.settings.restoring.upscale is not None
     assert [target.name for target in door.targets] == ["serve:127.0.0.1:8555/door"]
+
+
+def test_the_documented_example_can_be_run_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (Path(__file__).parents[1] / "docs" / "cameras.md").read_text()
+    monkeypatch.setenv("YARD", "rtsp://user:password@192.168.1.20/stream1")
+    monkeypatch.chdir(tmp_path)
+    (example,) = re.findall(r"```toml\n(.*?)```", text, re.S)
+    yard, door = parse(example).cameras.values()
+    assert [target.name for target in yard.targets][1:] == ["yard/yard.mkv"]
+    assert (tmp_path / "yard").is_dir(), "what is recorded into is made"
+    assert door.camera.address == ("192.168.1.21", 554)
 
 
 def test_an_output_is_named_after_its_camera() -> None:
@@ -105,6 +119,10 @@ def test_an_output_is_named_after_its_camera() -> None:
         ('[cameras."a.b"]\nsource = "testsrc:"\nstrength = 2', "c.toml:3: --strength must be"),
         ('[defaults]\nstrength = 2\n[cameras.a]\nsource = "testsrc:"', "c.toml:2: --strength"),
         ("cameras = 3", "c.toml: there is no camera"),
+        ("a = " + 5000 * "[" + 5000 * "]", "c.toml: brackets are nested too deeply"),
+        ("a = " + 5000 * "{a=" + "1" + 5000 * "}", "c.toml: brackets are nested too deeply"),
+        (f"[cameras.a]\nstall = {'9' * 5000}", "c.toml: Exceeds the limit"),
+        ("[" + "a." * 5000 + "a]", "c.toml:1: unknown a"),
     ],
 )
 def test_what_is_wrong_is_said_with_its_line(text: str, said: str) -> None:
@@ -158,7 +176,20 @@ def test_names_are_those_that_are_known() -> None:
     assert usual == (USUAL_FUSE, MOST_FUSE, MOST_DELAY)
 
 
+def test_what_this_machine_has_not_is_no_mistake_of_the_file(tmp_path: Path) -> None:
+    """That camera alone will fail."""
+    found = parse(
+        '[cameras.a]\nsource = "env:NO_SUCH_VARIABLE"\n'
+        f'[cameras.b]\nsource = "testsrc:"\noutputs = "{tmp_path}/none/b/b.mkv"\n'
+        f'[cameras.c]\nsource = "{tmp_path}/c.mkv"\nrealtime = true\noutputs = "null:"\n'
+        '[cameras.d]\nsource = "testsrc:"\n'
+    )
+    assert list(found.cameras) == ["a", "b", "c", "d"]
+
+
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="more than 1048576 bytes"):
+        read(Path("/dev/zero"))
     with pytest.raises(UsageError, match="No such file"):
         read(tmp_path / "none.toml")
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")

@@ -44,6 +44,8 @@ def test_what_outputs_are_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert parse("yard.mkv", settings) == Record(Path("yard.mkv"), 60, 3600)
     assert parse("record:days", settings) == Record(Path("days/live.mkv"), 60, 3600)
     assert (tmp_path / "days").is_dir()
+    assert parse("yard/yard.mkv", settings) == Record(Path("yard/yard.mkv"), 60, 3600)
+    assert (tmp_path / "yard").is_dir()
 
 
 @pytest.mark.parametrize(
@@ -54,7 +56,8 @@ def test_what_outputs_are_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         ("hls:", UsageError, "is no output"),
         ("rtsp:///x", UsageError, "has to be like rtsp://HOST/PATH"),
         ("rtsp://u:secret@host:none/x", UsageError, "has to be like rtsp://HOST/PATH"),
-        ("none/yard.mkv", SinkError, "none does not exist; create it first"),
+        ("none/days/yard.mkv", SinkError, "days does not exist; create it first"),
+        ("file/yard.mkv", SinkError, "File exists; name a folder to record into"),
         ("record:none/days", SinkError, "No such file or directory"),
         ("hls:none/web", SinkError, "none does not exist; create it first"),
         ("hls:file", SinkError, "is no folder"),

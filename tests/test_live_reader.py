@@ -3,12 +3,13 @@
 import functools
 import http.server
 import os
+import re
 import ssl
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -177,18 +178,20 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         self.hits.append(self.path)
         if self.path.startswith("/camera"):
             self._camera()
+        elif self.path == "/sizes":
+            self._camera(sizes=[(16 * n, 16 * n) for n in range(2, 20)])
         elif self.path[1:4] in ("401", "403", "404", "429"):
             self.send_error(int(self.path[1:4]))
         else:
             super().do_GET()
 
-    def _camera(self) -> None:
+    def _camera(self, sizes: Sequence[tuple[int, int]] = ((322, 240),)) -> None:
         kind = "multipart/x-mixed-replace; boundary=cut"
         self.send_response(200)
         self.send_header("Content-Type", kind)
         self.end_headers()
         for index in range(100_000):
-            encoded, data = cv2.imencode(".jpg", picture(index, 322, 240))
+            encoded, data = cv2.imencode(".jpg", picture(index, *sizes[index % len(sizes)]))
             assert encoded
             head = f"--cut\r\nContent-Type: image/jpeg\r\nContent-Length: {data.size}\r\n\r\n"
             self.wfile.write(head.encode() + data.tobytes() + b"\r\n")
@@ -226,6 +229,17 @@ def test_mjpeg_over_http(tmp_path: Path) -> None:
         # What it says of its rate is FFmpeg's guess; the pictures tell.
         reading.until(lambda: reading.picture().rate < 15)
         assert reading.picture().rate == pytest.approx(10, rel=0.2)
+
+
+def test_a_camera_that_changes_its_size_with_each_picture_is_told_of_now_and_then(
+    tmp_path: Path,
+) -> None:
+    with web(tmp_path) as (host, _), Reading(f"http://{host}/sizes") as reading:
+        begun = time.monotonic()
+        reading.until(lambda: sum("picture is now" in line for line in reading.lines) == 2)
+        assert time.monotonic() - begun > 10
+        assert reading.beat.frames > 20
+        assert re.search(r"is now \d+x\d+ \(changed \d\d+ times\)", reading.lines[-1])
 
 
 def test_refused_logins_are_told_apart_and_not_hammered(tmp_path: Path) -> None:

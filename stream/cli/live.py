@@ -193,9 +193,9 @@ def live(
             described = {"live": one}
         token = os.environ.get("DEBLUR_TOKEN")
         own = token or random_secrets.token_urlsafe(24)
-        secrets = Secrets([each for one in described.values() for each in one.addresses], [own])
+        secrets = Secrets([each for one in described.values() for each in one.known], [own])
         hide = secrets.hide
-        for one in described.values():
+        if config is None:
             _ = one.camera, one.targets
         address = None if http == "off" else Address.parse(http, token, own)
 

@@ -147,7 +147,7 @@ class Cameras:
                 preview=self._preview,
             )
         except Exception as error:  # of this camera, and no matter to the others
-            self._fail(name, error, said=True)
+            self._fail(name, error, said=len(self._wanted) > 1)
             return
         self.feeds.append(feed)
         self._running[name] = asyncio.create_task(feed.run(), name=name)
@@ -175,13 +175,13 @@ class Cameras:
 
     def _fail(self, name: str, error: BaseException, *, said: bool) -> None:
         if not isinstance(error, DeblurError):
-            secrets = Secrets(self._begun[name].addresses, self._words)
+            secrets = Secrets(self._begun[name].known, self._words)
             text = " ".join(f"{type(error).__name__}: {error}".split())
             error = DeblurError(f"unexpected {secrets.hide(text)}")
         self._errors.append(error)
         self._failed[name] = Failed(name)
         if said:
-            self._say(name, str(error))
+            self._say(name, f"{error}; it is left out")
 
 
 def _begun_anew(before: Description, after: Description) -> bool:

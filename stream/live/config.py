@@ -19,13 +19,13 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
-from stream.errors import DeblurError, UsageError
-from stream.live.camera import resolve
+from stream.errors import DeblurError, NoInputError, SinkError, UsageError
 from stream.live.description import Description
 from stream.live.null import Null
 from stream.live.rtsp.serve import Serve
 from stream.secrets import Secrets, hidden
 
+_MOST_BYTES = 1 << 20
 _TABLES = ("cameras", "defaults")
 _NAME = re.compile(r"[\w.-]{1,64}")
 _TYPES = {
@@ -46,12 +46,16 @@ class Config:
 def read(path: Path) -> Config:
     """Read the file. Raises `UsageError` with the number of the line that is wrong."""
     try:
-        text = path.read_text("utf-8")
+        with path.open("rb") as file:
+            text = file.read(_MOST_BYTES + 1)
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}; name a file of cameras") from None
+    if len(text) > _MOST_BYTES:
+        raise UsageError(f"{path} has more than {_MOST_BYTES} bytes; name a file of cameras")
+    try:
+        return parse(text.decode(), str(path))
     except UnicodeDecodeError:
         raise UsageError(f"{path} is no text in UTF-8") from None
-    return parse(text, str(path))
 
 
 def parse(text: str, name: str = "cameras.toml") -> Config:
@@ -63,6 +67,10 @@ def parse(text: str, name: str = "cameras.toml") -> Config:
         line = place[1] if place and place[1] else str(text.count("\n") + 1)
         said = str(error)[: place.start()] if place else str(error)
         raise UsageError(f"{name}:{line}: {said}") from None
+    except RecursionError:
+        raise UsageError(f"{name}: brackets are nested too deeply in it") from None
+    except ValueError as error:  # such as a number with too many digits
+        raise UsageError(f"{name}: {error}") from None
     return _Reader(text, name).read(found)
 
 
@@ -113,13 +121,21 @@ class _Reader:
     ) -> Description:
         """Raise `UsageError` where it makes no sense, alone or beside those before it.
 
-        `own` are the options that stand in the table itself, `defaults` those for all.
+        What this machine has not, such as a folder or a variable, is no mistake of the file: that
+        camera alone will fail. `own` are the options that stand in the table itself, `defaults`
+        those for all.
         """
         name = table[-1]
         try:
+            addresses = description.addresses[1:]
+        except UsageError:
+            return description
+        try:
+            _ = description.settings
             _ = description.camera
             targets = description.targets
-            addresses = description.addresses[1:]
+        except (NoInputError, SinkError):
+            return description
         except (DeblurError, OSError, ValueError) as error:
             said = _told(error, description)
             key = _key_in(said)
@@ -181,7 +197,7 @@ def _header(line: str) -> tuple[str, ...]:
     """The names in the header of a table; none where the line is no such header."""
     found: object = None
     if line.lstrip().startswith("["):
-        with suppress(tomllib.TOMLDecodeError):
+        with suppress(ValueError, RecursionError):
             found = tomllib.loads(line)
     names = []
     while isinstance(found, dict) and found:
@@ -192,11 +208,7 @@ def _header(line: str) -> tuple[str, ...]:
 
 def _told(error: Exception, description: Description) -> str:
     """What an error says, in one line and without passwords."""
-    addresses = []
-    for each in (description.source, *description.outputs):
-        with suppress(UsageError):
-            addresses.append(resolve(each))
-    return Secrets(addresses).hide(" ".join(str(error).split()) or type(error).__name__)
+    return Secrets(description.known).hide(" ".join(str(error).split()) or type(error).__name__)
 
 
 def _meant(word: str, known: Any) -> str:

@@ -1,6 +1,7 @@
 """A feed as its user describes it, on the command line or in a file."""
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from stream.errors import UsageError
@@ -49,6 +50,15 @@ class Description:
         """Source and outputs, those in the environment too, with their passwords. Raises
         `UsageError`."""
         return [resolve(each) for each in (self.source, *self.outputs)]
+
+    @property
+    def known(self) -> list[str]:
+        """The same, as far as the environment has them."""
+        found = []
+        for each in (self.source, *self.outputs):
+            with suppress(UsageError):
+                found.append(resolve(each))
+        return found
 
     @property
     def restoring(self) -> Restoring:

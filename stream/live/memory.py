@@ -38,7 +38,8 @@ def bound(max_pixels: int) -> None:
             most = (int(used[1]) << 10) + _WHOLE + _PIXELS * max_pixels
             _, hard = resource.getrlimit(resource.RLIMIT_DATA)
             most = most if hard == resource.RLIM_INFINITY else min(most, hard)
-            resource.setrlimit(resource.RLIMIT_DATA, (most, hard))
+            with suppress(OSError, ValueError):
+                resource.setrlimit(resource.RLIMIT_DATA, (most, hard))
 
 
 class Shared:

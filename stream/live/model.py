@@ -27,6 +27,8 @@ _SHOWN = 50
 """Pictures of which the median time and the share from neighbors is told."""
 _SLOWEST_S = 5.0
 """A process that says nothing for longer than a few seconds is taken for dead."""
+_SAY_S = 10.0
+"""Between lines about pictures that are not enlarged: a camera may change its size all the time."""
 _READER = 0
 """This process's number among the readers of the camera's mailbox."""
 
@@ -76,6 +78,8 @@ class Restoration:
         self._costs_ms: deque[float] = deque(maxlen=_SHOWN)
         self._shares: deque[float] = deque(maxlen=_SHOWN)
         self._beyond_ms = 0.0
+        self._refused_s = -_SAY_S
+        """When it was told that pictures of a size are not enlarged."""
         self._last: Picture | None = None
         """The picture taken up last."""
         self._last_s = 0.0
@@ -213,7 +217,9 @@ class Restoration:
         except UsageError as error:
             if not self._restored.count:
                 raise
-            self._control.say(f"{error}; pictures of this size are not enlarged")
+            if time.monotonic() - self._refused_s > _SAY_S:
+                self._refused_s = time.monotonic()
+                self._control.say(f"{error}; pictures of this size are not enlarged")
             self._chain.as_they_are.add(picture.size)
             return self._chain.push(picture)
 

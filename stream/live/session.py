@@ -32,7 +32,7 @@ _PAUSE_NS = 10 * _S
 _GAP_NS = _S
 """After so long without a picture nothing may be carried on from the one before."""
 _SAY_S = 10.0
-"""Between lines about packets that do not decode."""
+"""Between lines about packets that do not decode, and about pictures of another size."""
 _RATES = 1.0, 240.0
 """Frames per second that are believed."""
 _STEPS = 25
@@ -98,6 +98,10 @@ class Session:
         self._size: Size | None = None
         self._failed = 0
         self._said_s = 0.0
+        self._resized = 0
+        """Changes of size that were not told yet, ..."""
+        self._resized_s = -_SAY_S
+        """... and when others were."""
 
     def run(self) -> None:
         """Work until the stream ends; raises `LostError`, `StoppedError`, and what FFmpeg has."""
@@ -182,6 +186,11 @@ class Session:
         self._pulse.facts["fps"] = f"{self._rate:.4g}"
         if picture.size != self._size:
             self._introduce(picture.size, frame.rotation)
+        if self._resized and self._alive_s - self._resized_s >= _SAY_S:
+            size = f"{picture.width}x{picture.height}"
+            times = f" (changed {self._resized} times)" if self._resized > 1 else ""
+            self._pulse.control.say(f"the camera's picture is now {size}{times}")
+            self._resized, self._resized_s = 0, self._alive_s
 
     def _put_right(self) -> None:
         """Tell, once, that pictures come at another rate than was announced."""
@@ -198,7 +207,7 @@ class Session:
         codec = _codec(self._video)
         rate = f" {self._claimed:.4g} fps" if self._claimed else ""
         if self._size is not None:
-            self._pulse.control.say(f"the camera's picture is now {size}")
+            self._resized += 1
         elif not self._quiet:
             turn = f" (turned by {rotation} degrees, which is ignored)" if rotation else ""
             sound = f", sound {self._format.codec}" if self._format else ""

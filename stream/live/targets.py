@@ -71,6 +71,9 @@ def parse(text: str, settings: OutputSettings | None = None) -> Target:
 
 
 def _record(path: Path, settings: OutputSettings) -> Record:
+    folder = path.absolute().parent
+    if folder.parent.is_dir():
+        _made(folder)
     return Record(path, settings.segment_s, settings.keep_s, settings.quality)
 
 
