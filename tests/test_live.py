@@ -85,19 +85,21 @@ def test_two_signals_end_at_once(tmp_path: Path) -> None:
 
 
 def test_one_signal_has_a_bound_whatever_hangs(tmp_path: Path) -> None:
-    words = "testsrc:", "null:", "--preview", str(free_port())
-    with live(tmp_path, *words) as feed:
+    names = "deblur source", "deblur model", "deblur null:", "deblur preview"
+    with live(tmp_path, "testsrc:", "null:", "--preview", str(free_port())) as feed:
         until(lambda: feed.ask("/healthz")[0] == 200, "it is not live")
-        until(
-            lambda: any("deblur preview" in each.cmdline()[0] for each in feed.tree), "no preview"
-        )
-        children = feed.tree[1:]
-        for each in children:
+
+        def children() -> list[psutil.Process]:
+            return [each for each in feed.tree if each.cmdline()[0] in names]
+
+        until(lambda: len(children()) == len(names), "not all are there")
+        hanging = children()
+        for each in hanging:
             each.suspend()
         code, seconds = feed.stop()
         assert code == 0
         assert seconds < 5
-        until(lambda: not any(each.is_running() for each in children), "something is left", 5)
+        until(lambda: not any(each.is_running() for each in hanging), "something is left", 5)
 
 
 def test_what_dies_is_started_again_and_players_stay(tmp_path: Path) -> None:
