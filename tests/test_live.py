@@ -28,6 +28,7 @@ def test_a_pattern_is_served_watched_over_and_stopped(tmp_path: Path) -> None:
         until(lambda: feed.ask("/healthz")[0] == 200, "it is not live")
         until(lambda: feed.figure("frames_total", "model") > 20, "nothing is restored")
         with av.open(f"rtsp://127.0.0.1:{port}/clean", options={"rtsp_transport": "tcp"}) as player:
+            assert player.streams.audio[0].codec_context.name == "aac", "the pattern's tone"
             frames = [frame for frame, _ in zip(player.decode(video=0), range(20), strict=False)]
         assert {(frame.width, frame.height) for frame in frames} == {(320, 240)}
         until(lambda: feed.figure("latency_seconds", "writer") > 0, "no latency")

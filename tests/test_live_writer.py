@@ -5,9 +5,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from functools import partial
 from itertools import pairwise
 
+import av
 import numpy as np
 import pytest
 
@@ -30,6 +32,8 @@ class Kept:
     name: str = "kept"
     readers: int = 0
     refused: int = 0
+    sounds: tuple[str, ...] = "pcm_mulaw", "aac"
+    """What it takes."""
     fails: list[Exception] = field(default_factory=list)
     """Raised by the next calls of `open`, one after the other."""
     breaks: Exception | None = None
@@ -40,6 +44,9 @@ class Kept:
     heard: list[tuple[Sound, int]] = field(default_factory=list)
     """With the moment of the newest picture."""
     closed: int = 0
+
+    def takes(self, sound: SoundFormat) -> bool:
+        return sound.codec in self.sounds
 
     def open(self, first: Picture, sound: SoundFormat | None, control: Control) -> "Kept":
         self.tried_s.append(time.monotonic())
@@ -345,3 +352,70 @@ def test_sound_that_comes_later_opens_the_output_again(lane: Lane) -> None:
     assert [sound for _, sound in target.opened] == [None, MULAW, other]
     assert all(sound.data[0] == ord("m") for sound, _ in target.heard[:heard])
     assert target.heard[-1][0].data[0] == ord("a")
+
+
+@pytest.mark.parametrize(
+    ("codec", "rate", "channels"),
+    [
+        ("pcm_s16le", 48_000, 1),
+        ("pcm_mulaw", 8000, 1),
+        ("pcm_s16be", 44_100, 2),
+        ("pcm_u8", 6000, 1),
+    ],
+)
+def test_sound_that_is_not_taken_is_coded_anew(
+    codec: str, rate: int, channels: int, lane: Lane
+) -> None:
+    """Its tone is heard when it was, without gaps."""
+    target = Kept(sounds=("aac",))
+    encoder = av.CodecContext.create(codec, "w")
+    assert isinstance(encoder, av.AudioCodecContext)
+    samples = rate // 50
+    wave = np.sin(np.arange(samples) * 2 * np.pi * 500 / rate) * 0.5
+    encoder.layout, encoder.sample_rate = "mono" if channels == 1 else "stereo", rate
+    encoder.format, encoder.time_base = "u8" if codec == "pcm_u8" else "s16", Fraction(1, rate)
+    whole = 128 + wave * 127 if codec == "pcm_u8" else wave * 32_767
+    kind = np.uint8 if codec == "pcm_u8" else np.int16
+    frame = av.AudioFrame.from_ndarray(
+        np.repeat(whole.astype(kind), channels)[None], encoder.format.name, encoder.layout.name
+    )
+    frame.sample_rate = rate
+    (packet,) = encoder.encode(frame)
+    with written(lane, target) as told:
+        lane.sounds.announce(SoundFormat(codec, rate, channels))
+        begun = time.monotonic_ns()
+        lane.restored.put(gray(1, begun))
+        until(lambda: target.pushed)
+        for number in range(100):
+            lane.sounds.put(bytes(packet), begun + number * NS // 50, NS // 50)
+        for number in range(1, 70):
+            lane.restored.put(gray(number, begun + number * NS // 25))
+            time.sleep(0.01)
+        until(lambda: target.heard[-1:] and target.heard[-1][0].moment > begun + 1.7 * NS)
+    assert told.lines == [f"{codec} sound is coded anew as AAC"]
+    ((_, format),) = target.opened
+    assert format is not None
+    assert (format.codec, format.channels) == ("aac", channels)
+    moments = [sound.moment for sound, _ in target.heard]
+    assert abs(np.diff(moments) - 1024e9 / format.sample_rate).max() < 10_000
+    decoder = av.CodecContext.create("aac", "r")
+    assert isinstance(decoder, av.AudioCodecContext)
+    decoder.extradata = format.extradata
+    heard = [
+        decoded.to_ndarray()[0]
+        for sound, _ in target.heard
+        for decoded in decoder.decode(av.Packet(sound.data))
+    ]
+    tone = np.concatenate(heard)[format.sample_rate // 2 : format.sample_rate * 3 // 2]
+    assert np.argmax(abs(np.fft.rfft(tone))) == pytest.approx(500, abs=2)
+    assert np.sqrt((tone**2).mean()) == pytest.approx(0.5 / np.sqrt(2), rel=0.1)
+
+
+def test_sound_that_nobody_can_decode_is_left_out_and_said(lane: Lane) -> None:
+    target = Kept(sounds=())
+    with written(lane, target) as told:
+        lane.hear(SoundFormat("no-such-codec", 8000, 1), [b"x" * 160])
+        lane.show(lambda: len(target.pushed) > 3)
+    assert told.lines == ["no-such-codec sound is left out, as it cannot be decoded"]
+    assert target.opened == [((160, 90), None)]
+    assert target.closed

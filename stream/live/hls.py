@@ -10,7 +10,7 @@ import av
 from stream.errors import SinkError
 from stream.live.child import Control
 from stream.live.encode import Quality
-from stream.live.mux import LiveOutput, left_out
+from stream.live.mux import LiveOutput, takes
 from stream.live.picture import Picture
 from stream.live.sound import SoundFormat
 from stream.live.writer import Written
@@ -49,9 +49,12 @@ class Hls(Written):
         """As it can be shown."""
         return f"hls:{self.folder}"
 
+    def takes(self, sound: SoundFormat) -> bool:
+        """Whether sound is written as it comes, or without loss."""
+        return takes("hls", sound)
+
     def open(self, first: Picture, sound: SoundFormat | None, control: Control) -> LiveOutput:
         """Go on with the folder's playlist, or begin one. Raises `OSError`."""
-        left_out(control, "hls", sound)
         folder = self.folder.absolute()
         folder.mkdir(exist_ok=True)
         listed = _listed(folder)

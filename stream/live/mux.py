@@ -4,12 +4,10 @@ import io
 import struct
 from dataclasses import replace
 from fractions import Fraction
-from functools import cache
 
 import av
 import av.container
 
-from stream.live.child import Control
 from stream.live.encode import Quality, VideoEncoder
 from stream.live.picture import Picture
 from stream.live.sound import Sound, SoundFormat
@@ -69,7 +67,7 @@ class LiveOutput:
             self._video.stream.codec_context.flags |= av.codec.context.Flags.global_header
         self._video.ticks(self.origin)
         self._track: SoundTrack | None = None
-        if sound is not None and takes(format or container.format.name, sound):
+        if sound is not None:
             self._track = SoundTrack(container, sound, self.origin)
         try:
             container.start_encoding()
@@ -145,13 +143,6 @@ def takes(container: str, sound: SoundFormat) -> bool:
     if container == "rtsp" and sound.codec == "aac" and not sound.extradata:
         return False  # its header is said beforehand there
     return sound.codec in _TAKEN[container]
-
-
-@cache  # so that it is said once, however often the output is opened again
-def left_out(control: Control, container: str, sound: SoundFormat | None) -> None:
-    """Tell the user where an output does not take the sound."""
-    if sound is not None and not takes(container, sound):
-        control.say(f"{sound.codec} sound is left out, as {container} does not take it")
 
 
 def _described(format: SoundFormat) -> bytes:

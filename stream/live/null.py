@@ -17,6 +17,10 @@ class Null(Written):
     resizes = True
     repeats = False
 
+    def takes(self, sound: SoundFormat) -> bool:
+        """There is no sound in it."""
+        return True
+
     def open(self, first: Picture, sound: SoundFormat | None, control: Control) -> "Null":
         """There is nothing to open."""
         return self

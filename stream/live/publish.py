@@ -11,7 +11,7 @@ import av.error
 from stream.live.camera import trust
 from stream.live.child import Control
 from stream.live.encode import Quality
-from stream.live.mux import LiveOutput, left_out
+from stream.live.mux import LiveOutput, takes
 from stream.live.picture import Picture
 from stream.live.sound import SoundFormat
 from stream.live.writer import LoginRefusedError, Written
@@ -49,9 +49,13 @@ class Publish(Written):
         """The address without its passwords."""
         return hidden(self.address)
 
+    def takes(self, sound: SoundFormat) -> bool:
+        """Whether sound is written as it comes, or without loss."""
+        return takes(self._format, sound)
+
     def open(self, first: Picture, sound: SoundFormat | None, control: Control) -> LiveOutput:
         """Connect. Raises `LoginRefusedError`, or another `OSError`."""
-        format = "flv" if self.address.startswith("rtmp") else "rtsp"
+        format = self._format
         try:
             container = self._flv() if format == "flv" else self._rtsp()
             inner = "flv" if format == "flv" else ""
@@ -60,8 +64,11 @@ class Publish(Written):
             raise LoginRefusedError("the server refuses the user or password") from error
         except av.error.FFmpegError as error:
             raise OSError(self._reason(error)) from error
-        left_out(control, format, sound)
         return output
+
+    @property
+    def _format(self) -> str:
+        return "flv" if self.address.startswith("rtmp") else "rtsp"
 
     def _rtsp(self) -> av.container.OutputContainer:
         options = {

@@ -13,7 +13,7 @@ import av
 from stream.errors import SinkError
 from stream.live.child import Control
 from stream.live.encode import Quality
-from stream.live.mux import LiveOutput, left_out
+from stream.live.mux import LiveOutput, takes
 from stream.live.picture import Picture
 from stream.live.sound import Sound, SoundFormat
 from stream.live.writer import Written
@@ -67,9 +67,12 @@ class Record(Written):
         """As it can be shown."""
         return str(self.path)
 
+    def takes(self, sound: SoundFormat) -> bool:
+        """Whether sound is written as it comes, or without loss."""
+        return takes(CONTAINERS[self.path.suffix.lower()][0], sound)
+
     def open(self, first: Picture, sound: SoundFormat | None, control: Control) -> "Recording":
         """Begin a file. Raises `OSError`."""
-        left_out(control, CONTAINERS[self.path.suffix.lower()][0], sound)
         return Recording(self, first, sound)
 
 

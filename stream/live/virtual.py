@@ -46,6 +46,10 @@ class VirtualCamera(Written):
         """As it can be shown."""
         return f"camera:{self.device}"
 
+    def takes(self, sound: SoundFormat) -> bool:
+        """There is no sound in it."""
+        return True
+
     def open(self, first: Picture, sound: SoundFormat | None, control: Control) -> "Showing":
         """Open the device. Raises `OSError`."""
         return Showing(self.device, first)

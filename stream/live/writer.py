@@ -7,8 +7,11 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+import av.error
+
 from stream.errors import DeblurError
 from stream.live.child import Beat, Control
+from stream.live.coder import SoundCoder
 from stream.live.patience import LOGIN_S, back_off
 from stream.live.picture import Mailbox, Picture, Size
 from stream.live.slate import Canvas
@@ -115,6 +118,10 @@ class Target(Protocol):
         nothing is written meanwhile."""
         ...
 
+    def takes(self, sound: SoundFormat) -> bool:
+        """Whether sound is written as it comes; what is not is coded anew as AAC."""
+        ...
+
     def open(self, first: Picture, sound: SoundFormat | None, control: Control) -> Output:
         """Open for pictures such as `first`. Raises a `DeblurError` where trying again is
         pointless, `LoginRefusedError` where it is so for a while, anything else where it is not."""
@@ -149,6 +156,10 @@ class Writer:
         self._output: Output | None = None
         self._format: SoundFormat | None = None
         """The last one that was announced, ..."""
+        self._coder: SoundCoder | None = None
+        """What makes sound of it that the target takes, ..."""
+        self._taken: SoundFormat | None = None
+        """... and what the target gets then; None where it gets none."""
         self._version = self._since = 0
         """... what was announced last, and which announcement first told this format."""
         self._opened: Size | None = None
@@ -297,7 +308,7 @@ class Writer:
         if time.monotonic() < self._retry_s:
             return False
         try:
-            self._output = self._target.open(picture, self._format, self._control)
+            self._output = self._target.open(picture, self._taken, self._control)
         except DeblurError:
             raise
         except Exception as error:
@@ -318,10 +329,25 @@ class Writer:
         self._version = version
         if format != self._format:
             self._format, self._since = format, version
+            self._choose(format)
             self._held.clear()
             if self._output is not None:
                 self._control.say(f"begins anew, as there is {format.codec} sound now")
             self._close()
+
+    def _choose(self, format: SoundFormat) -> None:
+        """Have sound coded anew where the target does not take it."""
+        self._coder, self._taken = None, format
+        if self._target.takes(format):
+            return
+        try:
+            self._coder = SoundCoder(format)
+        except (ValueError, av.error.FFmpegError):
+            self._taken = None
+            self._control.say(f"{format.codec} sound is left out, as it cannot be decoded")
+            return
+        self._taken = self._coder.format
+        self._control.say(f"{format.codec} sound is coded anew as AAC")
 
     def _push(self, picture: Picture) -> None:
         assert self._output is not None
@@ -349,11 +375,11 @@ class Writer:
         """The sound up to a moment."""
         sounds, self._heard = self._feed.sounds.since(self._heard)
         self._held.extend(sound for sound in sounds if sound.version >= self._since)
-        due = []
+        due: list[Sound] = []
         while self._held and self._held[0].moment <= moment:
             sound = self._held.popleft()
             if sound.moment > moment - _LATE_NS:
-                due.append(sound)
+                due += self._coder.push(sound) if self._coder is not None else [sound]
         return due
 
     def _failed(self, error: Exception) -> None:

@@ -98,13 +98,14 @@ class Serve:
         finally:
             await server.close()
 
+    def takes(self, sound: SoundFormat) -> bool:
+        """Whether there is a way to send it as it comes."""
+        return rtp_sound.media(sound) is not None
+
     def open(self, first: Picture, sound: SoundFormat | None, control: Control) -> Output:
         """Begin to encode; called by the writer that `run` started."""
         assert self.stage is not None
-        media = rtp_sound.media(sound) if sound is not None else None
         packets = None
-        if sound is not None and media is not None:
+        if sound is not None and (media := rtp_sound.media(sound)) is not None:
             packets = rtp_sound.SoundPackets(sound, media, first.moment)
-        elif sound is not None:
-            control.say(f"without sound: {sound.codec} cannot be served as it is")
         return Served(self.stage, first, packets, control.say)
