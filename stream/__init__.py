@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from stream.batch import Batch, Outcome, Task, tasks_of
+    from stream.batch import Batch, Outcome
     from stream.encoders import EncoderSettings
     from stream.errors import (
         CancelledError,
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from stream.report import Progress, Report
     from stream.scale import Scale
     from stream.settings import Settings
+    from stream.tasks import Task, tasks_of
 
 __all__ = [
     "Batch",
@@ -65,7 +66,8 @@ _HOMES = {
     "Exposure": "exposure",
     "Span": "reading",
     "Settings": "settings",
-    **dict.fromkeys(("Batch", "Outcome", "Task", "tasks_of"), "batch"),
+    **dict.fromkeys(("Batch", "Outcome"), "batch"),
+    **dict.fromkeys(("Task", "tasks_of"), "tasks"),
     **dict.fromkeys(("Job", "run"), "job"),
     **dict.fromkeys(("Progress", "Report"), "report"),
 }

@@ -48,14 +48,16 @@ def open_decoding(
             if same or reading.decoder == "cuda":
                 _log.info("decoding on the GPU%s", "" if same else ", with other pictures")
                 # A form that it has no decoder for can still come on the way.
-                return open_input(path, hwaccel=_accel(reading, fallback=True)), "cuda"
+                return open_input(
+                    path, max_pixels=reading.max_pixels, hwaccel=_accel(reading, fallback=True)
+                ), "cuda"
             _log.info("decoding in software, as the GPU gives other pictures")
-    return open_input(path), "software"
+    return open_input(path, max_pixels=reading.max_pixels), "software"
 
 
 def _agrees(path: Path, reading: Reading, peeked: list[av.VideoFrame]) -> bool:
     """Whether the GPU gives the very pictures that software does. Raises `Refused` if none."""
-    with open_input(path) as container:
+    with open_input(path, max_pixels=reading.max_pixels) as container:
         codec = choose_video(container, path, reading.max_pixels).codec_context.codec
     if not any(config.device_type.name == "cuda" for config in codec.hardware_configs or ()):
         raise Refused(f"{codec.canonical_name} is not decoded by a GPU here")
@@ -63,7 +65,9 @@ def _agrees(path: Path, reading: Reading, peeked: list[av.VideoFrame]) -> bool:
         # Opened with the file it would fail as if the file were damaged.
         _accel(reading, fallback=False).create(codec)
     try:
-        with open_input(path, hwaccel=_accel(reading, fallback=False)) as container:
+        with open_input(
+            path, max_pixels=reading.max_pixels, hwaccel=_accel(reading, fallback=False)
+        ) as container:
             video = choose_video(container, path, reading.max_pixels)
             decoded = first_frames(container, video, path)
             by_dts = disordered(peeked, avi=container.format.name == "avi")

@@ -51,6 +51,33 @@ def describe(
     }
 
 
+def asked_for(input: Path, settings: Settings) -> dict[str, Any]:
+    """What an output is made of and how, by the names of the options: another one is another
+    output. What works how fast, and where, is left out."""
+    encoder, span = settings.encoder, settings.span
+    return {
+        "input": _identity(input),
+        "model": fingerprint(settings.model),
+        "shutter": str(settings.shutter),
+        "strength": settings.strength,
+        "fuse": settings.fuse,
+        "smooth": settings.smoothing,
+        "stabilize": settings.stabilize,
+        "crop": settings.crop if settings.stabilize else None,
+        "upscale": str(settings.upscale),
+        "upscaler": fingerprint(settings.upscaler) if settings.upscale is not None else None,
+        "start": span.start,
+        "duration": span.duration,
+        "deinterlace": settings.deinterlace,
+        "apply-rotation": settings.apply_rotation,
+        "drop": sorted(settings.drop),
+        "codec": encoder.codec,
+        "quality": encoder.quality,
+        "preset": encoder.preset,
+        "encoder": encoder.encoder,
+    }
+
+
 def _identity(file: Path) -> list[Any]:
     """A file's size, and the SHA-256 of its first and last MiB."""
     size, end = file.stat().st_size, 1 << 20

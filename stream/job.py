@@ -12,6 +12,7 @@ import torch
 
 import mssnet
 from filters import Enlarger, Shutter, Upscaler
+from stream import made
 from stream.choice import CHOICES, choose_model
 from stream.cores import shared
 from stream.encoders import EncoderSettings
@@ -25,7 +26,7 @@ from stream.errors import (
     WriteError,
 )
 from stream.frame import Frame
-from stream.identity import describe
+from stream.identity import asked_for, describe
 from stream.join import Joined, join
 from stream.live.window import Window
 from stream.look import Looked
@@ -38,7 +39,16 @@ from stream.models import (
     load_model,
 )
 from stream.pipeline import Pipeline, Stage
-from stream.place import check_output, check_space, default_output
+from stream.place import (
+    check_input,
+    check_output,
+    check_space,
+    default_output,
+    fitted,
+    publish,
+    publish_beside,
+    target_of,
+)
 from stream.reading import Span
 from stream.report import Progress, Report, bytes_beside, warnings_of
 from stream.settings import Settings
@@ -47,7 +57,7 @@ from stream.sink import Plan, SegmentSink, plan
 from stream.source import Source
 from stream.stages import stages_of
 from stream.verify import Asked, Conformance, verify
-from stream.work import Segment, Work, folder_of, model_of
+from stream.work import Segment, Work, check_free, folder_of, model_of
 
 
 class Job:
@@ -60,13 +70,18 @@ class Job:
         settings: Settings | None = None,
         *,
         window: Window | None = None,
+        asked: Settings | None = None,
     ) -> None:
-        """In `window` before and after can be looked at while it runs."""
+        """In `window` before and after can be looked at while it runs; `asked` are the settings as
+        they were given, where those hold what was chosen for them."""
         self.input = Path(input)
-        self.output = Path(output) if output is not None else default_output(self.input)
-        self.part = self.output.with_name(f"{self.output.stem}.part{self.output.suffix}")
+        self.output = target_of(Path(output) if output is not None else default_output(self.input))
+        self.part = folder_of(self.output) / f"whole{self.output.suffix}"
         """Where the file is written until it is whole."""
+        self.unfinished = fitted(self.output.parent, self.output.stem, f".part{self.output.suffix}")
+        """The name of what there is of a file that does not become whole."""
         self.settings = settings or Settings()
+        self._asked = asked or self.settings
         self._window = window
         self._pipeline: Pipeline[Frame] | None = None
         self._stopped = self._cancelled = False
@@ -89,12 +104,14 @@ class Job:
         what could be restored.
         """
         settings = self.settings
+        check_input(self.input)
+        check_output(self.input, self.output, overwrite=settings.overwrite)
+        check_free(folder_of(self.output))
         source = Source(self.input, settings.reading)
         try:
             if source.top_first is not None:
                 # Rows that belong to other moments cannot be registered together.
                 settings = self.settings = replace(settings, fuse=0)
-            check_output(self.input, self.output, overwrite=settings.overwrite)
             if settings.stabilize and source.top_first is not None:
                 raise UsageError("interlaced frames cannot be stabilized; use --deinterlace on")
             chosen = plan(self.output, source, settings.encoder, settings.upscale)
@@ -238,14 +255,16 @@ class Job:
                 self._check_end(source)
                 seen("verifying")
                 found = self._verify(source, segments)
-                self._commit(work)
+                output = self._commit(work)
+            else:
+                output = self._leave()
         except BaseException as error:
             if sink is not None:
                 sink.abandon()
             raise self._told(error, sink, work) from error
         seconds = time.monotonic() - begun
         return Report(
-            output=self.part if stopped else self.output,
+            output=output,
             frames=sink.frames,
             earlier=earlier,
             model=self.settings.model,
@@ -317,15 +336,36 @@ class Job:
             max_pixels=settings.max_pixels,
         )
 
-    def _commit(self, work: Work) -> None:
+    def _commit(self, work: Work) -> Path:
         """Give the finished file its own name."""
         try:
-            os.replace(self.part, self.output)
-        except OSError as error:
-            raise WriteError(
-                f"cannot rename {self.part} to {self.output.name}: {error.strerror}"
+            publish(self.part, self.output, overwrite=self.settings.overwrite)
+        except FileExistsError as error:
+            other = fitted(self.output.parent, self.output.stem, f"-2{self.output.suffix}")
+            kept = publish_beside(self.part, other, overwrite=False)
+            made.note(kept, asked_for(self.input, self._asked))
+            work.remove()
+            raise SinkError(
+                f"{self.output} came while this was at work and is left as it is; what was "
+                f"restored is whole, in {kept}"
             ) from error
+        except OSError as error:
+            raise WriteError(f"cannot write {self.output}: {error.strerror}") from error
+        made.note(self.output, asked_for(self.input, self._asked))
+        if made.by_us(self.unfinished):
+            # Of an earlier run, that was stopped.
+            self.unfinished.unlink(missing_ok=True)
         work.remove()
+        return self.output
+
+    def _leave(self) -> Path:
+        """Give what there is of a file that is not whole a name of its own."""
+        try:
+            kept = publish_beside(self.part, self.unfinished, overwrite="own")
+        except OSError as error:
+            raise WriteError(f"cannot write {self.unfinished}: {error.strerror}") from error
+        made.note(kept, {})
+        return kept
 
     def _told(self, error: BaseException, sink: SegmentSink | None, work: Work) -> BaseException:
         """The error as the user shall read it, with word of what was kept."""
@@ -341,12 +381,14 @@ class Job:
     def _keep(self, error: BaseException, sink: SegmentSink | None, work: Work) -> str:
         if isinstance(error, SourceError):
             # There is nothing to go on with: what could be read is done.
-            whole = sink is not None and self.part.exists()
+            kept = None
+            if sink is not None and self.part.exists():
+                with suppress(OSError, WriteError):
+                    kept = self._leave()
             work.remove()
-            if sink is None or not whole:
-                self.part.unlink(missing_ok=True)
+            if sink is None or kept is None:
                 return ""
-            return f"; the {sink.frames} frames that it has are in {self.part}"
+            return f"; the {sink.frames} frames that it has are in {kept}"
         with suppress(OSError):
             self.part.unlink(missing_ok=True)
         if not work.done:

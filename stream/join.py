@@ -224,7 +224,7 @@ def _add_other(
 
 def _still(source: Source, stream: Stream) -> bytes:
     """The picture of cover art."""
-    with open_input(source.path) as container:
+    with open_input(source.path, max_pixels=source.reading.max_pixels) as container:
         packets = container.demux(container.streams[stream.index])
         return next((bytes(packet) for packet in packets if packet.size), b"")
 

@@ -10,7 +10,8 @@ import mssnet
 import weights
 from filters import INTERPOLATIONS, Upscaler, keep_freed, load_upscaler
 from stream.engine import choose_engine, one_by_one
-from stream.errors import DeviceError, ModelError, UsageError
+from stream.errors import DeviceError, ModelError, NoInputError, UsageError
+from stream.place import check_input
 from stream.spread import Spread
 
 PRECISIONS = {
@@ -185,21 +186,25 @@ def import_checkpoint(file: Path, name: str) -> weights.Checkpoint:
     A pickle is read with `weights_only=True`: it can hold tensors and nothing that runs. Raises
     `ModelError`.
     """
-    if not file.is_file():
-        raise ModelError(f"{file} does not exist")
+    try:
+        check_input(file)
+    except NoInputError as error:
+        raise ModelError(str(error)) from error
     try:
         if file.suffix == ".safetensors":
             from safetensors.torch import load_file
 
             state = load_file(file)
         else:
-            loaded = torch.load(file, map_location="cpu", weights_only=True)
-            state = _state_of(loaded)
+            state = _state_of(torch.load(file, map_location="cpu", weights_only=True))
+    except Exception as error:
+        # A damaged or hostile pickle can raise about anything, and PyTorch's advice is to trust it.
+        raise ModelError(f"{file} is no checkpoint") from error
+    try:
         net = mssnet.from_state_dict(state)
     except Exception as error:
-        # A damaged or hostile pickle can raise about anything.
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ModelError(f"{file} is not an MSSNet checkpoint: {reason}") from error
+        reason = f": {error}" if isinstance(error, ValueError) else ""
+        raise ModelError(f"{file} is no checkpoint of an MSSNet{reason}") from error
     size = next((preset for preset, c in mssnet.PRESETS.items() if c == net.config), "")
     preset = size or "/".join(str(width) for width in net.config.widths)
     try:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from av.codec.hwaccel import HWAccel
 
 from stream.errors import NoInputError, SourceError
 from stream.frame import Packet
+from stream.place import check_input
 from stream.remux import is_cover
 
 _log = logging.getLogger(__name__)
@@ -19,50 +21,128 @@ _log = logging.getLogger(__name__)
 DEFAULT_MAX_PIXELS = 8192 * 4352
 """Larger frames are refused: a small file can claim a picture that fills all memory."""
 
-_PLAYLISTS = {"hls", "concat", "dash", "sdp", "concatf", "webvtt", "ffmetadata", "tty"}
-"""Text formats; the first ones would make FFmpeg open other files and addresses."""
+_TEXTS = {"webvtt", "ffmetadata", "tty"}
+"""Formats that any text can be taken for."""
+
+_OPENING = {
+    *("hls", "applehttp", "dash", "webm_dash_manifest", "concat", "imf", "sdp", "rtsp", "rtp"),
+    *("sap", "vobsub", "mlv", "lavfi", "dvdvideo", "avisynth", "vapoursynth"),
+}
+"""Formats that make FFmpeg open other files and addresses than the one that is named."""
+
+_FORMATS = ",".join(sorted(av.formats_available - _OPENING))
+
+_KINDS = (
+    (rb"\s*#EXTM3U", "a playlist, not a video"),
+    (rb"\s*ffconcat|\s*file\s", "a list of other files, not a video"),
+    (rb"v=0\s", "a description of a stream (SDP), not a video"),
+    (rb"# VobSub index", "an index of subtitles, not a video"),
+    (rb"MLVI", "Magic Lantern raw video, which can go on in other files and is not read"),
+    (rb"(?is)\s*(<\?xml.{0,500})?<MPD", "a playlist (DASH), not a video"),
+    (rb"(?i)\s*<(!doctype html|html)", "a web page, not a video; the download went wrong"),
+    (
+        rb"(?s)RIFF.{4}WEBP.*ANIM",
+        "an animated WebP; convert it to a video first",
+    ),
+    (rb"%PDF-", "a PDF document, not a video"),
+    (
+        rb"PK\x03\x04|Rar!|7z\xbc\xaf|\x1f\x8b|\xfd7zXZ|BZh|\x28\xb5\x2f\xfd",
+        "an archive; unpack it first",
+    ),
+)
+"""What else than a video is known by how it begins."""
 
 _PEEKED = 9
 """Frames looked at beforehand, to tell how fast they follow and whether they are interlaced."""
 
 
 def open_input(
-    path: str | os.PathLike[str], *, hwaccel: HWAccel | None = None
+    path: str | os.PathLike[str],
+    *,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    hwaccel: HWAccel | None = None,
 ) -> av.container.InputContainer:
-    """Open a local file for reading, its videos to be decoded by `hwaccel` where it can.
+    """Open a local file for reading, and no other one, its videos to be decoded by `hwaccel` where
+    it can. Larger frames than `max_pixels` are not decoded.
 
     Raises `NoInputError` or `SourceError`.
     """
     file = Path(path)
+    check_input(file)
     try:
         with file.open("rb") as opened:
-            if not opened.read(1):
-                raise SourceError(f"{file} is empty")
-    except FileNotFoundError:
-        raise NoInputError(f"{file} does not exist") from None
-    except IsADirectoryError:
-        raise NoInputError(f"{file} is a folder, not a video file") from None
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise NoInputError(f"cannot read {file}: {reason}") from error
+            begins = opened.read(1024)
+    except OSError as error:
+        raise NoInputError(f"cannot read {file}: {error.strerror}") from error
+    if not begins:
+        raise SourceError(f"{file} is empty")
+    # FFmpeg decodes while it looks what is there, and a picture of a few kB can fill all memory.
+    options = {
+        "protocol_whitelist": "file",
+        "format_whitelist": _FORMATS,
+        "max_pixels": str(max_pixels),
+        "pattern_type": "none",  # else pat%d.jpg is all pictures of such a name but itself
+    }
+
+    def again(**more: str) -> av.container.InputContainer:
+        # As an absolute path behind file:, so that no name is taken for a protocol.
+        name, given = f"file:{file.absolute()}", options | more
+        return av.open(name, options=given, metadata_errors="replace", hwaccel=hwaccel)
+
     try:
-        # As an absolute path behind file:, so that no name is taken for a protocol, and with the
-        # protocols of local files alone, so that no content makes FFmpeg go elsewhere.
-        container = av.open(
-            f"file:{file.absolute()}",
-            options={"protocol_whitelist": "file,crypto,data"},
-            metadata_errors="replace",
-            hwaccel=hwaccel,
-        )
+        container = again()
+        if any(each.codec_context and not each.width for each in container.streams.video):
+            with again(codec_whitelist="none") as untouched:
+                _check_sizes(untouched, file, max_pixels)
     except av.error.FFmpegError as error:
+        if kind := _kind(begins):
+            raise SourceError(f"{file} is {kind}") from error
         raise SourceError(
             f"{file} is not a video that can be read ({error.strerror}); "
             "is it complete, and a video at all?"
         ) from error
-    if set(container.format.name.split(",")) & _PLAYLISTS:
+    if set(container.format.name.split(",")) & _TEXTS:
         container.close()
-        raise SourceError(f"{file} is a text or playlist file, not a video")
+        raise SourceError(f"{file} is {_kind(begins) or 'a text file, not a video'}")
     return container
+
+
+def _check_sizes(container: av.container.InputContainer, file: Path, max_pixels: int) -> None:
+    """Refuse videos too large to be looked at; `container` is opened without decoders."""
+    left = {each.index for each in container.streams.video if each.codec_context}
+    for video in container.streams.video:
+        _check_size(video, file, max_pixels)
+    for packet in container.demux(video=tuple(range(len(container.streams.video)))):
+        if packet.stream_index not in left:
+            continue
+        left.remove(packet.stream_index)
+        assert isinstance(packet.stream, av.VideoStream)
+        packet.stream.codec_context.options = {"max_pixels": str(max_pixels)}
+        packet.stream.thread_type = "NONE"  # other threads say later what is wrong
+        try:
+            packet.decode()
+        except av.error.ArgumentError as error:
+            raise SourceError(
+                f"a picture in {file} is damaged or larger than {max_pixels} pixels; "
+                "allow larger ones with --max-pixels"
+            ) from error
+        except av.error.FFmpegError:
+            continue
+        if not left:
+            return
+
+
+def _check_size(video: av.VideoStream, file: Path, max_pixels: int) -> None:
+    if video.codec_context and video.width * video.height > max_pixels:
+        raise SourceError(
+            f"{file} claims frames of {video.width}x{video.height}, more than "
+            f"{max_pixels} pixels; allow them with --max-pixels {video.width * video.height}"
+        )
+
+
+def _kind(begins: bytes) -> str | None:
+    """What a file is that begins so, if it is known to be something else than a video."""
+    return next((kind for pattern, kind in _KINDS if re.match(pattern, begins)), None)
 
 
 def main_video(container: av.container.InputContainer) -> av.VideoStream | None:
@@ -78,15 +158,12 @@ def choose_video(
     """The video stream to restore, ready to be decoded. Raises a `SourceError`."""
     video = main_video(container)
     if video is None:
-        kinds = ", ".join(sorted({stream.type for stream in container.streams}))
-        raise SourceError(f"{path} has no video stream, only {kinds or 'nothing'}")
+        words = {"audio": "sound", "video": "cover art", "subtitle": "subtitles"}
+        kinds = sorted({words.get(stream.type, stream.type) for stream in container.streams})
+        raise SourceError(f"{path} has no video stream, only {' and '.join(kinds) or 'nothing'}")
     if video.codec_context is None:
         raise SourceError(f"there is no decoder for the video in {path}")
-    if video.width * video.height > max_pixels:
-        raise SourceError(
-            f"{path} claims frames of {video.width}x{video.height}, more than "
-            f"{max_pixels} pixels; allow them with --max-pixels {video.width * video.height}"
-        )
+    _check_size(video, path, max_pixels)
     # Frames can be larger than the header says.
     video.codec_context.options = {"max_pixels": str(max_pixels)}
     video.thread_type = "AUTO"
@@ -113,6 +190,10 @@ def first_frames(
         _log.debug("reading ended early: %s", error)
     if found and not encrypted:
         return found
+    with path.open("rb") as opened:
+        kind = _kind(opened.read(1024))
+    if kind and not encrypted:
+        raise SourceError(f"{path} is {kind}")
     hint = "it is encrypted" if encrypted else "it is damaged, truncated or encrypted"
     raise SourceError(f"no frame of {path} can be decoded; {hint}")
 

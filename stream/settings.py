@@ -9,6 +9,7 @@ from stream.errors import UsageError
 from stream.exposure import Exposure
 from stream.models import NONE, choose_devices
 from stream.opening import DEFAULT_MAX_PIXELS
+from stream.place import Overwrite
 from stream.reading import Reading, Span
 from stream.scale import Scale
 
@@ -59,7 +60,8 @@ class Settings:
     and it gives the same pictures as software."""
     tile: int | None = None
     """The largest side in pixels restored in one piece; None: as memory allows."""
-    overwrite: bool = False
+    overwrite: Overwrite = False
+    """Whether an output that is there is replaced; "own": only one that the program has made."""
     resume: bool = False
     """Go on where an earlier run of the same job ended, if there is one."""
     drop: tuple[str, ...] = ()

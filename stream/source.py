@@ -53,7 +53,7 @@ class Source:
         self.span = self.reading.span
         # Rotation, tags and format are certain only once a frame is decoded. Seeking back would
         # lose frames before the first key frame, so the first ones are decoded on the side.
-        with open_input(path) as container:
+        with open_input(path, max_pixels=self.reading.max_pixels) as container:
             peeked = first_frames(container, self._choose(container), self.path)
         self.first = peeked[0]
         self.container, self.decoder = open_decoding(self.path, self.reading, peeked)
@@ -254,7 +254,7 @@ class Source:
         Each call reads the file anew, from a container of its own.
         """
         begin, end = self.limits()
-        with open_input(self.path) as container:
+        with open_input(self.path, max_pixels=self.reading.max_pixels) as container:
             for packet in self._demuxer.packets(container, begin if self._seeks else None):
                 if packet.stream_index == self.video.index or not packet.size:
                     continue
@@ -336,7 +336,7 @@ class Source:
 
     def _search(self, moment: Fraction, *, exactly: bool = False) -> bool:
         """Whether a search for a moment finds a frame before it, or exactly at it as well."""
-        with open_input(self.path) as container:
+        with open_input(self.path, max_pixels=self.reading.max_pixels) as container:
             video = self._choose(container)
             try:
                 container.seek(int(moment * av.time_base))
@@ -356,7 +356,7 @@ class Source:
         begin = self._early_s
         count = needed = 0
         demuxer = Demuxer(discontinuous=True)
-        with open_input(self.path) as container:
+        with open_input(self.path, max_pixels=self.reading.max_pixels) as container:
             for packet in demuxer.packets(container):
                 if packet.stream_index != self.video.index or not packet.size:
                     continue

@@ -8,6 +8,7 @@ A job keeps what it has done in a folder beside its output, `clean.mp4.part` for
     00000060.mkv
     frames-00000120.safetensors  frames that are restored and not yet in a finished segment
     memory-00000131.safetensors  with --stabilize, how the camera had moved up to the last of them
+    whole.mp4                 the whole file, while it is put together and checked
     lock                      held by the process at work
 
 A segment always holds the same frames, whatever happened on the way, and is encoded by an encoder
@@ -36,7 +37,7 @@ from safetensors.numpy import save
 from filters import Coding
 from stream.errors import SinkError
 from stream.frame import Frame, Memory
-from stream.place import put_on_disk
+from stream.place import fitted, put_on_disk, target_of
 
 _log = logging.getLogger(__name__)
 
@@ -73,6 +74,7 @@ class Work:
         self._lock = lock
         self._kept: dict[int, int] = {}
         """How many frames are in the file that begins with a frame."""
+        self._keeps = True
         self._pending: list[Frame] = []
         self._memory: Memory = {}
         """Of the last one that is pending."""
@@ -153,10 +155,13 @@ class Work:
         self._forget()
 
     def keep(self, frame: Frame) -> None:
-        """Keep a restored frame until its segment is finished. Raises `OSError`.
+        """Keep a restored frame until its segment is finished.
 
-        Frames are written together, twice a second or when `write_kept` is called.
+        Frames are written together, twice a second or when `write_kept` is called. Where they do
+        not fit on the disk, the segment may, and is gone on with.
         """
+        if not self._keeps:
+            return
         # Of the others' memory nothing is ever asked.
         self._pending.append(replace(frame, memory={}))
         self._memory = frame.memory
@@ -164,19 +169,27 @@ class Work:
             self.write_kept()
 
     def write_kept(self) -> None:
-        """Write the frames that are to be kept and are not yet on disk. Raises `OSError`."""
+        """Write the frames that are to be kept and are not yet on disk."""
         if not self._pending:
             return
-        frames, file = self._pending, self.folder / _frames_file(self.done)
+        frames, first = self._pending, self.done
+        file, memory = self.folder / _frames_file(first), self._memory
         tensors = {
             f"{number:04}.{index}": plane
             for number, frame in enumerate(frames)
             for index, plane in enumerate(frame.planes)
         }
-        self._remember(self.done + len(frames) - 1, self._memory)
-        self._save(file, tensors, {"pts": json.dumps([frame.pts for frame in frames])})
-        self._kept[self.done] = len(frames)
         self._pending, self._memory = [], {}
+        try:
+            self._remember(first + len(frames) - 1, memory)
+            self._save(file, tensors, {"pts": json.dumps([frame.pts for frame in frames])})
+        except OSError as error:
+            _log.debug("frames are not kept: %s", error)
+            # No frames follow a gap.
+            self._keeps = False
+            file.with_name(f"{file.name}.tmp").unlink(missing_ok=True)
+            return
+        self._kept[first] = len(frames)
         self._forget()
         self._put_on_disk(file)
         self._written = time.monotonic()
@@ -185,7 +198,7 @@ class Work:
         """Drop the frames that are kept."""
         for first in self._kept:
             (self.folder / _frames_file(first)).unlink(missing_ok=True)
-        self._kept, self._pending, self._memory = {}, [], {}
+        self._kept, self._pending, self._memory, self._keeps = {}, [], {}, True
 
     def kept(self, coding: Coding, time_base: Fraction) -> Iterator[Frame]:
         """The frames that are restored but in no finished segment."""
@@ -278,7 +291,7 @@ class Work:
         used |= {_frames_file(first) for first in self._kept}
         self._memories = sorted({self.in_segments - 1, self.done - 1})
         used |= {_memory_file(index) for index in self._memories}
-        for pattern in ("*.tmp", "*.mkv", "frames-*", "memory-*"):
+        for pattern in ("*.tmp", "*.mkv", "frames-*", "memory-*", "whole.*"):
             for file in self.folder.glob(pattern):
                 if file.name not in used:
                     file.unlink()
@@ -320,7 +333,14 @@ class Work:
 
 def folder_of(output: Path) -> Path:
     """Where the work for an output lies until it is finished."""
-    return output.with_name(f"{output.name}.part")
+    output = target_of(output)
+    return fitted(output.parent, output.name, ".part")
+
+
+def check_free(folder: Path) -> None:
+    """Raise `SinkError` where another run holds a job's folder, or it is none."""
+    if os.path.lexists(folder):
+        _hold(folder).release()
 
 
 def model_of(folder: Path) -> str | None:
@@ -338,7 +358,7 @@ def frames_done(folder: Path) -> int:
     return work.done
 
 
-_OURS = ("job.json", "index.jsonl", "*.mkv", "frames-*", "memory-*", "*.tmp")
+_OURS = ("job.json", "index.jsonl", "*.mkv", "frames-*", "memory-*", "*.tmp", "whole.*")
 
 
 def _frames_file(first: int) -> str:
@@ -352,8 +372,10 @@ def _memory_file(index: int) -> str:
 def _hold(folder: Path) -> FileLock:
     lock = FileLock(folder / "lock", timeout=0)
     try:
+        if os.path.lexists(folder) and not folder.is_dir():
+            raise SinkError(f"{folder} is in the way: the work is kept there; move it")
         folder.mkdir(exist_ok=True)
-        if any(folder.iterdir()) and not {"job.json", "lock"} & set(os.listdir(folder)):
+        if {*os.listdir(folder)} - {"lock"} and not (folder / "job.json").exists():
             raise SinkError(f"{folder} is in the way: it holds something else; move it")
         lock.acquire()
     except Timeout:

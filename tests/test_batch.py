@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 import stream
-from stream.batch import Batch, Task, summary, tasks_of
+from stream.batch import Batch, summary
+from stream.tasks import Task, tasks_of
 from stream.work import folder_of
 from tests.clips import make_clip
 from tests.test_command import DEBLUR, deblur

@@ -20,21 +20,29 @@ from stream.cli.compare import compare
 from stream.cli.doctor import doctor
 from stream.cli.live import live
 from stream.cli.options import (
+    Argument,
     Decoder,
     Device,
+    Duration,
     Encoder,
     Engine,
     Fuse,
     Model,
+    Option,
     Precision,
     Preview,
     PreviewHost,
     Shutter,
     Smooth,
+    Start,
+    given,
+    seconds,
     with_ports,
+    without_effect,
 )
 from stream.cli.preview import Beside, beside
 from stream.cli.terminal import (
+    Lines,
     bar,
     clock,
     forecast,
@@ -47,15 +55,18 @@ from stream.cli.terminal import (
 )
 
 if TYPE_CHECKING:
-    from stream.batch import Batch, Outcome, Task
+    from stream.batch import Batch, Outcome
     from stream.forecast import Forecast
+    from stream.reading import Span
     from stream.report import Progress, Report
+    from stream.tasks import Task
 
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
     help="Clean blurry, shaky video. What goes wrong is said in one line; the exit code says "
     "what kind of thing it was (see the README).",
 )
@@ -66,7 +77,7 @@ app.add_typer(models_app, name="models")
 def main() -> None:
     """Entry point of the command."""
     keep_streams()
-    logging.basicConfig(format="deblur: %(message)s", level=logging.WARNING)
+    logging.basicConfig(format="deblur: %(message)s", level=logging.WARNING, handlers=[Lines()])
     # Threads of the network that wait must sleep, not spin: decoder and encoder need the cores.
     # Read when torch is loaded, which is later.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -90,18 +101,31 @@ def _common(
 
 @app.command()
 def run(
+    context: typer.Context,
     paths: Annotated[
-        list[Path],
-        typer.Argument(
+        list[Path] | None,
+        Argument(
             metavar="INPUT [OUTPUT]",
             help="A video file and the file to write (INPUT.deblurred.EXT beside it by default); "
             "or files, folders and patterns, and the folder to write to.",
             show_default=False,
         ),
-    ],
+    ] = None,
+    to: Annotated[
+        Path | None,
+        Option(
+            *("--output", "-o"),
+            help="The file or folder to write to: all others are inputs then. A video that was not "
+            "made by deblur is replaced only where it is named so.",
+            show_default=False,
+        ),
+    ] = None,
     list_file: Annotated[
         Path | None,
-        typer.Option("--list", help="Restore the files that this file names, one on a line."),
+        Option(
+            "--list",
+            help="Restore the files that this file names, one on a line; - is standard input.",
+        ),
     ] = None,
     model: Model = "auto",
     fuse: Fuse = 3,
@@ -152,8 +176,8 @@ def run(
     preset: Annotated[
         str | None, typer.Option(help="The encoder's own preset, such as fast or slow.")
     ] = None,
-    start: Annotated[float, typer.Option(help="Begin at this second of the input.")] = 0.0,
-    duration: Annotated[float | None, typer.Option(help="Work on this many seconds only.")] = None,
+    start: Start = "0",
+    duration: Duration = None,
     tile: Annotated[
         int | None,
         typer.Option(help="Largest side restored in one piece; smaller needs less memory."),
@@ -185,9 +209,20 @@ def run(
     """Restore a video file: everything in it but the blur stays as it is."""
     # Here, so that --help and a wrong option answer at once; torch takes seconds to load.
     import stream
-    from stream.batch import Batch, tasks_of
+    from stream.place import check_input
+    from stream.tasks import tasks_of
 
     with reported():
+        span = _span(start, duration)
+        if not paths and list_file is None:
+            raise stream.UsageError("there is no INPUT; see deblur run --help")
+        tasks = tasks_of(paths or [], list_file, to)
+        for alone in paths[:1] if paths and tasks is None else [task.input for task in tasks or []]:
+            if tasks is None or len(tasks) == 1:
+                check_input(alone)
+        # What is named on the way, as *.mp4 does, is no word for replacing it.
+        named = tasks is not None or (paths is not None and len(paths) == 2)
+        own = overwrite and to is None and named
         settings = stream.Settings(
             model=model,
             strength=_strength(strength),
@@ -203,22 +238,36 @@ def run(
             engine=engine,
             decoder=decoder,
             tile=tile,
-            overwrite=overwrite,
+            overwrite="own" if own else overwrite,
             resume=resume,
             drop=tuple(drop or ()),
             max_pixels=max_pixels,
             deinterlace=deinterlace,
             apply_rotation=apply_rotation,
-            span=stream.Span(start, duration),
+            span=span,
             encoder=stream.EncoderSettings(codec, quality, preset, encoder),
         )
-        tasks = tasks_of(paths, list_file)
+        for line in without_effect(
+            given(context),
+            model=model,
+            strength=settings.strength,
+            fuse=fuse,
+            smooth=settings.smoothing,
+            upscale=upscale,
+            stabilize=stabilize,
+            several=tasks is not None,
+            preview=preview is not None,
+        ):
+            say(f"note: {line}")
+        from stream.batch import Batch
+
         if tasks is not None:
             with beside(preview, preview_host) as page:
                 window = page.window if page is not None else None
                 _run_batch(Batch(tasks, settings, window=window), page)
             return
-        output = paths[1] if len(paths) == 2 else None
+        assert paths
+        output = to if to is not None else paths[1] if len(paths) == 2 else None
         estimates = forecast()
         with beside(preview, preview_host) as page, bar(paths[0].name) as show, _quiet_end():
             window = page.window if page is not None else None
@@ -245,6 +294,13 @@ def run(
             typer.echo(json.dumps(report.to_json(), indent=2))
         if not report.conforms:
             raise typer.Exit(stream.DiffersError.exit_code)
+
+
+def _span(start: str, duration: str | None) -> "Span":
+    import stream
+
+    length = seconds("--duration", duration) if duration is not None else None
+    return stream.Span(seconds("--start", start), length)
 
 
 def _strength(text: str) -> float | Literal["auto"]:
@@ -284,7 +340,7 @@ def _run_batch(batch: "Batch", page: "Beside | None") -> None:
     states = {outcome.state for outcome in outcomes}
     if "stopped" in states or len(outcomes) < total:
         raise typer.Exit(130)
-    if "failed" in states:
+    if states & {"failed", "outdated"}:
         raise typer.Exit(stream.SomeFailedError.exit_code)
     if "differs" in states:
         raise typer.Exit(stream.DiffersError.exit_code)
@@ -312,14 +368,18 @@ def _quiet_end() -> Iterator[None]:
 
 @app.command()
 def info(
-    file: Annotated[Path, typer.Argument(help="The video file.", show_default=False)],
+    file: Annotated[Path, Argument(help="The video file.", show_default=False)],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    max_pixels: Annotated[int, typer.Option(help="Refuse larger frames.")] = 8192 * 4352,
 ) -> None:
     """Say what the program sees in a file."""
-    from stream.probe import probe
+    from stream.place import check_input
 
     with reported():
-        facts = probe(file)
+        check_input(file)
+        from stream.probe import probe
+
+        facts = probe(file, max_pixels=max_pixels)
     if as_json:
         typer.echo(json.dumps(facts, indent=2))
         return
@@ -340,12 +400,10 @@ def info(
 
 @app.command()
 def verify(
-    input: Annotated[Path, typer.Argument(help="The video file.", show_default=False)],
-    output: Annotated[Path, typer.Argument(help="What was made of it.", show_default=False)],
-    start: Annotated[float, typer.Option(help="The --start that OUTPUT was made with.")] = 0.0,
-    duration: Annotated[
-        float | None, typer.Option(help="The --duration that OUTPUT was made with.")
-    ] = None,
+    input: Annotated[Path, Argument(help="The video file.", show_default=False)],
+    output: Annotated[Path, Argument(help="What was made of it.", show_default=False)],
+    start: Start = "0",
+    duration: Duration = None,
     apply_rotation: Annotated[
         bool, typer.Option("--apply-rotation", help="OUTPUT was to be turned upright.")
     ] = False,
@@ -363,10 +421,14 @@ def verify(
 ) -> None:
     """Prove that OUTPUT differs from INPUT in nothing but the blur; ends with 1 if it does not."""
     import stream
-    from stream.verify import Asked, verify
+    from stream.place import check_input
 
     with reported():
-        span = stream.Span(start, duration)
+        check_input(input)
+        check_input(output)
+        span = _span(start, duration)
+        from stream.verify import Asked, verify
+
         asked = Asked(
             span.start,
             span.duration,
@@ -424,7 +486,7 @@ def models(context: typer.Context) -> None:
 @models_app.command("import")
 def import_model(
     file: Annotated[
-        Path, typer.Argument(help="A checkpoint: .pt, .pth or .safetensors.", show_default=False)
+        Path, Argument(help="A checkpoint: .pt, .pth or .safetensors.", show_default=False)
     ],
     name: Annotated[str, typer.Option(help="The name that --model then takes.")],
 ) -> None:

@@ -56,7 +56,7 @@ def bench(
         f"over its length{derived}",
         soft_wrap=True,
     )
-    out.print(found.advice, markup=False, soft_wrap=True)
+    out.print(found.advice, soft_wrap=True)
 
 
 def _size(text: str) -> tuple[int, int]:

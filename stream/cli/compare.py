@@ -5,17 +5,18 @@ from typing import Annotated
 
 import typer
 
+from stream.cli.options import Argument, Duration, Option, Start, seconds
 from stream.cli.terminal import counter, reported, say
 
 
 def compare(
-    input: Annotated[Path, typer.Argument(help="The video file.", show_default=False)],
+    input: Annotated[Path, Argument(help="The video file.", show_default=False)],
     outputs: Annotated[
-        list[Path], typer.Argument(help="What was made of it: up to six.", show_default=False)
+        list[Path], Argument(help="What was made of it: up to six.", show_default=False)
     ],
     to: Annotated[
         Path | None,
-        typer.Option(
+        Option(
             help="The file to write: a page (.html), a sheet of crops (.png) or a video (.mp4, "
             ".mkv or .mov); a page beside OUTPUT, or of several beside INPUT, by default. A last "
             "name that ends in .html or .png is taken for it.",
@@ -24,7 +25,7 @@ def compare(
     ] = None,
     truth: Annotated[
         Path | None,
-        typer.Option(
+        Option(
             help="A video that shows what the others should be: PSNR and SSIM are told as well.",
             show_default=False,
         ),
@@ -59,21 +60,24 @@ def compare(
             show_default=False,
         ),
     ] = None,
-    start: Annotated[float, typer.Option(help="Begin at this second of INPUT.")] = 0.0,
-    duration: Annotated[float | None, typer.Option(help="Compare this many seconds only.")] = None,
+    start: Start = "0",
+    duration: Duration = None,
     json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write the figures of each frame to this file.")
+        Path | None, Option("--json", help="Write the figures of each frame to this file.")
     ] = None,
     max_pixels: Annotated[int, typer.Option(help="Refuse larger frames.")] = 8192 * 4352,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
 ) -> None:
     """Show what became of a video: a page to look at, a sheet of crops, or a video of all."""
     import stream
-    from stream.compare import Showing, parse_crop, target
-    from stream.compare import compare as compared
-    from stream.place import check_output
+    from stream.place import check_input, check_output
 
     with reported():
+        check_input(input)
+        check_input(outputs[0])
+        from stream.compare import Showing, parse_crop, target
+        from stream.compare import compare as compared
+
         if to is None and len(outputs) > 1 and outputs[-1].suffix.lower() in (".html", ".png"):
             *outputs, to = outputs
         if to is None and len(outputs) > 1 and not outputs[-1].exists():
@@ -87,7 +91,10 @@ def compare(
             moments=moments,
             frames=frames,
             crop=parse_crop(crop) if crop is not None else None,
-            span=stream.Span(start, duration),
+            span=stream.Span(
+                seconds("--start", start),
+                seconds("--duration", duration) if duration is not None else None,
+            ),
             overwrite=overwrite,
             max_pixels=max_pixels,
         )
@@ -99,7 +106,7 @@ def compare(
         with counter(f"comparing {input.name}") as show:
             found = compared(input, outputs, to, showing, show, truth=truth)
         if json_file is not None:
-            found.save(json_file)
+            found.save(json_file, overwrite=overwrite)
     *lines, last = found.summary.splitlines()
     for line in lines:
         say(line)

@@ -5,11 +5,10 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from stream.cli.terminal import out, reported
+from stream.cli.terminal import Terminal, out, reported
 
 if TYPE_CHECKING:
     from stream.doctor import Group
@@ -81,7 +80,7 @@ def _print(group: "Group") -> None:
     if out.is_terminal:
         out.print(Text(group.name, style="bold"), table, "", sep="\n")
         return
-    plain = Console(width=_WIDE, color_system=None)
+    plain = Terminal(width=_WIDE, color_system=None)
     with plain.capture() as kept:
         plain.print(table)
     lines = [line.rstrip() for line in kept.get().splitlines()]

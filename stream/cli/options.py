@@ -1,9 +1,15 @@
 """Options that several commands take."""
 
+import re
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated
 
 import typer
+
+# What cannot be read is said in the program's own words, with its own exit code.
+Argument = partial(typer.Argument, readable=False)
+Option = partial(typer.Option, readable=False)
 
 USUAL_PORT = 9555
 """Of the preview; it gives way to any other one where it is taken."""
@@ -89,6 +95,77 @@ PreviewHost = Annotated[
         "yours in DEBLUR_TOKEN.",
     ),
 ]
+
+
+Start = Annotated[
+    str, typer.Option(metavar="TIME", help="Begin here: seconds, or such as 1:30 or 0:01:30.5.")
+]
+Duration = Annotated[
+    str | None,
+    typer.Option(metavar="TIME", help="Work on as much only.", show_default=False),
+]
+
+_CLOCK = re.compile(r"(?:(\d+):)?(\d{1,2}):(\d{1,2}(?:\.\d*)?)")
+_SECONDS = re.compile(r"(\d+\.?\d*|\.\d+)(s|ms|us)?")
+_UNITS = {None: 1.0, "s": 1.0, "ms": 1e-3, "us": 1e-6}
+
+
+def seconds(option: str, text: str) -> float:
+    """A time as FFmpeg takes it: 90, 1.5s, 200ms, 1:30 or 0:01:30.5. Raises `UsageError`."""
+    from stream.errors import UsageError
+
+    if match := _SECONDS.fullmatch(text):
+        return float(match[1]) * _UNITS[match[2]]
+    match = _CLOCK.fullmatch(text)
+    if match and int(match[2]) < 60 and float(match[3]) < 60:
+        return 3600 * int(match[1] or 0) + 60 * int(match[2]) + float(match[3])
+    raise UsageError(f"{option} takes seconds, or a time such as 1:30 or 0:01:30.5, got {text}")
+
+
+def given(context: typer.Context) -> set[str]:
+    """The options that were written on the command line."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    return {name for name, source in sources.items() if source and source.name == "COMMANDLINE"}
+
+
+def without_effect(
+    given: set[str],
+    *,
+    model: str,
+    strength: float | str,
+    fuse: int,
+    smooth: float | None,
+    upscale: str | None,
+    stabilize: bool = False,
+    several: bool = False,
+    preview: bool = False,
+) -> list[str]:
+    """What is to be said of options that change nothing, beside the others."""
+    network = model != "none" and strength != 0
+    enlarges = upscale is not None
+    needs = {
+        "crop": (stabilize, "--stabilize"),
+        "upscaler": (enlarges, "--upscale"),
+        "fuse": (strength != 0 or bool(smooth), "--strength or --smooth above 0"),
+        "smooth": (fuse > 0, "--fuse above 0"),
+        "delay": (fuse > 0, "--fuse above 0"),
+        "model": (strength != 0, "--strength above 0"),
+        "shutter": (network, "a network and --strength above 0"),
+        "precision": (network or enlarges, "a network"),
+        "engine": (network or enlarges, "a network"),
+        "tile": (network or enlarges, "a network"),
+        "preview_host": (preview, "--preview"),
+        "as_json": (not several, "a single file"),
+    }
+    said = [
+        f"--{'json' if name == 'as_json' else name.replace('_', '-')} has no effect without {what}"
+        for name, (met, what) in needs.items()
+        if name in given and not met
+    ]
+    restores = network or (fuse > 0 and (strength != 0 or bool(smooth)))
+    if given & {"model", "fuse"} and not (restores or enlarges or stabilize):
+        said.append("nothing is restored with these options: neither network nor fusion is used")
+    return said
 
 
 def with_ports(arguments: Sequence[str]) -> list[str]:

@@ -5,13 +5,14 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 import typer
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import (
     BarColumn,
     Progress,
@@ -19,6 +20,7 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.segment import Segment
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,8 +30,52 @@ if TYPE_CHECKING:
     from stream.forecast import Estimate, Forecast
     from stream.report import Progress as JobProgress
 
-err = Console(stderr=True, highlight=False, soft_wrap=True)
-out = Console(highlight=False)
+_JOINERS = "\u200c\u200d"
+"""Without these some scripts and emoji fall apart."""
+
+
+def visible(text: str) -> str:
+    """A text in which nothing moves the cursor, hides or turns around what follows: such letters
+    of names, titles and addresses are written as `\\x1b`."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        each if each in _JOINERS or each in "\n\t" or not _acts(each) else _escaped(each)
+        for each in text
+    )
+
+
+def _acts(letter: str) -> bool:
+    return unicodedata.category(letter) in ("Cc", "Cf", "Cs", "Zl", "Zp")
+
+
+def _escaped(letter: str) -> str:
+    code = ord(letter)
+    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
+
+
+class Terminal(Console):
+    """What all output goes through."""
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        """As `Console` has it, with nothing in a text that a terminal would act upon."""
+        for text, style, control in super().render(renderable, options):
+            yield Segment(text if control else visible(text), style, control)
+
+
+# Brackets and colons in names are what they are.
+err = Terminal(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
+out = Terminal(highlight=False, markup=False, emoji=False)
+
+
+class Lines(logging.Handler):
+    """Says what is logged as everything else is said."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line, or more with a traceback."""
+        say(self.format(record))
 
 
 class _Lasting(io.RawIOBase):
@@ -94,7 +140,7 @@ class Stoppable(Protocol):
 
 
 def say(text: str) -> None:
-    err.print(text, markup=False)
+    err.print(text)
 
 
 def plain(value: object) -> str:

@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import secrets
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -12,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
+from stream import made
 from stream.compare.chart import Chart, charts
 from stream.compare.clip import Timed, moment
 from stream.compare.figures import Each, Figure, Meter, means
@@ -24,7 +24,7 @@ from stream.compare.spread import Spread
 from stream.compare.versions import Versions
 from stream.errors import SinkError, UsageError, WriteError
 from stream.opening import DEFAULT_MAX_PIXELS
-from stream.place import check_output
+from stream.place import check_output, fitted, publish, target_of
 from stream.reading import Span
 
 KINDS: Final = {"page": ".html", "sheet": ".png", "video": ".mp4"}
@@ -153,9 +153,9 @@ class Comparison:
         """How near a video is to the truth."""
         return f"PSNR {self.means['psnr'][video]:.2f} dB, SSIM {self.means['ssim'][video]:.3f}"
 
-    def save(self, path: Path) -> None:
-        """Write everything as JSON. Raises `WriteError`."""
-        with _whole(path) as part:
+    def save(self, path: Path, *, overwrite: bool = False) -> None:
+        """Write everything as JSON. Raises `SinkError`."""
+        with _whole(target_of(path), overwrite=overwrite) as part:
             part.write_text(json.dumps(self.to_json(), indent=2))
 
     def to_json(self) -> dict[str, Any]:
@@ -207,25 +207,29 @@ def compare(
     done and that there will be, about. Raises a `DeblurError`; nothing is under the name until it
     is whole.
     """
+    to = target_of(to)
     for each in (input, *outputs, *(() if truth is None else (truth,))):
         check_output(each, to, overwrite=showing.overwrite)
     versions = Versions.of(input, outputs, truth, showing.max_pixels)
-    with _whole(to) as part:
+    with _whole(to, overwrite=showing.overwrite) as part:
         return _Comparer(versions, showing, progress).write(part)
 
 
 @contextmanager
-def _whole(path: Path) -> Iterator[Path]:
+def _whole(path: Path, *, overwrite: bool) -> Iterator[Path]:
     """Another name for a file that is being written; it gets its own when it is whole."""
     # Not .part: what a stopped run has left may lie there. A name of its own replaces no file.
-    part = path.with_name(f"{path.stem}.{secrets.token_hex(4)}{path.suffix}")
+    part = fitted(path.parent, path.stem, f".{secrets.token_hex(4)}{path.suffix}")
     try:
         part.touch(exist_ok=False)
     except OSError as error:
         raise SinkError(f"cannot write {path}: {error.strerror}") from error
     try:
         yield part
-        os.replace(part, path)
+        publish(part, path, overwrite=overwrite)
+        made.note(path, {})
+    except FileExistsError as error:
+        raise SinkError(f"{path} came while this was at work and is left as it is") from error
     except OSError as error:
         raise WriteError(f"cannot write {path}: {error.strerror}") from error
     finally:

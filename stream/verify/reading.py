@@ -209,7 +209,7 @@ def _facts(
     clock: Clock | None,
 ) -> Facts:
     """Read a file whose clock is watched, or known to jump."""
-    with open_input(path) as container:
+    with open_input(path, max_pixels=max_pixels) as container:
         moving = [each for each in container.streams.video if not is_cover(each)]
         chosen = nth is not None and nth < len(moving)
         video = moving[nth or 0] if chosen else main_video(container)
