@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from stream.live.picture import Mailbox, Picture
+from stream.live.slate import Canvas
 from stream.live.sound import SoundFormat, SoundRing
 from tests.feeds import MULAW, PATIENCE_S, SPAWN, gray
 
@@ -198,3 +199,18 @@ def test_sound_is_whole_and_survives_a_killed_process(ring: SoundRing) -> None:
         assert ring.format() == MULAW
         ring.put(*beep(ring.count + 1))
     assert taken > 500
+
+
+def test_without_a_signal_it_is_said_of_which_camera_and_since_when() -> None:
+    def rows(**words: str) -> list[bool]:
+        """Which of a third of the picture has letters."""
+        slate = Canvas((640, 360)).slate(None, 0, **words)
+        return [bool((part > 200).any()) for part in np.split(slate.planes[0][60:300], 3)]
+
+    assert rows() == [False, True, False]
+    assert rows(name="yard") == [True, True, False]
+    assert rows(name="yard", since="2026-11-29 14:03:12") == [True, True, True]
+    assert rows(name="Hof-Süd")[0]
+    assert not rows(name="\u5ead\u9662")[0], "better nothing than question marks"
+    long = Canvas((160, 120)).slate(None, 0, name="n" * 64)
+    assert not (long.planes[0][:, :4] > 200).any(), "it does not fit"

@@ -20,6 +20,8 @@ from stream.live.workers import TICK_S, Say, Worker, Workers
 from stream.live.writer import Feed, Target
 from stream.secrets import Secrets
 
+ALONE = "live"
+"""The name of a feed that is the only one."""
 _SILENT_S = {"reader": 5.0, "model": 15.0, "writer": 8.0}
 """A process that tells nothing for so long hangs, and is killed; a reader has, beside this, the
 time after which it would itself notice that its source is silent."""
@@ -44,7 +46,7 @@ class Supervisor:
         *,
         secrets: Secrets,
         say: Say,
-        name: str = "live",
+        name: str = ALONE,
         preview: bool = False,
     ) -> None:
         """With `preview` there is a `window`, and pictures may become larger than at first."""
@@ -84,6 +86,7 @@ class Supervisor:
                     Feed(
                         *(self._restored, self._camera, self._sounds, index),
                         upscale=settings.restoring.upscale,
+                        name=name if name != ALONE else "",
                     ),
                     settings.size,
                 ),

@@ -66,6 +66,8 @@ class Feed:
     """The number of the writer among the readers of `restored`."""
     upscale: Scale | None = None
     """How much larger than the camera's the restored pictures are; None: as large."""
+    name: str = ""
+    """The camera's, where it has one."""
 
 
 class Output(Protocol):
@@ -267,7 +269,14 @@ class Writer:
         if self._canvas is None:
             return None
         if self._slate is None:
-            self._slate = self._canvas.slate(self._last, moment)
+            seen_s = self._last.moment / 1e9 if self._last is not None else self._last_s
+            since = time.localtime(time.time() - (now - seen_s))
+            self._slate = self._canvas.slate(
+                self._last,
+                moment,
+                name=self._feed.name,
+                since=time.strftime("%Y-%m-%d %H:%M:%S", since),
+            )
         return replace(self._slate, moment=moment)
 
     def _repeat_s(self, now: float) -> float:
