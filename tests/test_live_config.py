@@ -7,6 +7,7 @@ import pytest
 
 from stream.errors import UsageError
 from stream.live.config import parse, read
+from stream.live.record import Record
 
 GOOD = """
 # Two of them.
@@ -119,6 +120,13 @@ def test_an_output_is_named_after_its_camera() -> None:
         ('[cameras."a.b"]\nsource = "testsrc:"\nstrength = 2', "c.toml:3: --strength must be"),
         ('[defaults]\nstrength = 2\n[cameras.a]\nsource = "testsrc:"', "c.toml:2: --strength"),
         ("cameras = 3", "c.toml: there is no camera"),
+        *(
+            (
+                f'[cameras.a]\nsource = "testsrc:"\nkeep = "{keep}"',
+                "c.toml:3: --keep takes hours such as 48, days such as 7d, a size such as 200GB",
+            )
+            for keep in ("", "-1", "much", "1e9", "nan", "200 GBit", "48,,2", "9" * 400)
+        ),
         ("a = " + 5000 * "[" + 5000 * "]", "c.toml: brackets are nested too deeply"),
         ("a = " + 5000 * "{a=" + "1" + 5000 * "}", "c.toml: brackets are nested too deeply"),
         (f"[cameras.a]\nstall = {'9' * 5000}", "c.toml: Exceeds the limit"),
@@ -132,6 +140,29 @@ def test_what_is_wrong_is_said_with_its_line(text: str, said: str) -> None:
         parse(text, "c.toml")
     assert str(error.value).startswith(said)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("keep", "seconds", "size"),
+    [
+        ("0", 0, 0),
+        ("48", 48 * 3600, 0),
+        ("1.5", 5400, 0),
+        ('"7d"', 7 * 86400, 0),
+        ('"200GB"', 0, 200 * 10**9),
+        ('"1.5 TiB"', 0, 3 * 2**39),
+        ('"48h,500mb"', 48 * 3600, 500 * 10**6),
+        ('"500MB, 2d"', 2 * 86400, 500 * 10**6),
+    ],
+)
+def test_how_long_recordings_are_kept(
+    keep: str, seconds: float, size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = f'[cameras.a]\nsource = "testsrc:"\noutputs = "a.mkv"\nkeep = {keep}'
+    (record,) = parse(text).cameras["a"].targets
+    assert isinstance(record, Record)
+    assert (record.keep_s, record.keep_bytes) == (seconds, size)
 
 
 def test_no_password_is_shown() -> None:

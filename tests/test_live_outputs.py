@@ -76,7 +76,9 @@ def test_wrong_outputs(
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("values", [{"segment_s": 0}, {"keep_s": -1}, {"transport": "sctp"}])
+@pytest.mark.parametrize(
+    "values", [{"segment_s": 0}, {"keep_s": -1}, {"keep_bytes": -1}, {"transport": "sctp"}]
+)
 def test_wrong_settings_of_outputs(values: dict[str, object]) -> None:
     with pytest.raises(UsageError):
         OutputSettings(**values)  # type: ignore[arg-type]
@@ -177,6 +179,31 @@ def test_old_files_of_the_same_name_are_deleted(tmp_path: Path, lane: Lane) -> N
     assert not left & set(ours)
     assert left >= {*others, "yard-20260102-000000.mkv"}
     assert len(left) == len(others) + 2
+
+
+def test_the_oldest_files_are_deleted_where_all_are_too_large(tmp_path: Path, lane: Lane) -> None:
+    others = "yard.mkv", "yard-20260101-000000.mp4", "backyard-20260101-000000.mkv"
+    ours = [f"yard-2026010{day}-000000.mkv" for day in range(1, 6)]
+    for age, name in enumerate((*others, *ours)):
+        (tmp_path / name).write_bytes(bytes(40_000))
+        os.utime(tmp_path / name, (time.time() - 7200 + 60 * age,) * 2)
+    lane.hear(*aac(1))
+    output = lane.start(Record(tmp_path / "yard.mkv", keep_bytes=100_000))
+    assert lane.show(lambda: output.beat.frames > 0)
+    begun = {file.name for file in tmp_path.iterdir()} - {*others}
+    assert begun > set(ours[3:])
+    assert len(begun) == 3
+
+    def turned() -> bool:
+        begun.update(file.name for file in tmp_path.iterdir())
+        return len(begun) >= 3 + len(others) + 8
+
+    assert lane.show(turned, seconds=90), "a file that takes most of it alone is not waited for"
+    output.stop()
+    left = list(tmp_path.glob("yard-*.mkv"))
+    # What was written in the last second is looked at in the next one.
+    assert sum(file.stat().st_size for file in left) < 150_000
+    assert {file.name for file in tmp_path.iterdir()} >= set(others)
 
 
 def test_a_full_disk(tmp_path: Path, lane: Lane) -> None:

@@ -121,8 +121,12 @@ def live(
     ] = None,
     segment: Annotated[float, typer.Option(help="Seconds of each file of a recording.")] = 600.0,
     keep: Annotated[
-        float, typer.Option(help="Delete recordings older than so many hours; 0 keeps all.")
-    ] = 0.0,
+        str,
+        typer.Option(
+            help="Delete recordings older than so many hours, or the oldest where all are larger "
+            "than a size such as 200GB, or both: 48,200GB; 0 keeps all."
+        ),
+    ] = "0",
     insecure_tls: Annotated[
         bool, typer.Option("--insecure-tls", help="Do not check certificates.")
     ] = False,

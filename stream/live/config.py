@@ -165,7 +165,7 @@ class _Reader:
             if isinstance(every, list) and every and all(isinstance(each, str) for each in every):
                 return tuple(every)
             raise self._wrong(table, f"{key} is a list of texts", key)
-        if key == "upscale" and type(value) in (int, float):
+        if key in ("upscale", "keep") and type(value) in (int, float):
             return f"{value:g}"
         if kind is float and type(value) is int and abs(value) < 1 << 53:
             return float(value)

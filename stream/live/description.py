@@ -14,6 +14,7 @@ from stream.live.targets import OutputSettings
 from stream.live.writer import Target
 from stream.scale import Scale
 
+_HOURS = {"h": 1, "d": 24}
 DEFAULT_OUTPUT = "serve:8554/live"
 
 
@@ -41,7 +42,7 @@ class Description:
     loop: bool = False
     size: str | None = None
     segment: float = 600.0
-    keep: float = 0.0
+    keep: str = "0"
     insecure_tls: bool = False
     max_pixels: int = DEFAULT_MAX_PIXELS
 
@@ -96,11 +97,32 @@ class Description:
     @property
     def targets(self) -> list[Target]:
         """Raises `SinkError` as well."""
-        asked = OutputSettings(self.transport, self.insecure_tls, self.segment, self.keep * 3600)
+        keep_s, keep_bytes = _kept(self.keep)
+        asked = OutputSettings(
+            self.transport, self.insecure_tls, self.segment, keep_s=keep_s, keep_bytes=keep_bytes
+        )
         found = [targets.parse(each, asked) for each in self.addresses[1:]]
         if len(set(self.addresses[1:])) < len(found):
             raise UsageError("two outputs are the same")
         return found
+
+
+def _kept(text: str) -> tuple[float, int]:
+    """For how many seconds recordings are kept, and up to how many bytes; 0: without a limit."""
+    seconds, size = 0.0, 0
+    for part in text.split(","):
+        match = re.fullmatch(r"(?i)\s*(\d{1,15}(?:\.\d{1,9})?)\s*(h|d|[kMGT]i?B)?\s*", part)
+        if match is None:
+            raise UsageError(
+                "--keep takes hours such as 48, days such as 7d, a size such as 200GB, or two of "
+                f"them such as 48h,200GB, got {text}"
+            )
+        number, unit = float(match[1]), (match[2] or "h").lower()
+        if unit in _HOURS:
+            seconds = number * _HOURS[unit] * 3600
+        else:
+            size = round(number * (1024 if "i" in unit else 1000) ** ("kmgt".index(unit[0]) + 1))
+    return seconds, size
 
 
 def _size(text: str | None) -> Size | None:

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,7 +36,11 @@ about the last second."""
 _SPARE = 200_000_000
 """Bytes of the disk that are left free: a full disk harms more than a recording."""
 _LOOK_S = 1.0
-"""How often that is looked at."""
+"""How often that is looked at, ..."""
+_DELETE_S = 10.0
+"""... and how often what is too much is deleted."""
+_PARTS = 4
+"""A recording that is limited by its size has at least so many files, of which the oldest goes."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,8 @@ class Record(Written):
     """A new file begins after so long."""
     keep_s: float = 0.0
     """Files are deleted so long after they end; 0: never."""
+    keep_bytes: int = 0
+    """The oldest files are deleted where all are larger; 0: never."""
     quality: Quality | None = None
     spare: int = _SPARE
     """Bytes of free space below which nothing is recorded."""
@@ -84,7 +91,8 @@ class Recording:
     def __init__(self, target: Record, first: Picture, sound: SoundFormat | None) -> None:
         self._target = target
         self._format = sound
-        self._looked_s = time.monotonic()
+        self._looked_s = self._deleted_s = time.monotonic()
+        self._path: Path | None = None
         self._before: LiveOutput | None = None
         """The file before, which still gets the sound up to the newest file's first picture."""
         self._file = self._begin(first)
@@ -92,11 +100,15 @@ class Recording:
     def push(self, picture: Picture) -> None:
         """Take one picture, into a new file where it is time for one."""
         self._end_before()
+        large = False
         if time.monotonic() - self._looked_s > _LOOK_S:
             self._looked_s = time.monotonic()
             _check_space(self._target)
+            large = self._is_large()
+        if self._target.keep_bytes and time.monotonic() - self._deleted_s > _DELETE_S:
+            self._delete_old()
         length = picture.moment - self._file.origin
-        if length >= self._target.segment_s * 1_000_000_000:
+        if large or length >= self._target.segment_s * 1_000_000_000:
             self._before, self._file = self._file, self._begin(picture)
         self._file.push(picture)
 
@@ -119,10 +131,20 @@ class Recording:
             before, self._before = self._before, None
             before.close()
 
+    def _is_large(self) -> bool:
+        """Whether the newest file alone takes much of what all may."""
+        if not self._target.keep_bytes or self._path is None:
+            return False
+        return self._path.stat().st_size >= self._target.keep_bytes / _PARTS
+
+    def _delete_old(self) -> None:
+        self._deleted_s = time.monotonic()
+        _delete_old(self._target, self._path)
+
     def _begin(self, first: Picture) -> LiveOutput:
-        _delete_old(self._target)
+        self._delete_old()
         _check_space(self._target)
-        path = _new_file(self._target.path)
+        self._path = path = _new_file(self._target.path)
         format, options = CONTAINERS[path.suffix.lower()]
         container = av.open(
             f"file:{path.absolute()}", "w", format=format, container_options=options
@@ -144,16 +166,27 @@ def _new_file(path: Path) -> Path:
     raise FileExistsError(errno.EEXIST, f"too many files are named {path.stem}-{moment}")
 
 
-def _delete_old(target: Record) -> None:
-    """Delete this recording's files that ended too long ago, and nothing else."""
-    if not target.keep_s:
+def _delete_old(target: Record, written: Path | None) -> None:
+    """Delete this recording's files that ended too long ago or are too much, and nothing else; not
+    the one that is `written`."""
+    if not target.keep_s and not target.keep_bytes:
         return
     path = target.path
     ours = re.compile(rf"{re.escape(path.stem)}-\d{{8}}-\d{{6}}(_\d+)?{re.escape(path.suffix)}")
+    found = []
     for entry in os.scandir(path.absolute().parent):
-        file = ours.fullmatch(entry.name) and entry.is_file(follow_symlinks=False)
-        if file and entry.stat().st_mtime < time.time() - target.keep_s:
-            os.unlink(entry.path)
+        with suppress(FileNotFoundError):  # somebody else deletes as well
+            if ours.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+                status = entry.stat()
+                found.append((status.st_mtime, entry.name, status.st_size))
+    all_bytes = 0
+    for ended_s, name, size in sorted(found, reverse=True):
+        all_bytes += size
+        old = target.keep_s and ended_s < time.time() - target.keep_s
+        much = target.keep_bytes and all_bytes > target.keep_bytes
+        if (old or much) and (written is None or name != written.name):
+            with suppress(FileNotFoundError):
+                os.unlink(path.absolute().parent / name)
 
 
 def _check_space(target: Record) -> None:

@@ -36,6 +36,8 @@ class OutputSettings:
     """How long each file of a recording is."""
     keep_s: float = 0.0
     """How long files of a recording are kept; 0: always."""
+    keep_bytes: int = 0
+    """How large all of them may be; 0: of any size."""
     quality: Quality | None = None
 
     def __post_init__(self) -> None:
@@ -45,6 +47,8 @@ class OutputSettings:
             raise UsageError(f"--segment must be at least 1 second, got {self.segment_s:g}")
         if not self.keep_s >= 0:
             raise UsageError(f"--keep must not be negative, got {self.keep_s:g}")
+        if not self.keep_bytes >= 0:
+            raise UsageError(f"--keep must not be negative, got {self.keep_bytes}")
 
 
 def parse(text: str, settings: OutputSettings | None = None) -> Target:
@@ -74,7 +78,8 @@ def _record(path: Path, settings: OutputSettings) -> Record:
     folder = path.absolute().parent
     if folder.parent.is_dir():
         _made(folder)
-    return Record(path, settings.segment_s, settings.keep_s, settings.quality)
+    limits = settings.segment_s, settings.keep_s, settings.keep_bytes
+    return Record(path, *limits, quality=settings.quality)
 
 
 def _made(folder: Path) -> Path:
