@@ -24,8 +24,10 @@ setup: $(READY)
 
 .venv/ready: pyproject.toml constraints.txt
 	@test -n "$(BASE)" || { echo "no Python 3.11 or newer (with venv) found; install one, on Debian: apt-get install python3 python3-venv"; exit 1; }
+	@echo "Setting up .venv: PyTorch, OpenVINO, OpenCV, FFmpeg's libraries and what they need are fetched by"
+	@echo "pip, about 0.6 GB, or 3 GB where pip takes PyTorch with CUDA (PyPI's for Linux); this takes minutes."
 	$(BASE) -m venv .venv
-	.venv/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,train]'
+	.venv/bin/python -m pip install --constraint constraints.txt --editable '.[dev,train]'
 	@touch $@
 
 demo: $(READY)

@@ -289,3 +289,32 @@ def test_a_list_from_standard_input(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         monkeypatch.setattr("sys.stdin", given)
         tasks = tasks_of([tmp_path], Path("-")) or []
     assert [task.input for task in tasks] == [Path("a.mp4"), Path("b \u2028 c.mp4")]
+
+
+def test_a_second_run_over_a_folder_tells_what_is_out_of_date(tmp_path: Path) -> None:
+    for name in ("a", "b", "c", "d"):
+        clip(tmp_path / "in" / f"{name}.mp4")
+    tasks = tasks_of([tmp_path / "in", tmp_path / "out"]) or []
+    usual = stream.Settings(model="none", strength=0, device="cpu")
+    assert [each.state for each in stream.Batch(tasks, usual).run()] == ["done"] * 4
+    assert {each.state for each in stream.Batch(tasks, usual).run()} == {"skipped"}
+    os.utime(tmp_path / "in" / "a.mp4")  # the same content
+    make_clip(tmp_path / "in" / "b.mp4", frames=5)
+    make_clip(tmp_path / "out" / "c.mp4", frames=5)  # another one's by now: not known
+    (tmp_path / "in" / "d.mp4").unlink()
+    before = kept(tmp_path)
+    states = {each.task.input.stem: each for each in stream.Batch(tasks, usual).run()}
+    assert {name: each.state for name, each in states.items()} == {
+        **dict.fromkeys("ac", "skipped"),
+        "b": "outdated",
+        "d": "failed",
+    }
+    assert "b.mp4 was another file then" in states["b"].said
+    changed = stream.Settings(model="none", strength=0, device="cpu", smooth=0.5, fuse=2)
+    (first, *_) = stream.Batch(tasks, changed).run()
+    assert first.state == "outdated"
+    assert "it was made with another --fuse, --smooth" in first.said
+    assert "--overwrite" in first.said
+    assert kept(tmp_path) == before
+    elsewhere = stream.Settings(model="none", strength=0, device="cpu", decoder="software", tile=99)
+    assert next(iter(stream.Batch(tasks, elsewhere).run())).state == "skipped"

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.table import Table
-from rich.text import Text
 
 from stream.cli.bench import bench
 from stream.cli.compare import compare
@@ -213,13 +212,13 @@ def run(
     from stream.tasks import tasks_of
 
     with reported():
-        span = _span(start, duration)
         if not paths and list_file is None:
             raise stream.UsageError("there is no INPUT; see deblur run --help")
         tasks = tasks_of(paths or [], list_file, to)
         for alone in paths[:1] if paths and tasks is None else [task.input for task in tasks or []]:
             if tasks is None or len(tasks) == 1:
                 check_input(alone)
+        span = _span(start, duration)
         # What is named on the way, as *.mp4 does, is no word for replacing it.
         named = tasks is not None or (paths is not None and len(paths) == 2)
         own = overwrite and to is None and named
@@ -383,19 +382,26 @@ def info(
     if as_json:
         typer.echo(json.dumps(facts, indent=2))
         return
-    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    table = _facts(0)
     for key, value in facts.items():
         if key != "streams":
             table.add_row(key, plain(value))
     out.print(table)
     for stream_facts in facts["streams"]:
-        facts_table = Table(show_header=False, box=None, padding=(0, 2, 0, 2))
+        facts_table = _facts(2)
         for key, value in stream_facts.items():
             if value not in (None, "", {}, []) and key not in ("index", "type"):
                 facts_table.add_row(key, plain(value))
         main_mark = " (restored)" if stream_facts.get("restored") else ""
         out.print(f"\nstream {stream_facts['index']}: {stream_facts['type']}{main_mark}")
         out.print(facts_table)
+
+
+def _facts(indent: int) -> Table:
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, indent))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    return table
 
 
 @app.command()
@@ -448,7 +454,7 @@ def verify(
         for row in found.rows:
             reason = f": {row.why}" if row.why and not row.why.startswith("(") else ""
             cells = (row.what, row.input, row.output, row.verdict + reason)
-            table.add_row(*map(Text, cells), style=styles[row.verdict])
+            table.add_row(*cells, style=styles[row.verdict])
         out.print(table)
     say(found.summary)
     if not found.conforms:

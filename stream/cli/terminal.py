@@ -51,7 +51,9 @@ def _acts(letter: str) -> bool:
 
 def _escaped(letter: str) -> str:
     code = ord(letter)
-    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
+    if code < 0x10000:
+        return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+    return f"\\U{code:08x}"
 
 
 class Terminal(Console):
@@ -145,8 +147,9 @@ def say(text: str) -> None:
 
 def plain(value: object) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{key}={text}" for key, text in value.items())
-    return str(value).lower() if isinstance(value, bool) else str(value)
+        return visible(", ".join(f"{key}={text}" for key, text in value.items()))
+    # Here, so that a table knows how wide it is.
+    return str(value).lower() if isinstance(value, bool) else visible(str(value))
 
 
 def spoken(seconds: float) -> str:

@@ -1,0 +1,137 @@
+"""What the command prints, takes and says before it works."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import stream
+from stream.cli import app
+from stream.cli.options import seconds, without_effect
+from stream.cli.terminal import visible
+from tests.clips import make_clip
+
+EVIL = "\x1b]0;own\x07\x9b31m\u202egp4.exe\u2066\u2028\ufeff[/b] :smile:"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain, \twith a tab", "plain, \twith a tab"),
+        ("größer 名前 👩\u200d🚒 हिन्दी", "größer 名前 👩\u200d🚒 हिन्दी"),
+        ("\x1b[31m", "\\x1b[31m"),
+        ("a\rb\x7f\x9b", "a\\x0db\\x7f\\x9b"),
+        ("\u202eab\u2066\u200f", "\\u202eab\\u2066\\u200f"),
+        ("\udc80", "\\udc80"),
+        ("\U000e0041", "\\U000e0041"),
+    ],
+)
+def test_what_a_terminal_would_act_upon_is_shown(text: str, shown: str) -> None:
+    assert visible(text) == shown
+
+
+@pytest.mark.parametrize("color", [False, True])
+def test_no_name_or_title_reaches_the_terminal_as_it_is(color: bool, tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "a.mkv", frames=3, metadata={"title": EVIL, "comment": EVIL})
+    named = clip.rename(tmp_path / "\x1b[2J\u202e.mkv")
+    missing = tmp_path / "\x1b[2J\u202e.mp4"
+    for words in (("info", named), ("verify", named, named), ("run", missing)):
+        done = CliRunner().invoke(app, [*map(str, words)], color=color)
+        said = re.sub(r"\s*\n\s*", "", done.stdout + done.stderr)
+        assert "\\x1b[2J\\u202e" in said
+        if words[0] == "info":
+            assert "[/b]:smile:" in said.replace(" ", "")
+        for each in "\x1b\x9b\x07\u202e\u2066\u2028\ufeff":
+            assert each not in said
+
+
+def test_json_has_every_letter_escaped(tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "a.mkv", frames=3, metadata={"title": EVIL})
+    done = CliRunner().invoke(app, ["info", str(clip), "--json"])
+    assert done.stdout.replace("\n", "").isascii()
+    assert done.stdout.replace("\n", "").isprintable()
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        *(("90", 90), ("1.5", 1.5), (".5", 0.5), ("1.5s", 1.5), ("200ms", 0.2), ("7us", 7e-6)),
+        *(("0:01", 1), ("1:30", 90), ("00:01:30.5", 90.5), ("100:00:00", 360000), ("0:1:2", 62)),
+    ],
+)
+def test_times_are_those_of_ffmpeg(text: str, found: float) -> None:
+    assert seconds("--start", text) == pytest.approx(found)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "-1", "nan", "inf", "1:60", "1:2:3:4", "60:00:00:", "1m", "x"]
+)
+def test_what_is_no_time(text: str) -> None:
+    with pytest.raises(stream.UsageError, match="--start takes seconds, or a time such as 1:30"):
+        seconds("--start", text)
+
+
+@pytest.mark.parametrize("command", ["", "run", "info", "verify", "compare", "live", "models"])
+def test_h_is_help(command: str) -> None:
+    done = CliRunner().invoke(app, [*command.split(), "-h"])
+    assert done.exit_code == 0
+    assert "Usage" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("given", "others", "said"),
+    [
+        ("crop", {}, "--crop has no effect without --stabilize"),
+        ("crop", {"stabilize": True}, None),
+        ("upscaler", {}, "--upscaler has no effect without --upscale"),
+        ("upscaler", {"upscale": "2"}, None),
+        ("smooth", {"fuse": 0}, "--smooth has no effect without --fuse above 0"),
+        ("delay", {"fuse": 0}, "--delay has no effect without --fuse above 0"),
+        ("fuse", {"strength": 0}, "--fuse has no effect without"),
+        ("fuse", {"strength": 0, "smooth": 0.5}, None),
+        ("model", {"strength": 0}, "--model has no effect without --strength above 0"),
+        ("shutter", {"model": "none"}, "--shutter has no effect without a network"),
+        ("engine", {"model": "none"}, "--engine has no effect without a network"),
+        ("engine", {"model": "none", "upscale": "2"}, None),
+        ("precision", {"strength": 0}, "--precision has no effect without a network"),
+        ("tile", {"model": "none"}, "--tile has no effect without a network"),
+        ("preview_host", {}, "--preview-host has no effect without --preview"),
+        ("as_json", {"several": True}, "--json has no effect without a single file"),
+        ("as_json", {}, None),
+        ("model", {"model": "none", "fuse": 0}, "nothing is restored"),
+        ("model", {"model": "none", "fuse": 0, "stabilize": True}, None),
+        ("strength", {"strength": 0}, None),
+    ],
+)
+def test_an_option_without_effect_is_said(
+    given: str, others: dict[str, object], said: str | None
+) -> None:
+    usual = {"model": "lite", "strength": 1.0, "fuse": 3, "smooth": None, "upscale": None}
+    lines = without_effect({given}, **(usual | others))  # type: ignore[arg-type]
+    if said is None:
+        assert lines == []
+    else:
+        assert any(said in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["run no.mp4", "run no.mp4 o.mp4", "info no.mp4", "verify no.mp4 a", "compare no.mp4 a"],
+)
+def test_a_missing_file_is_said_before_anything_large_is_loaded(words: str, tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.argv[0] = 'deblur'\n"
+        "from stream.cli import main\n"
+        "try: main()\n"
+        "except SystemExit as ended: print(ended.code, {'torch', 'cv2', 'av'} & {*sys.modules})\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words.split()],
+        capture_output=True, text=True, cwd=tmp_path, timeout=60, check=True,
+        env={"PYTHONPATH": str(Path(stream.__file__).parents[1])},
+    )  # fmt: skip
+    assert done.stdout == "66 set()\n"
+    assert done.stderr == "deblur: no.mp4 does not exist\n"
