@@ -25,6 +25,11 @@ class Answers:
         self._log = log
 
     @property
+    def connected(self) -> bool:
+        """Whether anybody was there."""
+        return "Successfully connected to" in self._text("tcp")
+
+    @property
     def redirect(self) -> str | None:
         """The protocol that it redirects to; None where it does not."""
         found = _REDIRECTED.search(self._text("rtsp"))

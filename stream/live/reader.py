@@ -218,7 +218,10 @@ class _Reader:
         login = isinstance(error, _LOGIN)
         delay = self._patience.failed(login=login)
         why = _words(error)
-        if getattr(error, "errno", None) == errno.EIO and self._camera.address and worked_s is None:
+        failed = getattr(error, "errno", None) == errno.EIO and worked_s is None
+        if failed and Answers(self._log).connected and not self._camera.kind.endswith("s"):
+            why = "the connection broke before a picture had come"
+        elif failed and self._camera.address:
             # What FFmpeg says of names that nobody knows, and of certificates.
             why = "it cannot be reached; is the name right, and the network up?"
             if self._camera.kind.endswith("s"):
