@@ -406,6 +406,19 @@ def test_a_rate_that_is_announced_and_does_not_come(needs_rtsp: None) -> None:
     assert len(reading.lines) == 2
 
 
+def test_a_camera_by_rtmp_without_sound(needs_rtsp: None) -> None:
+    """Of FLV nothing says that there is none."""
+    url = f"rtmp://127.0.0.1:{free_port()}/app/cam"
+    words = "-v error -re -f lavfi -i testsrc=s=320x240:r=10 -c:v libx264 -tune zerolatency"
+    server = ["ffmpeg", *words.split(), "-pix_fmt", "yuv420p", "-f", "flv", "-listen", "1", url]
+    with subprocess.Popen(server, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            with Reading(url) as reading:
+                assert reading.picture().size == (320, 240)
+        finally:
+            process.kill()
+
+
 def test_how_long_it_waits() -> None:
     patience = Patience(("127.0.0.1", 1))
     waits = [patience.failed(login=False) for _ in range(12)]

@@ -35,8 +35,9 @@ _LOW_LATENCY = {
 """Of RTSP, whose description says what its streams are: without them the feed starts 1.1 s late.
 Not `fflags=nobuffer`, which throws away what is read while it opens: often the only key frame for
 many seconds."""
-_HTTP_ANALYZE = {"analyzeduration": "1000000"}
-"""Microseconds; FFmpeg would otherwise watch an MJPEG stream for 5 s to learn its frame rate."""
+_ANALYZE = {"analyzeduration": "1000000"}
+"""Microseconds, of HTTP and RTMP; FFmpeg would otherwise watch an MJPEG stream for 5 s to learn its
+frame rate, and wait as long for the sound of a camera that has none."""
 _OPEN_S = 5.0
 """The least time given to a camera to answer, however short a stall may be."""
 _KINDS = (
@@ -168,8 +169,8 @@ def _network(scheme: str, text: str, settings: LiveSettings) -> Camera:
     options = {"protocol_whitelist": _PROTOCOLS[scheme]}
     if scheme.startswith("rtsp"):
         options |= _LOW_LATENCY | {"rtsp_transport": settings.transport}
-    if scheme.startswith("http"):
-        options |= _HTTP_ANALYZE
+    if scheme.startswith(("http", "rtmp")):
+        options |= _ANALYZE
     options |= {"tls_verify": "0"} if settings.insecure_tls else trust()
     url = text
     if user is not None and not scheme.startswith("rtmp"):
