@@ -25,6 +25,7 @@ from stream.live.patience import Patience, back_off
 from stream.live.sound import SoundFormat
 from tests.clips import make_clip, picture
 from tests.rig.chaos import Chaos
+from tests.rig.command import until
 from tests.rig.fakes import Fake
 from tests.rig.ports import free_port
 from tests.rig.reading import Reading
@@ -408,11 +409,14 @@ def test_a_rate_that_is_announced_and_does_not_come(needs_rtsp: None) -> None:
 
 def test_a_camera_by_rtmp_without_sound(needs_rtsp: None) -> None:
     """Of FLV nothing says that there is none."""
-    url = f"rtmp://127.0.0.1:{free_port()}/app/cam"
+    port = free_port()
+    url = f"rtmp://127.0.0.1:{port}/app/cam"
     words = "-v error -re -f lavfi -i testsrc=s=320x240:r=10 -c:v libx264 -tune zerolatency"
     server = ["ffmpeg", *words.split(), "-pix_fmt", "yuv420p", "-f", "flv", "-listen", "1", url]
     with subprocess.Popen(server, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
+            # It serves the first who comes, who must not be one that only looks.
+            until(lambda: f":{port:04X} 00000000:0000 0A" in Path("/proc/net/tcp").read_text(), "-")
             with Reading(url) as reading:
                 assert reading.picture().size == (320, 240)
         finally:
