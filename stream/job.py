@@ -12,7 +12,7 @@ import torch
 
 import mssnet
 from filters import Enlarger, Shutter, Upscaler
-from stream import made
+from stream import advice, made
 from stream.choice import CHOICES, choose_model
 from stream.cores import shared
 from stream.encoders import EncoderSettings
@@ -86,18 +86,20 @@ class Job:
         self._pipeline: Pipeline[Frame] | None = None
         self._stopped = self._cancelled = False
         self._why = ""
+        self._gauged: advice.Gauged | None = None
 
     def run(
         self,
         progress: Callable[[Progress], None] | None = None,
         *,
-        say: Callable[[str], None] = lambda line: None,
+        say: Callable[[str], None] | None = None,
         restore: mssnet.Deblurrer | None = None,
         upscaler: Upscaler | str | None = None,
     ) -> Report:
         """Restore the file. `progress` is called about ten times a second.
 
-        `say` gets lines that are news at once; `restore` and `upscaler` are the settings' models,
+        `say` gets lines that are news at once, such as what a look at some frames of a long video
+        promises; `restore` and `upscaler` are the settings' models,
         where they are loaded already. Raises a `DeblurError`. Nothing is under the output's name
         until it is whole. What is done when a job fails on the way stays on disk, and
         `Settings.resume` goes on with it; of an input that ends early the error names a file with
@@ -116,6 +118,10 @@ class Job:
                 raise UsageError("interlaced frames cannot be stabilized; use --deinterlace on")
             chosen = plan(self.output, source, settings.encoder, settings.upscale)
             check_space(self.input, self.output.parent)
+            long = (source.expected_frames or 0) >= advice.LONG and settings.strength != 0
+            new = long and model_of(folder_of(self.output)) is None
+            if say is not None and new and (seen := advice.look(source)) is not None:
+                say(f"a look at some frames: {seen.said}")
             if restore is None:
                 settings = self.settings = self._settled(settings)
                 restore = load_model(
@@ -136,10 +142,12 @@ class Job:
                 shutter = shutter_of(source, settings.shutter)
             work = self._open(source, chosen, restore, shutter)
             try:
-                if work.done:
+                if work.done and say is not None:
                     say(f"resuming: {work.done} frames are done already")
                 aspect = float(source.aspect or 1)
                 stages = stages_of(settings, restore, enlarge, work.memory(), aspect, shutter)
+                if settings.strength != 0:
+                    stages["deblur"] = self._gauged = advice.Gauged(stages["deblur"])
                 if self._window is not None:
                     stages["deblur"] = Looked(stages["deblur"], self._window)
                 dtype = str(restore.dtype).removeprefix("torch.")
@@ -276,6 +284,7 @@ class Job:
             warnings=warnings_of(self.output, source, joined),
             stopped=stopped,
             conformance=found,
+            gain=self._gauged.gain if self._gauged is not None else None,
             busy={clock.name: clock.busy_s / seconds for clock in pipeline.clocks},
         )
 

@@ -67,6 +67,9 @@ class Report:
     """Whether `Job.stop` ended it before the input did."""
     conformance: Conformance | None
     """What else than the blur differs; None if the job was stopped."""
+    gain: float | None
+    """How many times as sharp as before it is, by some of the frames that this run restored; None
+    where nothing was to become sharper."""
     busy: dict[str, float]
 
     @property
@@ -85,6 +88,7 @@ class Report:
             "model": self.model,
             "why": self.why,
             "from_neighbors": round(self.from_neighbors, 4),
+            "gain": round(self.gain, 3) if self.gain is not None else None,
             "damaged": self.damaged,
             "dropped": self.dropped,
             "warnings": self.warnings,

@@ -41,7 +41,7 @@ def shutter_of(source: Source, exposure: Exposure) -> Shutter:
     """
     if not exposure.auto:
         return Shutter(share=exposure.share(source.rate))
-    return Shutter(share=round(share_of(_spots(source)), 3))
+    return Shutter(share=round(share_of(spots(source)), 3))
 
 
 def share_of(spots: Iterable[Sequence[Frame]]) -> float:
@@ -58,14 +58,15 @@ def share_of(spots: Iterable[Sequence[Frame]]) -> float:
     return shutter.share
 
 
-def _spots(source: Source) -> Iterable[Sequence[Frame]]:
+def spots(source: Source, count: int = _SPOTS) -> Iterable[Sequence[Frame]]:
+    """Up to three frames that follow one another, at so many places of a video."""
     expected, seconds = source.expected_frames, source.duration_s
     if expected is None or seconds is None or expected <= _AT_ONCE:
         frames = list(islice(_read(source.path, source.reading), _AT_ONCE))
-        step = max(len(frames) // _SPOTS, 1)
+        step = max(len(frames) // count, 1)
         return [frames[first : first + 3] for first in range(0, len(frames) - 2, step)]
     begin = source.span.start
-    starts = (begin + seconds * (spot + 0.5) / _SPOTS for spot in range(_SPOTS))
+    starts = (begin + seconds * (spot + 0.5) / count for spot in range(count))
     return (
         list(islice(_read(source.path, replace(source.reading, span=Span(start))), 3))
         for start in starts

@@ -270,7 +270,7 @@ def test_a_page_holds_everything(walked: tuple[Path, Path], tmp_path: Path) -> N
     assert done.stdout == ""
     assert re.fullmatch(
         r"sharpness 0\.\d\d times, flicker \d\.\d\d times that of the input, over 26 frames"
-        rf" -> {re.escape(str(page))}\n",
+        rf" -> {re.escape(str(page))}\nnote: nothing was gained, sharpness is .*\n",
         done.stderr,
     )
     text = page.read_text()

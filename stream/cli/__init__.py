@@ -3,8 +3,10 @@
 import json
 import logging
 import os
+import shlex
 import signal
 import sys
+import webbrowser
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -44,6 +46,7 @@ from stream.cli.terminal import (
     Lines,
     bar,
     clock,
+    err,
     forecast,
     handle_signals,
     keep_streams,
@@ -58,6 +61,7 @@ if TYPE_CHECKING:
     from stream.forecast import Forecast
     from stream.reading import Span
     from stream.report import Progress, Report
+    from stream.settings import Settings
     from stream.tasks import Task
 
 app = typer.Typer(
@@ -195,6 +199,16 @@ def run(
         list[str] | None,
         typer.Option(help="Leave out audio, subtitle, data, attachment or video streams."),
     ] = None,
+    trial: Annotated[
+        str | None,
+        Option(
+            "--try",
+            metavar="TIME",
+            help="Restore only so much, such as 3s from the middle (or from --start), with three "
+            "settings, and show them beside each other on a page.",
+            show_default=False,
+        ),
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on where the same command was interrupted.")
     ] = False,
@@ -258,6 +272,14 @@ def run(
             preview=preview is not None,
         ):
             say(f"note: {line}")
+        if trial is not None:
+            if tasks is not None or duration is not None:
+                raise stream.UsageError("--try takes one INPUT, and no --duration")
+            assert paths
+            written = to if to is not None else paths[1] if len(paths) == 2 else None
+            _try(paths[0], written, settings, seconds("--try", trial), "start" in given(context))
+            return
+        from stream import advice
         from stream.batch import Batch
 
         if tasks is not None:
@@ -287,12 +309,33 @@ def run(
             say(f"stopped early: {_done(report)} -> {report.output}; go on with --resume")
             raise typer.Exit(130)
         say(f"{_done(report)} -> {report.output}")
+        if (poor := advice.said_of(report.gain)) is not None:
+            say(f"note: {poor}")
         assert report.conformance is not None
         say(report.conformance.summary)
         if as_json:
             typer.echo(json.dumps(report.to_json(), indent=2))
         if not report.conforms:
             raise typer.Exit(stream.DiffersError.exit_code)
+
+
+def _try(input: Path, page: Path | None, settings: "Settings", length: float, starts: bool) -> None:
+    from stream.trial import Trial
+
+    trial = Trial(input, page, settings, length, starts=starts)
+    with bar(input.name) as show, _quiet_end():
+        handle_signals(trial)
+
+        found = trial.run(show)
+    name = shlex.quote(str(input))
+    for tried, line in zip(trial.tried, found.summary.splitlines(), strict=False):
+        took = f"{tried.report.frames} frames in {clock(tried.report.seconds)}"
+        say(f"{line.removeprefix(f'{tried.name}: ')}; {took}: deblur run {name} {tried.options}")
+    say(f"-> {trial.page}")
+    # Elsewhere a browser may take the terminal itself.
+    shows = sys.platform != "linux" or {"DISPLAY", "WAYLAND_DISPLAY"} & {*os.environ}
+    if err.is_terminal and shows:
+        webbrowser.open(trial.page.absolute().as_uri())
 
 
 def _span(start: str, duration: str | None) -> "Span":
@@ -315,6 +358,7 @@ def _strength(text: str) -> float | Literal["auto"]:
 
 def _run_batch(batch: "Batch", page: "Beside | None") -> None:
     import stream
+    from stream.advice import said_of
     from stream.batch import summary
 
     handle_signals(batch)
@@ -332,8 +376,11 @@ def _run_batch(batch: "Batch", page: "Beside | None") -> None:
 
         for outcome in batch.run(seen):
             outcomes.append(outcome)
-            for warning in outcome.report.warnings if outcome.report else ():
-                say(f"{outcome.task.input}: note: {warning}")
+            notes = outcome.report.warnings if outcome.report else []
+            if outcome.report and (line := said_of(outcome.report.gain)) is not None:
+                notes = [*notes, line]
+            for note in notes:
+                say(f"{outcome.task.input}: note: {note}")
             say(f"{outcome.task.input}: {outcome.state}: {outcome.said}")
     say(summary(outcomes, total))
     states = {outcome.state for outcome in outcomes}

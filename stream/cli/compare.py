@@ -75,6 +75,7 @@ def compare(
     with reported():
         check_input(input)
         check_input(outputs[0])
+        from stream.advice import said_of
         from stream.compare import Showing, parse_crop, target
         from stream.compare import compare as compared
 
@@ -111,3 +112,6 @@ def compare(
     for line in lines:
         say(line)
     say(f"{last} -> {to}")
+    gains = [found.ratio("sharpness", video) for video in range(1, len(outputs) + 1)]
+    if truth is None and all(said_of(gain) for gain in gains):
+        say(f"note: {said_of(max(gain for gain in gains if gain is not None))}")

@@ -24,7 +24,7 @@ from stream.compare.spread import Spread
 from stream.compare.versions import Versions
 from stream.errors import SinkError, UsageError, WriteError
 from stream.opening import DEFAULT_MAX_PIXELS
-from stream.place import check_output, fitted, publish, target_of
+from stream.place import Overwrite, check_output, fitted, publish, target_of
 from stream.reading import Span
 
 KINDS: Final = {"page": ".html", "sheet": ".png", "video": ".mp4"}
@@ -57,7 +57,7 @@ class Showing:
     """For a sheet alone; None: the place with most detail."""
     span: Span = field(default_factory=Span)
     """The part of the input."""
-    overwrite: bool = False
+    overwrite: Overwrite = False
     max_pixels: int = DEFAULT_MAX_PIXELS
 
     def __post_init__(self) -> None:
@@ -216,7 +216,7 @@ def compare(
 
 
 @contextmanager
-def _whole(path: Path, *, overwrite: bool) -> Iterator[Path]:
+def _whole(path: Path, *, overwrite: Overwrite) -> Iterator[Path]:
     """Another name for a file that is being written; it gets its own when it is whole."""
     # Not .part: what a stopped run has left may lie there. A name of its own replaces no file.
     part = fitted(path.parent, path.stem, f".{secrets.token_hex(4)}{path.suffix}")

@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-import cv2
 import torch
 
+from stream.advice import sharpness
 from stream.compare.matches import Match
 from stream.compare.pictures import Picture, fitted
 from weights.evaluate.quality import psnr, ssim, to_tensor
@@ -81,7 +81,7 @@ def means(figures: Sequence[Figure]) -> dict[str, Each]:
 
 
 def _sharpness(picture: Picture) -> float:
-    return float(cv2.Laplacian(gray(picture), cv2.CV_64F).var())
+    return sharpness(gray(picture))
 
 
 def _flicker(then: Sequence[Picture], now: Sequence[Picture]) -> Each | None:
