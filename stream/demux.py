@@ -17,6 +17,8 @@ _log = logging.getLogger(__name__)
 
 _TS_DISCONT = 0x0200
 """FFmpeg's AVFMT_TS_DISCONT: a format whose clock may jump."""
+_PATIENCE = 10
+"""Failures in a row after which reading is given up; players have the same."""
 
 
 class Demuxer:
@@ -26,10 +28,10 @@ class Demuxer:
         """`discontinuous`: whether the clock may jump in a file of this format."""
         self.jumps = 0
         """How often the file's clock jumped."""
-        self.ends_s = 0.0
-        """When the last packet so far is over."""
-        self.error: av.error.FFmpegError | None = None
-        """What ended reading, where it was not the end of the file."""
+        self.ends: dict[int, float] = {}
+        """When the last packet so far of each stream is over, by its index."""
+        self.last: Reader | None = None
+        """What reads, or has read, the packets."""
         self._discontinuous = discontinuous
 
     def packets(
@@ -43,20 +45,66 @@ class Demuxer:
         )
         if seek_s is not None:
             container.seek(int(seek_s * av.time_base))
-        for packet in timeline.placed(self._read(container, streams)):
+        self.last = Reader(container, streams)
+        self.ends = {}
+        for packet in timeline.placed(iter(self.last)):
             if packet.size:
                 self.jumps = timeline.jumps
-                self.ends_s = max(self.ends_s, when(packet, 0.0, end=True))
+                index = packet.stream_index
+                self.ends[index] = max(self.ends.get(index, 0.0), when(packet, 0.0, end=True))
             yield packet
 
-    def _read(self, container: av.container.InputContainer, streams: list[Any]) -> Iterator[Packet]:
-        try:
-            yield from container.demux(streams)
-        except (av.error.FFmpegError, IndexError) as error:
-            # PyAV raises IndexError at the end of a TS in which a stream appears on the way.
-            self.error = error if isinstance(error, av.error.FFmpegError) else None
-            # What the decoder still holds was read before the damage.
-            yield av.Packet()
+
+class Reader:
+    """A file's packets, past those that cannot be read; at the end one without content.
+
+    A file that was cut still says of packets which it has no more that they are there. Reading on
+    behind the first of them finds all that is left of other streams.
+    """
+
+    def __init__(self, container: av.container.InputContainer, streams: list[Any]) -> None:
+        self.unread = 0
+        """How many packets could not be read."""
+        self.missing_at_end = False
+        """Whether the last ones could not be."""
+        self._container = container
+        self._streams = streams
+
+    def __iter__(self) -> Iterator[Packet]:
+        missing: int | None = None
+        """How many packets lie behind the file's end, once that is reached."""
+        row = 0
+        while row <= _PATIENCE:
+            row += 1
+            try:
+                for packet in self._container.demux(self._streams):
+                    if packet.size:  # without content it is PyAV's word for the end
+                        row, self.missing_at_end = 0, False
+                        yield packet
+            except av.error.FFmpegError as error:
+                _log.debug("a packet could not be read: %s", error)
+                self.unread += 1
+                self.missing_at_end = True
+                continue
+            except IndexError:
+                pass  # PyAV's at the end of a TS in which a stream appears on the way
+            if missing is None:
+                missing = beyond(self._container)
+            if not missing:
+                break
+            # FFmpeg calls a packet that is behind the file's end the end, and would go on.
+            missing, row = missing - 1, 0
+            self.unread += 1
+            self.missing_at_end = True
+        yield av.Packet()
+
+
+def beyond(container: av.container.InputContainer) -> int:
+    """How many packets lie behind a file's end, by its index (of MP4 and AVI)."""
+    if not {"mov", "avi"} & set(container.format.name.split(",")):
+        return 0
+    size = container.size
+    return sum(entry.pos >= size for each in container.streams for entry in each.index_entries)
 
 
 def discontinuous(container: av.container.InputContainer) -> bool:
@@ -68,21 +116,6 @@ def wanted(container: av.container.InputContainer) -> list[Any]:
     """The streams that are read."""
     kinds = ("video", "audio", "subtitle", "data")
     return [stream for stream in container.streams if stream.type in kinds]
-
-
-def promised_s(container: av.container.InputContainer) -> float:
-    """When the last of the streams ends, by what the file's header says."""
-    streams = wanted(container)
-    ends = [
-        float(((stream.start_time or 0) + stream.duration) * stream.time_base)
-        for stream in streams
-        if stream.duration and stream.time_base
-    ]
-    # Matroska says it of the file alone, which may have other streams that last longer; it counts
-    # from zero, not from where the streams start.
-    if not ends and container.duration and len(streams) == len(container.streams):
-        ends = [container.duration / av.time_base]
-    return max(ends, default=0.0)
 
 
 def when(packet: Packet, default: float, *, end: bool = False) -> float:

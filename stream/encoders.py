@@ -225,8 +225,8 @@ def candidates(
             if asked.codec in (encoder.name, encoder.codec):
                 if encoder.codec not in container:
                     raise SinkError(
-                        f"{suffix} files cannot hold {encoder.codec} video; "
-                        "choose another --codec or another ending"
+                        f"{suffix} files cannot hold {encoder.codec} video; use .mkv, "
+                        f"or --codec {' or '.join(sorted(container))}"
                     )
                 if min(size) < encoder.smallest:
                     raise UsageError(

@@ -27,7 +27,7 @@ from stream.errors import (
 )
 from stream.frame import Frame
 from stream.identity import asked_for, describe
-from stream.join import Joined, join
+from stream.join import Joined, check_header, join
 from stream.live.window import Window
 from stream.look import Looked
 from stream.models import (
@@ -117,6 +117,7 @@ class Job:
             if settings.stabilize and source.top_first is not None:
                 raise UsageError("interlaced frames cannot be stabilized; use --deinterlace on")
             chosen = plan(self.output, source, settings.encoder, settings.upscale)
+            check_header(self.output, source, chosen, drop=settings.drop)
             check_space(self.input, self.output.parent)
             long = (source.expected_frames or 0) >= advice.LONG and settings.strength != 0
             new = long and model_of(folder_of(self.output)) is None
@@ -305,21 +306,20 @@ class Job:
                 f"there is no frame of {self.input} in the part asked for; "
                 f"it is {source.origin_s + (source.container.duration or 0) / 1e6:.1f} s long"
             )
-        joined = join(
-            self.part, source, segments, drop=self.settings.drop, check=self._check_cancelled
-        )
+        stopped = self._stopped
+
+        def check() -> None:
+            if self._cancelled:
+                raise CancelledError("stopped at once")
+            if self._stopped and not stopped:
+                raise CancelledError("stopped while the file was written")
+
+        joined = join(self.part, source, segments, drop=self.settings.drop, check=check)
         return joined, segments
 
-    def _check_cancelled(self) -> None:
-        if self._cancelled:
-            raise CancelledError("stopped at once")
-
     def _check_end(self, source: Source) -> None:
-        if source.error is not None or source.short_s > max(1.0, 0.02 * (source.duration_s or 0)):
-            raise SourceError(
-                f"{self.input} ends early, after {source.position_s:.1f} s "
-                f"of {source.duration_s or 0:.1f} s: it is truncated or damaged"
-            )
+        if source.early is not None:
+            raise SourceError(f"{self.input} {source.early}; it is truncated or damaged")
 
     def _verify(self, source: Source, segments: list[Segment]) -> Conformance:
         settings = self.settings

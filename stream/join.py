@@ -1,5 +1,6 @@
 """The finished file: the restored segments, and everything else that the input carries."""
 
+import io
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from av.sidedata.sidedata import Type
 from av.stream import Stream
 
 from stream.beside import FIXED, side_data
-from stream.errors import WriteError
+from stream.errors import SinkError, WriteError
 from stream.frame import Packet
 from stream.hdr import hdr_of
 from stream.opening import open_input
@@ -35,7 +36,7 @@ from stream.remux import (
     own_keys,
     tags,
 )
-from stream.sink import open_output
+from stream.sink import CONTAINERS, Plan, add_encoder, open_output
 from stream.source import Source
 from stream.transcode import ConvertedAudio, ConvertedText, convert_stream
 from stream.work import Segment
@@ -77,8 +78,8 @@ def join(
 ) -> Joined:
     """Write the whole file to `path`. Raises `WriteError`.
 
-    `check` is called for every packet, and may raise an error to end it. `drop` names kinds of
-    streams that are left out: audio, subtitle, data, attachment, video.
+    `check` is called for every stream and packet, and may raise an error to end it. `drop` names
+    kinds of streams that are left out: audio, subtitle, data, attachment, video.
     """
     joined = Joined()
     try:
@@ -100,6 +101,28 @@ def join(
     except av.error.FFmpegError as error:
         raise WriteError(f"{path.suffix} cannot hold this video: {error.strerror}") from error
     return joined
+
+
+def check_header(path: Path, source: Source, plan: Plan, *, drop: Iterable[str] = ()) -> None:
+    """Try whether a container takes all that is to be written, before any work.
+
+    Raises `SinkError`.
+    """
+    dropped = set(drop)
+    options = _options(path, source, Joined(), dropped)
+    try:
+        with av.open(
+            io.BytesIO(), "w", format=CONTAINERS[path.suffix.lower()], options=options
+        ) as container:
+            add_encoder(container, source, plan)
+            for stream in _carried(source, dropped):
+                _add_other(container, source, stream, Joined())
+            container.start_encoding()
+    except (OSError, ValueError, av.error.FFmpegError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise SinkError(
+            f"{path.suffix} cannot hold what is in {source.path.name} ({reason}); use .mkv"
+        ) from error
 
 
 def _options(path: Path, source: Source, joined: Joined, drop: set[str]) -> dict[str, str]:
@@ -132,10 +155,12 @@ def _write(
     check: Callable[[], None],
 ) -> None:
     tracks: dict[int, _Track] = {}
+    carried = _carried(source, drop)
     for stream in source.container.streams:
+        check()
         if stream.index == source.video.index:
             video = _add_video(container, source, restored)
-        elif stream.type not in drop and not is_chapter_track(stream):
+        elif stream in carried:
             track = _add_other(container, source, stream, joined)
             if track is not None:
                 tracks[stream.index] = track
@@ -153,6 +178,17 @@ def _write(
             _log.debug("a packet was refused: %s", error.strerror)
     converted = [track for track in tracks.values() if isinstance(track, ConvertedAudio)]
     joined.undecoded = sum(track.undecoded for track in converted)
+
+
+def _carried(source: Source, drop: set[str]) -> list[Stream]:
+    """The streams beside the restored one that the output is to have."""
+    return [
+        stream
+        for stream in source.container.streams
+        if stream.index != source.video.index
+        and stream.type not in drop
+        and not is_chapter_track(stream)
+    ]
 
 
 def _add_video(

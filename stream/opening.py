@@ -3,6 +3,7 @@
 import logging
 import os
 import re
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import av.container
 import av.error
 from av.codec.hwaccel import HWAccel
 
+from stream.ending import whole_boxes
 from stream.errors import NoInputError, SourceError
 from stream.frame import Packet
 from stream.place import check_input
@@ -52,6 +54,9 @@ _KINDS = (
 )
 """What else than a video is known by how it begins."""
 
+_GROUP = 600
+"""Packets from a key frame on that are held, at most."""
+
 _PEEKED = 9
 """Frames looked at beforehand, to tell how fast they follow and whether they are interlaced."""
 
@@ -84,15 +89,25 @@ def open_input(
         "pattern_type": "none",  # else pat%d.jpg is all pictures of such a name but itself
     }
 
-    def again(**more: str) -> av.container.InputContainer:
+    def again(part: str = "", **more: str) -> av.container.InputContainer:
         # As an absolute path behind file:, so that no name is taken for a protocol.
-        name, given = f"file:{file.absolute()}", options | more
+        name, given = f"{part}file:{file.absolute()}", options | more
         return av.open(name, options=given, metadata_errors="replace", hwaccel=hwaccel)
 
+    part: dict[str, str] = {}
     try:
-        container = again()
+        try:
+            container = again()
+        except av.error.InvalidDataError:
+            # One cut fragment at the end of an MP4 keeps FFmpeg from opening all of it.
+            with file.open("rb") as content:
+                fragmented, end = whole_boxes(content)
+            if not fragmented:
+                raise
+            part = {"part": f"subfile,,start,0,end,{end},,:", "protocol_whitelist": "file,subfile"}
+            container = again(**part)
         if any(each.codec_context and not each.width for each in container.streams.video):
-            with again(codec_whitelist="none") as untouched:
+            with again(codec_whitelist="none", **part) as untouched:
                 _check_sizes(untouched, file, max_pixels)
     except av.error.FFmpegError as error:
         if kind := _kind(begins):
@@ -205,6 +220,55 @@ def frames_of(packet: Packet) -> list[av.VideoFrame]:
     except av.error.FFmpegError:
         return []
     return [frame for frame in decoded if frame.width and frame.height]
+
+
+class Tail:
+    """The last packets of a video, to find frames that a decoder with many threads kept.
+
+    At the end it gives none behind the first packet that does not decode, as the last one of a
+    file that was cut.
+    """
+
+    def __init__(self) -> None:
+        self._packets: list[Packet] = []
+        self._shown: set[int | None] = set()
+
+    def push(self, packet: Packet) -> None:
+        """Note a packet before it is decoded."""
+        if not packet.size:
+            return
+        if packet.is_keyframe or len(self._packets) >= _GROUP:
+            self._packets = []
+            self._shown.clear()
+        self._packets.append(packet)
+
+    def came(self, frame: av.VideoFrame) -> None:
+        """Note a frame that came out."""
+        self._shown.add(frame.pts)
+
+    def kept(self, path: Path, index: int, max_pixels: int) -> list[av.VideoFrame]:
+        """The frames of the last packets that did not come out; asked for at the very end."""
+        wanted = {packet.pts for packet in self._packets if not packet.is_discard} - self._shown
+        if not wanted - {None}:
+            return []
+        frames: list[av.VideoFrame] = []
+        with open_input(path, max_pixels=max_pixels) as container:
+            context = container.streams[index].codec_context
+            assert isinstance(context, av.VideoCodecContext)
+            context.options = {"max_pixels": str(max_pixels)}
+            context.thread_count = 1
+            for packet in (*self._packets, None):
+                with suppress(av.error.FFmpegError):
+                    frames += context.decode(packet)
+        latest = max((pts for pts in self._shown if pts is not None), default=None)
+        return [
+            frame
+            for frame in frames
+            if frame.pts is not None
+            and frame.pts in wanted
+            and (latest is None or frame.pts > latest)
+            and frame.width * frame.height
+        ]
 
 
 def disordered(frames: list[av.VideoFrame], *, avi: bool) -> bool:

@@ -38,15 +38,25 @@ _DATA = {
 }
 """Kinds of data that FFmpeg writes, by container."""
 
+LOSSLESS = ("flac", "alac", "wavpack", "tta", "truehd", "mlp", "ape")
+"""Codecs of sound that keep every sample."""
+
+_RUN_IN_S = Fraction(1, 40)
+"""How much of what an edit list hides is kept where nothing can hide it, as decoders start with the
+packet before: one of AAC. It is what the picture would be late by."""
+
 TEXTS = frozenset({"ass", "ssa", "mov_text", "subrip", "srt", "text", "webvtt"})
 """Codecs of subtitles that are text."""
 
 _REFUSED = {
     "mp4": {"ffv1", "vp8", "truehd"},
     "mov": {"vp8", "vp9", "av1", "dvvideo", "flac", "opus", "truehd"},
-    "matroska": {"atrac3", "cook", "sipr", "ra_144", "ra_288", "rv10", "rv20", "rv30", "rv40"},
+    "matroska": {
+        *("atrac3", "cook", "sipr", "ra_144", "ra_288", "rv10", "rv20", "rv30", "rv40"),
+        "tta",  # how long the last packet is would be told by how long the file is
+    },
 }
-"""Codecs that FFmpeg lists for a container and refuses when they come, or that nothing plays."""
+"""Codecs that FFmpeg lists for a container and refuses when they come, or that do not play."""
 
 _COVERS = {
     "mp4": {"mjpeg", "png", "bmp"},
@@ -85,12 +95,34 @@ class CopiedTrack:
         self._together = bool(loose) or stream.type in ("subtitle", "data")
         self._early: list[Packet] = []
         """The first packets, while no decoding time is known."""
+        codec = stream.codec_context.codec.canonical_name if stream.codec_context else ""
+        self._hides = stream.container.format.name in ("mp4", "mov")
+        self._alone = codec in LOSSLESS or codec.startswith("pcm_")
+        """Whether each packet decodes alone."""
+        self._hidden: list[Packet] = []
+        """Packets that players do not show, of the beginning."""
         self._last: Fraction | None = None
         self._step: Fraction | None = None
         """The shortest time between two packets, in seconds."""
 
     def push(self, packet: Packet) -> list[Packet]:
         """Take a packet on the output's clock; hand it on with times that a muxer takes."""
+        first = self._last is None
+        if is_hidden(packet):
+            if first and not self._early and (self._hides or self._runs_in(packet)):
+                self._hidden.append(packet)
+            return []
+        if self._hidden:
+            hidden, self._hidden = self._hidden, []
+            return [each for one in (*hidden, packet) for each in self._shown(one)]
+        return self._shown(packet)
+
+    def _runs_in(self, packet: Packet) -> bool:
+        """Whether a decoder needs a packet that is not shown for the first one that is."""
+        begin = (packet.pts or 0) * Fraction(packet.time_base or 1)
+        return self.stream.type == "audio" and not self._alone and -_RUN_IN_S <= begin < 0
+
+    def _shown(self, packet: Packet) -> list[Packet]:
         first = self._last is None
         if first and self.stream.type == "video" and packet.dts is None and packet.pts is not None:
             # Before pictures that are shown in another order there are some that Matroska has no
@@ -142,6 +174,17 @@ class CopiedTrack:
         )
         packet.time_base = finer
         return finer
+
+
+def is_hidden(packet: Packet) -> bool:
+    """Whether players show nothing of a packet, as an edit list leaves it out."""
+    if packet.is_discard or packet.pts is None:
+        return bool(packet.is_discard)
+    # FFmpeg marks nothing where no key frame is before what is shown.
+    stream = packet.stream
+    if packet.pts >= 0 or "mov" not in stream.container.format.name.split(","):
+        return False
+    return stream.type == "video" or packet.pts + (packet.duration or 0) <= 0
 
 
 def copy_stream(stream: Stream, output: av.container.OutputContainer) -> CopiedTrack | None:

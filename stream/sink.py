@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 import av
 import av.container
@@ -47,6 +48,18 @@ _REDONE_S = 1.0
 """Segments that take longer than this to make are kept frame by frame until they are finished."""
 _SPARE = 4 << 20
 """Bytes of disk space that are left free."""
+
+
+CONTAINERS: Final = {
+    **dict.fromkeys((".mp4", ".m4v"), "mp4"),
+    ".mov": "mov",
+    ".mkv": "matroska",
+    ".webm": "webm",
+    **dict.fromkeys((".ts", ".mts", ".m2ts", ".m2t"), "mpegts"),
+}
+"""What endings of outputs stand for, by FFmpeg's names. Left out are formats that lose frames'
+times (AVI, Ogg), sound (FLV), or H.264 (ASF, which cuts it apart), or have room for one stream
+alone; FFmpeg's lists have codecs for them that fail once all the work is done."""
 
 
 @dataclass(frozen=True)
@@ -122,18 +135,48 @@ def open_output(path: Path, options: dict[str, str] | None = None) -> av.contain
     suffix = path.suffix.lower()
     if not suffix:
         raise SinkError(f"{path} has no ending that says the format, such as .mp4 or .mkv")
-    try:
-        # Without the file: prefix FFmpeg would take a colon in a name for a protocol.
-        return av.open(
-            f"file:{path.absolute()}",
-            "w",
-            format="mp4" if suffix == ".m4v" else None,
-            options=options or {},
-        )
-    except (av.error.MuxerNotFoundError, ValueError) as error:
+    if suffix not in CONTAINERS:
         raise SinkError(
-            f"no container is known by the ending {suffix}; use .mp4, .mov, .mkv or .webm"
+            f"{suffix} files are not written, as they cannot hold all of a video; "
+            "use .mkv, .mp4, .mov or .webm"
+        )
+    # Without the file: prefix FFmpeg would take a colon in a name for a protocol.
+    return av.open(f"file:{path.absolute()}", "w", format=CONTAINERS[suffix], options=options or {})
+
+
+def add_encoder(
+    container: av.container.OutputContainer, source: Source, plan: Plan
+) -> av.VideoStream:
+    """Add a stream for the restored video, its encoder open. Raises `SinkError`."""
+    # Else libsvtav1 prints its settings on stderr.
+    os.environ.setdefault("SVT_LOG", "1")
+    # More than any encoder here takes would be a made-up rate anyway.
+    rate = min(source.rate, Fraction(240))
+    video = container.add_stream(plan.encoder.name, rate=rate, options=dict(plan.options))
+    assert isinstance(video, av.VideoStream)
+    context = video.codec_context
+    context.width, context.height = plan.size
+    context.pix_fmt = plan.encoder.pix_fmt(plan.coding)
+    context.time_base = source.time_base
+    context.gop_size = plan.segment
+    context.color_range = source.tags.range
+    context.colorspace = source.tags.matrix
+    context.color_primaries = source.tags.primaries
+    context.color_trc = source.tags.transfer
+    if plan.top_first is not None:
+        context.field_order = 2 if plan.top_first else 3  # FFmpeg's TT and BB
+    if source.aspect:
+        context.sample_aspect_ratio = source.aspect
+    try:
+        with ordinary_scheduling():
+            context.open()
+    except av.error.FFmpegError as error:
+        width, height = plan.size
+        raise SinkError(
+            f"{plan.encoder.name} cannot encode {width}x{height} {context.pix_fmt} "
+            f"({error.strerror}); choose another --codec"
         ) from error
+    return video
 
 
 class SegmentSink:
@@ -266,37 +309,9 @@ class SegmentSink:
         self._memory = frame.memory
 
     def _open(self) -> None:
-        source, encoder = self._source, self.plan.encoder
-        # Else libsvtav1 prints its settings on stderr.
-        os.environ.setdefault("SVT_LOG", "1")
         container = av.open(f"file:{self._written.absolute()}", "w", format="matroska")
-        # More than any encoder here takes would be a made-up rate anyway.
-        rate = min(source.rate, Fraction(240))
-        video = container.add_stream(encoder.name, rate=rate, options=dict(self.plan.options))
-        assert isinstance(video, av.VideoStream)
-        context = video.codec_context
-        context.width, context.height = self.plan.size
-        context.pix_fmt = self._pix_fmt
-        context.time_base = source.time_base
-        context.gop_size = self.plan.segment
-        context.color_range = source.tags.range
-        context.colorspace = source.tags.matrix
-        context.color_primaries = source.tags.primaries
-        context.color_trc = source.tags.transfer
-        if self.plan.top_first is not None:
-            context.field_order = 2 if self.plan.top_first else 3  # FFmpeg's TT and BB
-        if source.aspect:
-            context.sample_aspect_ratio = source.aspect
-        try:
-            with ordinary_scheduling():
-                context.open()
-        except av.error.FFmpegError as error:
-            width, height = self.plan.size
-            raise SinkError(
-                f"{encoder.name} cannot encode {width}x{height} {context.pix_fmt} "
-                f"({error.strerror}); choose another --codec"
-            ) from error
-        self._container, self._video = container, video
+        self._video = add_encoder(container, self._source, self.plan)
+        self._container = container
 
     def _close(self) -> None:
         assert self._container is not None

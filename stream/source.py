@@ -19,10 +19,12 @@ from stream.beside import MOVING, side_data
 from stream.convert import Tags, Unpacker, tags_of
 from stream.decoding import open_decoding
 from stream.deinterlace import Deinterlacer, top_first
-from stream.demux import Demuxer, discontinuous, earlier, promised_s, when
+from stream.demux import Demuxer, discontinuous, earlier, when
+from stream.ending import Early, early_end
 from stream.errors import SourceError
 from stream.frame import Frame, Packet
 from stream.opening import (
+    Tail,
     choose_video,
     disordered,
     first_frames,
@@ -44,7 +46,7 @@ class Source:
     """A file's frames, and the packets of its other streams.
 
     Iterating decodes the main video; `frames`, `damaged` and `position_s` count along. After the
-    end `short_s` says by how many seconds the file ended before the end that it promises.
+    end `early` says whether the file ended before the end that it promises.
     """
 
     def __init__(self, path: str | os.PathLike[str], reading: Reading | None = None) -> None:
@@ -65,6 +67,8 @@ class Source:
             self._late = (self.first.dts or 0) - self.first.pts
         times = [(n, t) for n, frame in enumerate(peeked) if (t := self._time(frame)) is not None]
         steps = [Fraction(b - a, n - m) for (m, a), (n, b) in pairwise(times) if b > a]
+        self._edited = "mov" in self.container.format.name.split(",")
+        """Whether what has a time before zero is before the edit that players begin with."""
         self._lift_s = self._before_zero_s(times[0][1]) if times else Fraction(0)
         self._jumpy = discontinuous(self.container)
         self._demuxer = Demuxer(discontinuous=self._jumpy)
@@ -99,12 +103,15 @@ class Source:
         self.last: tuple[int, int] | None = None
         """When the last frame handed on is shown and for how long, in ticks, where the file says
         both."""
+        self._stood: int | None = None
+        """The own time of the frame before."""
         self._lengths: dict[int, int] = {}
         """How long what is being decoded is shown, by when."""
         self.beside: set[str] = set()
         """What was seen beside the picture in some frames, that changes from frame to frame."""
         self.position_s = 0.0
-        self.short_s = 0.0
+        self.early: Early | None = None
+        """Where the file ended, if that was too early."""
         self._skip = self._known = 0
         self._after: int | None = None
         self._unpacker = Unpacker(self.first, turn)
@@ -158,9 +165,9 @@ class Source:
         return self._demuxer.jumps
 
     @property
-    def error(self) -> av.error.FFmpegError | None:
-        """What ended reading, where it was not the end of the file."""
-        return self._demuxer.error
+    def unread(self) -> int:
+        """How many packets of the file, of whatever stream, could not be read."""
+        return self._demuxer.last.unread if self._demuxer.last is not None else 0
 
     @property
     def origin_s(self) -> float:
@@ -180,7 +187,8 @@ class Source:
         """About how many frames there will be."""
         whole = self.span.start == 0 and self.span.duration is None
         if whole and self.video.frames:
-            return int(self.video.frames)
+            hidden = sum(entry.is_discard for entry in self.video.index_entries)
+            return max(1, int(self.video.frames) - hidden)
         seconds = self.duration_s
         return None if seconds is None else max(1, round(seconds * self.rate))
 
@@ -291,6 +299,7 @@ class Source:
         seek_s = self._early_s if self._seeks else None
         if after is not None:
             seek_s = float(after * self.time_base)
+        tail = Tail()
         for packet in self._demuxer.packets(self.container, seek_s):
             if packet.stream_index != self.video.index and packet.size:
                 continue
@@ -299,12 +308,38 @@ class Source:
                 continue
             if packet.pts is not None and packet.duration and not packet.is_discard:
                 self._lengths[packet.pts] = packet.duration
-            for frame in self._decode(packet):
+            tail.push(packet)
+            frames = self._decode(packet)
+            for frame in frames:
+                tail.came(frame)
+            if not packet.size and not self._by_dts:
+                frames += tail.kept(self.path, self.video.index, self.reading.max_pixels)
+            for frame in frames:
+                if self._edited and (self._time(frame) or 0) < 0:
+                    continue  # FFmpeg only marks them where a key frame is before the edit
                 frame.pts = last = self._moment(frame, last)
                 frame.time_base = self.time_base
                 yield frame
         if not self.jumps:
-            self.short_s = max(0.0, promised_s(self.container) - self._demuxer.ends_s)
+            self.early = self._early(last)
+
+    def _early(self, last: int | None) -> Early | None:
+        """Whether the file ended too early; `last` is when its last frame is shown."""
+        ends = self._demuxer.ends
+        if last is not None and self.failed:
+            # By what came out: packets that do not decode are of no use.
+            ends[self.video.index] = float(last * self.time_base + 1 / self.rate)
+        reader = self._demuxer.last
+        assert reader is not None
+        return early_end(
+            self.container,
+            self.path,
+            ends,
+            self.video.index,
+            frame_s=float(1 / self.rate),
+            missing=reader.missing_at_end,
+            damaged=bool(self.failed),
+        )
 
     @property
     def _early_s(self) -> float:
@@ -388,13 +423,18 @@ class Source:
         dts = None if decoded.dts is None else decoded.dts - self._late
         for time in (self._time(decoded), dts):
             if time is not None and (last is None or time > last):
+                self._stood = self._time(decoded)
                 return int(time)
         # In AVI the last frames have only the time of their packet, and come when all is read.
         self.made_up += not (self._by_dts and decoded.pts is not None)
         if last is None:
             return 0
+        own = self._time(decoded)
+        # One that stands still goes on by the frame rate, one that goes back waits for the others.
+        stands = own is None or own == self._stood or self._timeless
+        self._stood = own
         step = round(1 / (self.rate * self.time_base))
-        return last + max(1, step if self._time(decoded) is None or self._timeless else 1)
+        return last + max(1, step if stands else 1)
 
     def _time(self, decoded: av.VideoFrame) -> int | None:
         """The frame's own timestamp."""
@@ -408,7 +448,7 @@ class Source:
         FFmpeg lets a clock of MPEG-TS that runs over on the way start there. MP4 would cut off
         what lies before zero.
         """
-        if first >= 0:
+        if first >= 0 or self._edited:
             return Fraction(0)
         start = Fraction(self.container.start_time or 0, av.time_base) // self.time_base
         return -min(first, start) * self.time_base
@@ -416,6 +456,9 @@ class Source:
     def _rate(self, steps: list[Fraction]) -> Fraction:
         """Frames per second: what the file says, unless its first frames are far from that."""
         said = self.video.average_rate or self.video.guessed_rate
+        if self._timeless:
+            # What the packets' times were averaged to says as little as they do.
+            said = self.video.codec_context.framerate or said
         seen = 1 / (median(steps) * self.time_base) if steps and not self._timeless else None
         if seen is None and (said or 0) > _FASTEST:
             said = None

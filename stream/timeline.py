@@ -141,8 +141,10 @@ class Timeline:
         A clock that jumped by little can seem to go on, if the stream was silent.
         """
         own, newest = track.shift, self._shifts[-1]
-        there = [each.last for each in self._tracks.values() if each.shift == newest != own]
-        if not self._discontinuous or not there or at + newest < track.last - _SURELY_S:
+        if not self._discontinuous or newest == own:
+            return own  # soon, as this is asked of every packet
+        there = [each.last for each in self._tracks.values() if each.shift == newest]
+        if not there or at + newest < track.last - _SURELY_S:
             return own
         others = max(there)
         nearer = abs(at + newest - others) + _SURELY_S < abs(at + own - others)

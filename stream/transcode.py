@@ -13,9 +13,8 @@ from av.subtitles.codeccontext import SubtitleCodecContext
 from av.subtitles.subtitle import AssSubtitle, SubtitleSet
 
 from stream.frame import Packet
-from stream.remux import TEXTS, describe_as, holds, speakers
+from stream.remux import LOSSLESS, TEXTS, describe_as, holds, speakers
 
-_LOSSLESS = ("flac", "alac", "wavpack", "tta", "truehd", "mlp", "ape")
 _KEPT_WHOLE = (("flac", "flac"), ("alac", "alac"))
 _LOSSY = (("aac", "aac"), ("opus", "libopus"), ("mp3", "libmp3lame"))
 """Codecs to change to, best first: FFmpeg's name of the codec and of its encoder."""
@@ -188,7 +187,7 @@ def _convert_audio(
     if context is None or not context.sample_rate or context.format is None:
         return None
     own = context.codec.canonical_name
-    whole = own in _LOSSLESS or own.startswith("pcm_")
+    whole = own in LOSSLESS or own.startswith("pcm_")
     for codec, encoder in (*_KEPT_WHOLE, *_LOSSY) if whole else _LOSSY:
         if holds(output, codec):
             added = output.add_stream(encoder, rate=context.sample_rate)

@@ -153,5 +153,8 @@ def told(codec: str, *cues: tuple[int, int, str]) -> Track:
         texts=[text for _, _, text in cues],
         bytes=1,
         whole=str(cues),
+        hidden=(),
+        undecoded=0,
+        promised=True,
         skipped=(0, 0),
     )

@@ -101,7 +101,7 @@ def _reading(case: Case) -> list[Row]:
         rows.append(row.changed() if b.jumps else row.allowed("picture and sound put on one clock"))
     if a.failure or b.failure:
         row = Row("reading", a.failure or "to the end", b.failure or "to the end")
-        rows.append(row.changed("ends early") if b.failure else row.allowed("the input is damaged"))
+        rows.append(row.changed(b.failure) if b.failure else row.allowed("the input is damaged"))
     if a.picture.damaged or b.picture.damaged:
         row = Row("damaged frames", str(a.picture.damaged), str(b.picture.damaged))
         good = b.picture.damaged == 0
@@ -136,6 +136,8 @@ def _duration(case: Case) -> Row:
         return row.allowed("containers count the ends differently")
     if a.jumps:
         return row.allowed("the input's clock jumps")
+    if a.early and found < told:
+        return row.allowed("the input ends early")
     if not case.timed:
         return row.allowed("timestamps were made anew")
     if not asked.part:
@@ -159,6 +161,9 @@ def _frames(case: Case) -> list[Row]:
         return [_count(count, len(a), len(b)), times.changed("do not increase in the output")]
     if not case.timed:
         why = "the input's own are missing or out of order, so they were made anew"
+        if case.part is not None:
+            # Which frames are in it nobody can tell by the input's times.
+            return [count if len(a) == len(b) else count.allowed(why), times.allowed(why)]
         return [_count(count, len(a), len(b)), times.allowed(why)]
     met = agree(a, b, case.shift, case.rounding)
     where = [seconds(a.pick([index]).first) for index in met.missing]
@@ -196,6 +201,8 @@ def _last_frame(case: Case) -> Row:
         return row
     if case.asked.part or abs(a - b) <= case.frame_s:
         return row.allowed("nothing after it says how long it is shown")
+    if case.input.early:
+        return row.allowed("the input ends early")
     return row.changed()
 
 

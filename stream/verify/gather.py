@@ -4,6 +4,7 @@ import gc
 import hashlib
 import re
 import struct
+from collections.abc import Callable
 
 import av
 import av.error
@@ -11,14 +12,31 @@ from av.stream import Stream
 
 from stream.beside import FIXED, MOVING, side_data
 from stream.frame import Packet
-from stream.remux import TEXTS
+from stream.opening import Tail
+from stream.remux import TEXTS, is_hidden
+
+_TRIED = 8
+"""Packets of each stream of sound that are decoded, to hear whether they still can be."""
 
 
 class Frames:
     """Decodes a video: every frame, or those at the start and perhaps at the end."""
 
-    def __init__(self, context: av.VideoCodecContext, *, every: bool, ending: bool) -> None:
+    def __init__(
+        self,
+        context: av.VideoCodecContext,
+        *,
+        every: bool,
+        ending: bool,
+        kept: Callable[[Tail], list[av.VideoFrame]],
+        edited: bool,
+    ) -> None:
+        """`kept` gives the frames that the decoder did not give up at the end; `edited`: whether
+        nothing is shown before zero."""
+        self._edited = edited
         self.every = every
+        self._tail = Tail()
+        self._kept = kept
         self.first: av.VideoFrame | None = None
         self.ticks: list[int | None] = []
         self.damaged = 0
@@ -36,6 +54,7 @@ class Frames:
 
     def push(self, packet: Packet) -> None:
         if self.every or self.first is None:
+            self._tail.push(packet)
             self._decode(packet)
         if self._ending and not self.every:
             if packet.is_keyframe or len(self._group) > 600:
@@ -46,6 +65,7 @@ class Frames:
         """Decode what the decoder still holds, or what was put aside."""
         if self.every or self.first is None:
             self._decode(None)
+            self._take(self._kept(self._tail))
         elif self._group:
             self._context.flush_buffers()
             for packet in self._group:
@@ -65,9 +85,13 @@ class Frames:
         except av.error.FFmpegError:
             self.damaged += 1
             return
+        self._take(frames)
+
+    def _take(self, frames: list[av.VideoFrame]) -> None:
         for frame in frames:
-            if not frame.width * frame.height:
-                continue
+            self._tail.came(frame)
+            if not frame.width * frame.height or (self._edited and (frame.pts or 0) < 0):
+                continue  # what an edit list hides is not always marked
             first = self.first = self.first or frame
             # Not at each one: the object that the next frame will be in is there already, so it
             # survives the collection, and must have no side data to hold it.
@@ -97,8 +121,13 @@ class Packets:
         self.annexb = not extradata or extradata[:3] in (b"\0\0\0", b"\0\0\1")
         self.ticks: list[int | None] = []
         self.durations: list[int] = []
-        self.shown: list[int] = []
-        """Ticks of the packets that no edit list hides."""
+        self.hidden: list[int] = []
+        """Digests of the packets that an edit list hides, which are counted nowhere else."""
+        self.undecoded = 0
+        """How many of the first packets of sound do not decode."""
+        self._heard = 0
+        self.decoded: list[int] = []
+        """Ticks at which packets are decoded."""
         self.digests: list[int] = []
         self.texts: list[str] = []
         self.bytes = 0
@@ -116,27 +145,44 @@ class Packets:
             content = _without_adts(content)
         elif self.codec == "mov_text" and content[:2] == b"\0\0":
             return  # a gap between two texts, which only MP4 has to store
+        if self._content and packet.has_sidedata("skip_samples"):
+            start, end = struct.unpack_from("<II", bytes(packet.get_sidedata("skip_samples")))
+            self.skipped = (self.skipped[0] + start, self.skipped[1] + end)
+        digest = int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little")
+        if self._content and packet.stream.type == "audio" and self._heard < _TRIED:
+            self._heard += 1
+            self.undecoded += not _decodes(packet)
+        if is_hidden(packet):
+            self.hidden.append(digest)
+            return
         tick = packet.pts if packet.pts is not None else packet.dts
         self.ticks.append(tick)
+        if packet.dts is not None:
+            self.decoded.append(packet.dts)
         self.durations.append(packet.duration or 0)
         self.bytes += len(content)
-        if tick is not None and not packet.is_discard:
-            self.shown.append(tick)
         if not self._content:
             return
         self._whole.update(content)
-        digest = hashlib.blake2b(content, digest_size=8).digest()
-        self.digests.append(int.from_bytes(digest, "little"))
+        self.digests.append(digest)
         if self.codec in TEXTS:
             self.texts.append(_text(packet))
-        if packet.has_sidedata("skip_samples"):
-            start, end = struct.unpack_from("<II", bytes(packet.get_sidedata("skip_samples")))
-            self.skipped = (self.skipped[0] + start, self.skipped[1] + end)
 
     def attach(self, data: bytes) -> None:
         """Take what a stream has beside packets, as attachments do."""
         self._whole.update(data)
         self.bytes += len(data)
+
+
+def _decodes(packet: Packet) -> bool:
+    """Whether a packet of sound decodes, or there is nothing to decode it with."""
+    if packet.stream.codec_context is None:
+        return True
+    try:
+        packet.decode()
+    except av.error.FFmpegError:
+        return False
+    return True
 
 
 def _without_adts(content: bytes) -> bytes:

@@ -20,7 +20,8 @@ from av.sidedata.sidedata import Type
 from av.stream import Disposition, Stream
 
 from stream.beside import side_data
-from stream.demux import discontinuous
+from stream.demux import Reader, discontinuous
+from stream.ending import early_end
 from stream.errors import SourceError
 from stream.opening import DEFAULT_MAX_PIXELS, main_video, open_input
 from stream.remux import describe, is_cover
@@ -63,6 +64,12 @@ class Track:
     bytes: int
     whole: str
     """Digest of all content in a row, however it is cut into packets."""
+    hidden: Sequence[int]
+    """Digests of packets that an edit list hides; they count nowhere else."""
+    undecoded: int
+    """How many of the first packets of sound do not decode."""
+    promised: bool
+    """Whether the file speaks of packets of it."""
     skipped: tuple[int, int]
     """Samples that the file tells players to skip, at the start and at the end."""
 
@@ -162,7 +169,9 @@ class Facts:
     tracks: tuple[Track, ...]
     """All streams but the picture."""
     failure: str
-    """What ended reading, where it was not the end of the file."""
+    """What could not be read of it, in words."""
+    early: bool
+    """Whether it ends before the end that it promises."""
     jumps: bool = False
     """Whether the file's clock jumps."""
 
@@ -221,9 +230,15 @@ def _facts(
         video.thread_type = "AUTO"
         packets = {s.index: Packets(s, content=s is not video) for s in container.streams}
         every = decode and moments is None
-        frames = Frames(video.codec_context, every=every, ending=moments is None)
+        frames = Frames(
+            video.codec_context,
+            every=every,
+            ending=moments is None,
+            kept=lambda tail: tail.kept(path, video.index, max_pixels),
+            edited="mov" in container.format.name.split(","),
+        )
         frames.moving |= beside
-        failure = _read(container, video, packets, frames, clock)
+        reader = _read(container, video, packets, frames, clock)
         if frames.first is None:
             raise SourceError(
                 f"no frame of {path} can be decoded; it is damaged, truncated or encrypted"
@@ -235,7 +250,23 @@ def _facts(
         elif decode:
             shown = Moments(frames.ticks, own.moments.base)
         else:
-            shown = Moments(sorted(packets[video.index].shown), own.moments.base)
+            shown = Moments(sorted(own.moments.known), own.moments.base)
+        if container.format.name == "asf" and not shown.orderly:
+            # It has no other times, and FFmpeg guesses them wrong at the end.
+            shown = Moments(sorted(packets[video.index].decoded), own.moments.base)
+        early = None
+        if clock is not None:
+            ends = {track.index: float(track.end) for track in tracks if track.end is not None}
+            if every and frames.damaged and shown.last is not None:
+                # By what came out: packets that do not decode are of no use.
+                ends[video.index] = float(shown.last + shown.step * shown.base)
+            early = early_end(
+                *(container, path, ends, video.index),
+                frame_s=float(shown.step * shown.base),
+                missing=reader.missing_at_end,
+                damaged=bool(frames.damaged),
+            )
+        failure = f"{reader.unread} packets cannot be read" if reader.unread else ""
         return Facts(
             path=path,
             kind=_kind(container, path),
@@ -247,7 +278,8 @@ def _facts(
             tracks=tuple(
                 each for each in tracks if each is not own and not _names_chapters(each, container)
             ),
-            failure=failure,
+            failure=str(early) if early is not None else failure,
+            early=early is not None,
             jumps=clock is None,
         )
 
@@ -258,25 +290,15 @@ def _read(
     packets: Mapping[int, Packets],
     frames: Frames,
     clock: Clock | None,
-) -> str:
-    """Go through the file once. Returns what ended it too early, if anything did."""
-    failure = ""
+) -> Reader:
+    """Go through the file once."""
     may_leap = discontinuous(container)
-    demuxed = iter(container.demux())
+    reader = Reader(container, list(container.streams))
+    demuxed = iter(reader)
     if clock is None:
         flowing = [s.index for s in container.streams if s.type in ("video", "audio")]
         demuxed = Timeline(discontinuous=may_leap, flowing=flowing).placed(demuxed)
-    while True:
-        try:
-            packet = next(demuxed, None)
-        except av.error.FFmpegError as error:
-            failure = error.strerror or type(error).__name__
-            break
-        except IndexError:
-            # PyAV stumbles at the end of a file in which a stream began in the middle.
-            break
-        if packet is None:
-            break
+    for packet in demuxed:
         # Streams may begin in the middle of a file, and then are not among those opened.
         if packet.size and packet.stream_index in packets:
             if clock is not None and packet.stream.type in ("video", "audio"):
@@ -284,10 +306,10 @@ def _read(
             packets[packet.stream_index].push(packet)
             if packet.stream_index == video.index:
                 if frames.first is None and packet.has_sidedata("encryption_info"):
-                    raise SourceError(f"{container.name.removeprefix('file:')} is encrypted")
+                    raise SourceError(f"{container.name.rpartition('file:')[2]} is encrypted")
                 frames.push(packet)
     frames.flush()
-    return failure
+    return reader
 
 
 def _track(stream: Stream, packets: Packets) -> Track:
@@ -317,8 +339,19 @@ def _track(stream: Stream, packets: Packets) -> Track:
         texts=packets.texts,
         bytes=packets.bytes,
         whole=packets.whole,
+        hidden=packets.hidden,
+        undecoded=packets.undecoded,
+        promised=_speaks_of(stream),
         skipped=packets.skipped,
     )
+
+
+def _speaks_of(stream: Stream) -> bool:
+    """Whether a file says that there are packets of picture or sound."""
+    if stream.type not in ("video", "audio"):
+        return False
+    exact = {"mov", "avi"} & {*stream.container.format.name.split(",")}
+    return bool(getattr(stream, "frames", 0) or (exact and stream.duration))
 
 
 def _title(tags: Mapping[str, str]) -> str:

@@ -31,6 +31,9 @@ _PLACES = {"attachment": ("matroska",), "cover": ("mp4", "matroska")}
 _FASTEST = {"aac": 96000, "mp3": 48000, "opus": 48000}
 """How many samples a second a codec takes at most."""
 
+_COMPARED = 50
+"""Packets of a part that are compared to tell which of its first ones are hidden."""
+
 _EDIT = Fraction(1, 1000)
 """The coarsest clock of an edit list, in seconds."""
 
@@ -43,7 +46,10 @@ def track_rows(case: Case) -> list[Row]:
         theirs = [track for track in case.output.tracks if track.kind == kind]
         pairs = _pairs(ours, theirs)
         for track in ours:
-            if track.index in pairs:
+            if track.promised and not len(track.moments) and not _dropped(track, case):
+                row = Row(track.name, _form(track), ABSENT)
+                rows.append(row.lost("cannot be read: its index is broken, or it is not there"))
+            elif track.index in pairs:
                 rows += _track(track, pairs[track.index], case)
             else:
                 rows.append(_missing(track, case))
@@ -64,22 +70,41 @@ def track_rows(case: Case) -> list[Row]:
 
 def _pairs(ours: list[Track], theirs: list[Track]) -> dict[int, Track]:
     """For the index of each input stream, the output stream that it has become."""
+    # Where most are what they were, at their own place, the rest is few: else hundreds of streams
+    # would be compared with one another.
+    pairs = {a.index: b for a, b in zip(ours, theirs, strict=False) if _same(a, b)}
+    taken = {b.index for b in pairs.values()}
     likely = sorted(
         (
             (_likeness(a, b, i == j), -i, -j)
             for i, a in enumerate(ours)
+            if a.index not in pairs
             for j, b in enumerate(theirs)
+            if b.index not in taken
         ),
         reverse=True,
     )
-    pairs: dict[int, Track] = {}
-    taken: set[int] = set()
     for _, i, j in likely:
         a, b = ours[-i], theirs[-j]
         if a.index not in pairs and b.index not in taken:
             pairs[a.index] = b
             taken.add(b.index)
     return pairs
+
+
+def _same(a: Track, b: Track) -> bool:
+    """Whether two streams are alike in all that tells streams apart."""
+    return all(
+        len({*each}) == 1
+        for each in (
+            (a.whole, b.whole),
+            (a.codec, b.codec),
+            (a.title, b.title),
+            (a.tags.get("language"), b.tags.get("language")),
+            (a.tags.get("filename"), b.tags.get("filename")),
+            (bool(len(a.moments)), bool(len(b.moments))),
+        )
+    )
 
 
 def _likeness(a: Track, b: Track, same_place: bool) -> float:
@@ -110,9 +135,13 @@ def _added(track: Track, case: Case) -> Row:
     return row.changed("was added")
 
 
+def _dropped(track: Track, case: Case) -> bool:
+    return ("video" if track.kind == "cover" else track.kind) in case.asked.dropped
+
+
 def _missing(track: Track, case: Case) -> Row:
     output = case.output
-    if ("video" if track.kind == "cover" else track.kind) in case.asked.dropped:
+    if _dropped(track, case):
         return Row(track.name, _form(track), ABSENT).allowed("as asked")
     if track.kind not in ("attachment", "cover") and not len(track.moments):
         return Row(track.name, _form(track), ABSENT).allowed("it was empty")
@@ -158,6 +187,9 @@ def _track(a: Track, b: Track, case: Case) -> list[Row]:
         if a.texts == b.texts:
             rows += [*_times(what, a, b, case), *length_rows(what, a, b, case)]
     if a.kind == "audio":
+        if b.undecoded > a.undecoded:
+            row = Row(f"{what} decoding", f"{a.undecoded} damaged", f"{b.undecoded} damaged")
+            rows.append(row.lost("does not decode any more"))
         rows += [*_sync(what, a, b, case), *_skipped(what, a, b, case)]
     return rows + label_rows(what, a, b, case)
 
@@ -209,20 +241,41 @@ def _content(what: str, a: Track, b: Track, case: Case) -> Row:
             return row.allowed("the containers give packets another form")
         return row.lost("misses packets") if len(b.moments) < len(must) else row.changed()
     there = Counter(b.digests)
-    lost = (Counter(a.digests[index] for index in must) - there).total()
-    added = (there - Counter(a.digests[index] for index in may)).total()
+    lost = (Counter(a.digests[index] for index in must) - there - Counter(b.hidden)).total()
+    added = (there - Counter(a.digests[index] for index in may) - Counter(a.hidden)).total()
     if lost and added:
         return row.changed(f"differs in {counted(max(lost, added), 'packet')}")
     if lost:
         return row.lost(f"misses {lost} of {counted(len(must), 'packet')}")
     if added:
         return row.changed(f"has {counted(added, 'packet')} too many")
+    if case.part is None and (run_in := max(_run_in(a, b, case))):
+        return row.allowed(f"{counted(run_in, 'packet')} that only decoders need cannot be hidden")
     if case.part is None:
         return row.changed("is in another order")
     if a.kind == "subtitle" and len(b.moments) < len(may):
         begun = counted(len(may) - len(b.moments), "text")
         return row.allowed(f"as asked, without {begun} from before the part")
     return row.allowed("as asked")
+
+
+def _run_in(a: Track, b: Track, case: Case) -> tuple[int, int]:
+    """How many packets at the start of each are there for the decoder's sake alone.
+
+    They are shown by a container that cannot hide them, and hidden by the other one.
+    """
+    first = min(case.wanted(a)[1], default=0)
+    ours = [*a.digests][first:]
+    most = len(ours) if case.part is None else _COMPARED
+    for count in range(1 + max(len(a.hidden), len(b.hidden))):
+        for hidden, shown, other, pair in (
+            ([*a.hidden], [*b.digests], ours, (0, count)),
+            ([*b.hidden], ours, [*b.digests], (count, 0)),
+        ):
+            begins = shown[:count] == hidden[len(hidden) - count :]
+            if count <= len(hidden) and begins and shown[count:][:most] == other[:most]:
+                return pair
+    return 0, 0
 
 
 def _slack(a: Track, b: Track, case: Case) -> Fraction:
@@ -282,11 +335,20 @@ def _sync(what: str, a: Track, b: Track, case: Case) -> list[Row]:
         # An encoder begins with some silence of its own, and ends with a whole packet.
         slack += a.longest_s + b.longest_s
     first, end = a.moments.first, None
+    first_now = b.moments.first
+    if _one_coding(a, b):
+        skipped, skipped_now = _run_in(a, b, case)
+        if skipped and case.part is None:
+            first = a.moments.pick(range(skipped, len(a.moments))).first
+        first_now = b.moments.pick(range(skipped_now, len(b.moments))).first
+        if len(a.moments) - skipped == len(b.moments) - skipped_now:
+            last, last_now, exact = a.moments.last, b.moments.last, _slack(a, b, case)
+            slack = exact
     if case.part is not None and first is not None and last is not None:
         begin, end = case.part
         first, last = max(first, begin), last if end is None else min(last, end)
         slack += a.longest_s + case.frame_s
-    points = [("start", first, case.frames.first, b.moments.first)]
+    points = [("start", first, case.frames.first, first_now)]
     if case.timed:
         points.append(("end", last, case.frames.last, last_now))
     else:
@@ -317,6 +379,7 @@ def _skipped(what: str, a: Track, b: Track, case: Case) -> list[Row]:
     row = Row(f"{what} silence left out", before, after)
     if a.skipped == b.skipped:
         return [row]
-    if case.input.kind != case.output.kind:
+    if case.input.kind != case.output.kind or len(a.hidden) > 1:
+        # Of what an edit list hides FFmpeg may count packets in, or not.
         return [row.allowed("the containers note it differently")]
     return [row.changed()]
