@@ -50,7 +50,7 @@ from stream.place import (
     target_of,
 )
 from stream.reading import Span
-from stream.report import Progress, Report, bytes_beside, warnings_of
+from stream.report import Progress, Report, bytes_beside, warnings_of, without_effect
 from stream.settings import Settings
 from stream.shutter import shutter_of
 from stream.sink import Plan, SegmentSink, plan
@@ -111,6 +111,9 @@ class Job:
         check_free(folder_of(self.output))
         source = Source(self.input, settings.reading)
         try:
+            if say is not None:
+                for line in without_effect(settings, source):
+                    say(f"note: {line}")
             if source.top_first is not None:
                 # Rows that belong to other moments cannot be registered together.
                 settings = self.settings = replace(settings, fuse=0)

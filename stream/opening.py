@@ -14,6 +14,7 @@ from av.codec.hwaccel import HWAccel
 
 from stream.ending import whole_boxes
 from stream.errors import NoInputError, SourceError
+from stream.formats import NAMED_ALONE
 from stream.frame import Packet
 from stream.place import check_input
 from stream.remux import is_cover
@@ -25,14 +26,6 @@ DEFAULT_MAX_PIXELS = 8192 * 4352
 
 _TEXTS = {"webvtt", "ffmetadata", "tty"}
 """Formats that any text can be taken for."""
-
-_OPENING = {
-    *("hls", "applehttp", "dash", "webm_dash_manifest", "concat", "imf", "sdp", "rtsp", "rtp"),
-    *("sap", "vobsub", "mlv", "lavfi", "dvdvideo", "avisynth", "vapoursynth"),
-}
-"""Formats that make FFmpeg open other files and addresses than the one that is named."""
-
-_FORMATS = ",".join(sorted(av.formats_available - _OPENING))
 
 _KINDS = (
     (rb"\s*#EXTM3U", "a playlist, not a video"),
@@ -82,12 +75,7 @@ def open_input(
     if not begins:
         raise SourceError(f"{file} is empty")
     # FFmpeg decodes while it looks what is there, and a picture of a few kB can fill all memory.
-    options = {
-        "protocol_whitelist": "file",
-        "format_whitelist": _FORMATS,
-        "max_pixels": str(max_pixels),
-        "pattern_type": "none",  # else pat%d.jpg is all pictures of such a name but itself
-    }
+    options = NAMED_ALONE | {"max_pixels": str(max_pixels)}
 
     def again(part: str = "", **more: str) -> av.container.InputContainer:
         # As an absolute path behind file:, so that no name is taken for a protocol.

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from stream.join import Joined
+from stream.settings import Settings
 from stream.source import Source
 from stream.verify import Conformance
 
@@ -116,6 +117,20 @@ def bytes_beside(source: Source, drop: Collection[str]) -> int:
             whole_s = min(whole_s, float(each.duration * each.time_base))
         size += bits_per_s / 8 * whole_s
     return round(size)
+
+
+def without_effect(settings: Settings, source: Source) -> list[str]:
+    """What is to be said of options that change nothing of this input, a line each."""
+    said = []
+    if settings.apply_rotation and not source.turned:
+        said.append("--apply-rotation has no effect: the video does not ask to be turned")
+    if settings.deinterlace == "off" and not source.interlaced:
+        said.append("--deinterlace off has no effect: the video is not interlaced")
+    others = {each.type for each in source.container.streams if each.index != source.video.index}
+    said += [f"--drop {kind} has no effect: there is none" for kind in {*settings.drop} - others]
+    if source.top_first is not None and settings.passes:
+        said.append("frames that stay interlaced are not fused; --deinterlace on has them fused")
+    return said
 
 
 def warnings_of(output: Path, source: Source, joined: Joined) -> list[str]:

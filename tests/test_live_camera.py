@@ -167,7 +167,8 @@ def test_files_are_played_as_cameras_only_when_that_is_asked_for(tmp_path: Path)
     assert camera.url == f"file:{clip}"
     assert camera.paced
     assert not camera.live
-    assert camera.options["protocol_whitelist"] == "file,crypto,data"
+    assert camera.options["protocol_whitelist"] == "file"
+    assert not {"hls", "concat", "sdp"} & {*camera.options["format_whitelist"].split(",")}
     with pytest.raises(NoInputError, match="does not exist"):
         Camera.parse(str(tmp_path / "none.mp4"), LiveSettings(realtime=True))
     with pytest.raises(NoInputError, match="is a folder"):

@@ -10,8 +10,10 @@ from typer.testing import CliRunner
 
 import stream
 from stream.cli import app
+from stream.cli.live import _needs
 from stream.cli.options import seconds, without_effect
 from stream.cli.terminal import visible
+from stream.live.description import Description
 from tests.clips import make_clip
 
 EVIL = "\x1b]0;own\x07\x9b31m\u202egp4.exe\u2066\u2028\ufeff[/b] :smile:"
@@ -135,3 +137,47 @@ def test_a_missing_file_is_said_before_anything_large_is_loaded(words: str, tmp_
     )  # fmt: skip
     assert done.stdout == "66 set()\n"
     assert done.stderr == "deblur: no.mp4 does not exist\n"
+
+
+def test_an_option_without_effect_on_an_input_is_said(tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "a.mkv", frames=3, audio=("eng",))
+    lines: list[str] = []
+    settings = stream.Settings(
+        model="none",
+        fuse=0,
+        device="cpu",
+        overwrite=True,
+        apply_rotation=True,
+        deinterlace="off",
+        drop=("subtitle", "audio"),
+    )
+    stream.Job(clip, None, settings).run(say=lines.append)
+    assert lines == [
+        "note: --apply-rotation has no effect: the video does not ask to be turned",
+        "note: --deinterlace off has no effect: the video is not interlaced",
+        "note: --drop subtitle has no effect: there is none",
+    ]
+    turned = make_clip(tmp_path / "b.mp4", frames=3, rotation=90)
+    settings = stream.Settings(model="none", fuse=0, device="cpu", apply_rotation=True)
+    lines.clear()
+    stream.Job(turned, None, settings).run(say=lines.append)
+    assert lines == []
+
+
+@pytest.mark.parametrize(
+    ("source", "outputs", "idle"),
+    [
+        ("rtsp://h/a", ["serve:1/a"], {"segment", "keep", "realtime", "loop", "insecure_tls"}),
+        ("rtsps://h/a", ["a.mkv"], {"realtime", "loop"}),
+        ("http://h/a", ["rtsp://h/b"], {"segment", "keep", "realtime", "loop"}),
+        ("a.mp4", ["null:"], {"segment", "keep", "transport", "insecure_tls"}),
+        ("testsrc:", ["record:."], {"realtime", "loop", "transport", "insecure_tls"}),
+    ],
+)
+def test_options_of_a_feed_that_have_no_effect(
+    source: str, outputs: list[str], idle: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    make_clip(tmp_path / "a.mp4", frames=3)
+    described = Description(source, tuple(outputs), realtime=source == "a.mp4")
+    assert {name for name, (met, _) in _needs(described).items() if not met} == idle

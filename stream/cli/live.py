@@ -15,6 +15,7 @@ import typer
 from rich.live import Live
 from rich.text import Text
 
+from stream.cli import options
 from stream.cli.options import (
     Device,
     Engine,
@@ -29,6 +30,7 @@ from stream.cli.terminal import clock, err, reported, say
 
 if TYPE_CHECKING:
     from stream.live.cameras import Cameras
+    from stream.live.description import Description
     from stream.live.figures import Snapshot
     from stream.live.http import Http
     from stream.preview.host import Preview as Page
@@ -38,6 +40,7 @@ _EVERY_S = 60.0
 
 
 def live(
+    context: typer.Context,
     source: Annotated[
         str | None,
         typer.Argument(
@@ -133,7 +136,7 @@ def live(
     max_pixels: Annotated[int, typer.Option(help="Refuse larger frames.")] = 4096 * 2304,
     config: Annotated[
         Path | None,
-        typer.Option(
+        options.Option(
             help="Restore the cameras that this file describes (see docs/cameras.md) instead of "
             "SOURCE; it is read again on SIGHUP.",
             show_default=False,
@@ -199,8 +202,26 @@ def live(
         own = token or random_secrets.token_urlsafe(24)
         secrets = Secrets([each for one in described.values() for each in one.known], [own])
         hide = secrets.hide
-        if config is None:
-            _ = one.camera, one.targets
+        written = options.given(context)
+        if config is not None:
+            apart = {"config", "http", "preview", "preview_host", "outputs"}
+            lines = [
+                f"--{name.replace('_', '-')} has no effect with --config; write it into {config}"
+                for name in sorted(written - apart)
+            ]
+        else:
+            lines = options.without_effect(
+                written,
+                model=model,
+                strength=strength,
+                fuse=fuse,
+                smooth=smooth,
+                upscale=upscale,
+                preview=preview is not None,
+                more=_needs(one),
+            )
+        for line in lines:
+            say(f"note: {line}")
         address = None if http == "off" else Address.parse(http, token, own)
 
         def tell(who: str, text: str) -> None:
@@ -220,6 +241,25 @@ def live(
         asyncio.run(_run(cameras, config, shown, page, own if token is None else None, hangs_up))
         if cameras.killed:
             raise typer.Exit(130)
+
+
+def _needs(described: "Description") -> dict[str, tuple[bool, str]]:
+    """What options of one camera need to have an effect, and whether it is there."""
+    from stream.live.publish import Publish
+    from stream.live.record import Record
+
+    camera, targets = described.camera, described.targets
+    records = any(isinstance(each, Record) for each in targets)
+    publishes = any(isinstance(each, Publish) for each in targets)
+    played = (camera.kind == "file", "a file as the source")
+    return {
+        "segment": (records, "a recording"),
+        "keep": (records, "a recording"),
+        "realtime": played,
+        "loop": played,
+        "transport": (publishes or camera.kind.startswith("rtsp"), "RTSP"),
+        "insecure_tls": (publishes or camera.kind in ("rtsps", "https", "rtmps"), "TLS"),
+    }
 
 
 async def _run(

@@ -1,7 +1,7 @@
 """Options that several commands take."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Annotated
 
@@ -139,8 +139,12 @@ def without_effect(
     stabilize: bool = False,
     several: bool = False,
     preview: bool = False,
+    more: Mapping[str, tuple[bool, str]] | None = None,
 ) -> list[str]:
-    """What is to be said of options that change nothing, beside the others."""
+    """What is to be said of options that change nothing, beside the others.
+
+    `more` are others, each with whether what it needs is there, and what that is.
+    """
     network = model != "none" and strength != 0
     enlarges = upscale is not None
     needs = {
@@ -156,6 +160,7 @@ def without_effect(
         "tile": (network or enlarges, "a network"),
         "preview_host": (preview, "--preview"),
         "as_json": (not several, "a single file"),
+        **(more or {}),
     }
     said = [
         f"--{'json' if name == 'as_json' else name.replace('_', '-')} has no effect without {what}"

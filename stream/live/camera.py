@@ -13,6 +13,7 @@ import av
 import av.error
 
 from stream.errors import NoInputError, UsageError
+from stream.formats import NAMED_ALONE
 from stream.live.settings import LiveSettings
 from stream.secrets import hidden, split_login
 
@@ -26,7 +27,6 @@ _PROTOCOLS = {
     "rtmps": "rtmps,rtmp,tcp,tls",
 }
 """What each kind of address may make FFmpeg open: never a local file, whatever a playlist says."""
-_FILE_PROTOCOLS = "file,crypto,data"
 _LOW_LATENCY = {
     "flags": "low_delay",
     "probesize": "32",
@@ -217,7 +217,7 @@ def _file(text: str, settings: LiveSettings) -> Camera:
         str(path),
         "file",
         "file",
-        options={"protocol_whitelist": _FILE_PROTOCOLS},
+        options=NAMED_ALONE,
         stall_s=settings.stall_s,
         live=False,
         paced=True,
