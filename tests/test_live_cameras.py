@@ -165,12 +165,26 @@ def test_what_this_machine_has_not_leaves_out_that_camera_alone(tmp_path: Path) 
         assert list((tmp_path / "none" / "days").glob("yard-*.mkv"))
 
 
-def test_where_none_can_work_it_ends(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("line", "code", "words"),
+    [
+        ('model = "no-such-model"', 78, "no-such-model"),
+        ('outputs = ["none/days/a.mkv"]', 73, "days does not exist; create it first"),
+        ('source = "env:NO_SUCH_VARIABLE"', 2, "set the environment variable NO_SUCH_VARIABLE"),
+    ],
+)
+def test_where_none_can_work_it_ends(
+    line: str, code: int, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     file = tmp_path / "cameras.toml"
-    file.write_text(camera("bad", "160x120", 'model = "no-such-model"'))
-    code, said = refused("--config", str(file), "--http", str(free_port()))
-    assert code == 78
-    assert "no-such-model" in said
+    lines = {"source": '"testsrc:?size=96x64"', "outputs": '["null:"]'}
+    key, _, value = line.partition(" = ")
+    table = "\n".join(f"{key} = {value}" for key, value in (lines | {key: value}).items())
+    file.write_text(f"[cameras.bad]\n{table}\n")
+    ended, said = refused("--config", str(file), "--http", str(free_port()))
+    assert ended == code
+    assert said.count(words) == 1
 
 
 @pytest.mark.parametrize(

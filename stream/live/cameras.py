@@ -76,7 +76,7 @@ class Cameras:
     async def _run(self) -> None:
         self._update()
         worked = False
-        while True:
+        while self._running or (self._news.is_set() and not self._stopping):
             news = asyncio.create_task(self._news.wait())
             await asyncio.wait({*self._running.values(), news}, return_when=asyncio.FIRST_COMPLETED)
             news.cancel()
@@ -85,8 +85,6 @@ class Cameras:
                 if task.done():
                     worked = self._ended(name, task) or worked
             self._update()
-            if not self._running and (self._stopping or not self._news.is_set()):
-                break
         if self._errors and not worked and not self._stopping:
             raise self._errors[-1]
 
