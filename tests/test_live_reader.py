@@ -360,7 +360,8 @@ def test_servers_that_are_none(kind: str, words: str, capfd: pytest.CaptureFixtu
         ("302 Moved\nLocation: concat:a|b", "redirects from rtsp to concat:"),
         ("302 Moved\nLocation: rtsp://127.0.0.1:PORT/cam", "redirects more than 4 times"),
         ("302 Moved\nLocation: /other", "redirects more than 4 times"),
-        ("302 Moved", "redirects from rtsp to"),
+        ("302 Moved", "it redirects, but to no address"),
+        ("302 Moved\nLocation: rtsp://\x1b[31m/x", "redirects to what is no address, which is not"),
     ],
 )
 def test_what_a_camera_answers_is_said(answer: str, words: str) -> None:
@@ -384,6 +385,17 @@ def test_a_redirect_is_followed_with_the_login(needs_rtsp: None) -> None:
                 reading.until(lambda: reading.beat.connects == 1)
     assert reading.says("it redirects to rtsp://")
     assert "geheim" not in repr(reading.lines)
+
+
+def test_a_login_is_not_passed_on_to_another_host(needs_rtsp: None) -> None:
+    with RtspServer(Serving(size=(320, 240), user="admin", password=SECRET)) as server:
+        target = server.url("cam", login=False).replace("127.0.0.1", "localhost")
+        with (
+            Fake("answering", f"302 Moved\nLocation: {target}") as fake,
+            Reading(fake.url.replace("rtsp://", f"rtsp://admin:{CODED}@")) as reading,
+        ):
+            reading.until(lambda: reading.says("wants a login; name that address itself"))
+            assert reading.beat.frames == 0
 
 
 def test_the_key_frame_that_a_camera_begins_with_is_the_first_picture(needs_rtsp: None) -> None:

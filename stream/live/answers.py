@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-_REDIRECTED = re.compile(r"^Protocol '([\w.+-]+)' not on whitelist", re.M)
+_REDIRECTED = re.compile(r"^Protocol '.*' not on whitelist", re.M)
 """FFmpeg follows a camera anywhere, with the password and without end, where that is allowed."""
 _LOCATION = re.compile(r"^line='location: *(\S+) *'$", re.M | re.I)
 _REFUSED = re.compile(r"^method (\w+) failed: (\d{3}) \((.*)\)$", re.M)
@@ -30,10 +30,9 @@ class Answers:
         return "Successfully connected to" in self._text("tcp")
 
     @property
-    def redirect(self) -> str | None:
-        """The protocol that it redirects to; None where it does not."""
-        found = _REDIRECTED.search(self._text("rtsp"))
-        return found[1].lower() if found else None
+    def redirects(self) -> bool:
+        """Whether it names another address instead of itself."""
+        return _REDIRECTED.search(self._text("rtsp")) is not None
 
     @property
     def location(self) -> str | None:

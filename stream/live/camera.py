@@ -129,7 +129,10 @@ class Camera:
         scheme = scheme.lower()
         if scheme not in ("rtsp", "rtsps") or (self.kind, scheme) == ("rtsps", "rtsp"):
             raise UsageError(f"it redirects from {self.kind} to {hidden(location)[:200]}")
-        other = _network(scheme, location, settings)
+        try:
+            other = _network(scheme, location, settings)
+        except UsageError:
+            raise UsageError("it redirects to what is no address") from None
         _, user, password = split_login(self.url)
         if user is None or split_login(location)[1] is not None or other.address is None:
             return other

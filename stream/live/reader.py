@@ -25,6 +25,7 @@ from stream.live.session import LostError, Session, Sink
 from stream.live.settings import LiveSettings
 from stream.live.sound import SoundRing
 from stream.live.writer import reason
+from stream.secrets import split_login
 
 _LOOK_UP_S = 60.0
 """For looking up a name, which has no time limit of ours, and asking whether anybody is there."""
@@ -160,7 +161,13 @@ class _Reader:
                 raise LostError("it does not answer") from None
             except av.error.FFmpegError as error:
                 answers = Answers(self._log)
-                if answers.redirect is None or not camera.kind.startswith("rtsp"):
+                unknown = redirects and split_login(camera.url)[1] is None
+                if unknown and isinstance(error, av.error.HTTPUnauthorizedError):
+                    raise LoginLostError(
+                        f"it redirects to {camera.shown}, which wants a login; name that address "
+                        "itself, with its login: it is not passed on to another host"
+                    ) from None
+                if not answers.redirects or not camera.kind.startswith("rtsp"):
                     raise _explained(error, answers, camera) from None
             if answers.location is None and not self._redirects:
                 self._redirects = True  # and looked at closely
@@ -168,9 +175,10 @@ class _Reader:
             redirects += 1
             if redirects > _MOST_REDIRECTS:
                 raise LostError(f"it redirects more than {_MOST_REDIRECTS} times")
-            location = answers.location or f"{answers.redirect}:"
+            if answers.location is None:
+                raise LostError("it redirects, but to no address")
             try:
-                camera = camera.redirected(location, self._settings)
+                camera = camera.redirected(answers.location, self._settings)
             except UsageError as error:
                 raise LostError(f"{error}, which is not followed") from None
             if camera.address != self._followed:
