@@ -37,6 +37,8 @@ class Coding:
     """Luma samples per chroma sample, across and down; (1, 1) is 4:4:4."""
     gray: bool = False
     """Whether there is luma alone."""
+    alpha: bool = False
+    """Whether opacity is told beside color: from 0 (transparent) to `top`, whatever the range."""
 
     def __post_init__(self) -> None:
         if self.matrix not in LUMA:
@@ -166,9 +168,9 @@ def codes_of(rgb: NDArray[Any], coding: Coding) -> list[NDArray[Any]]:
 
 
 def recode(planes: Sequence[NDArray[Any]], coding: Coding, wanted: Coding) -> list[NDArray[Any]]:
-    """Planes of codes in another depth and subsampling, or gray with empty chroma added.
+    """Planes of codes in another depth, range and subsampling, or gray with empty chroma added.
 
-    Matrix and range stay. What is the same in both codings stays exact.
+    The matrix stays. What is the same in both codings stays exact.
     """
     height, width = planes[0].shape
     luma = torch.from_numpy(planes[0]).float().sub_(coding.black).div_(coding.luma_span)

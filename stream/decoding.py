@@ -14,7 +14,7 @@ import av.error
 import numpy as np
 from av.codec.hwaccel import HWAccel
 
-from stream.convert import Unpacker
+from stream.convert import Unpacker, has_alpha
 from stream.errors import DeviceError, SourceError
 from stream.hardware import Refused, told
 from stream.opening import choose_video, disordered, first_frames, open_input
@@ -57,6 +57,8 @@ def open_decoding(
 
 def _agrees(path: Path, reading: Reading, peeked: list[av.VideoFrame]) -> bool:
     """Whether the GPU gives the very pictures that software does. Raises `Refused` if none."""
+    if any(has_alpha(frame.format) for frame in peeked):
+        raise Refused("it gives no transparency")
     with open_input(path, max_pixels=reading.max_pixels) as container:
         codec = choose_video(container, path, reading.max_pixels).codec_context.codec
     if not any(config.device_type.name == "cuda" for config in codec.hardware_configs or ()):

@@ -69,6 +69,10 @@ class Encoder:
     formats: tuple[tuple[str, str], ...] = ()
     """The planar formats that it takes, and the form in which it takes each; nothing: it takes
     what FFmpeg lists, as it is."""
+    limited: bool = False
+    """Whether its decoders take all codes for those of limited range, whatever is said."""
+    alpha: str = ""
+    """How the names of those formats begin that it keeps alpha of; nothing: it keeps none."""
 
     def holds(self, size: tuple[int, int]) -> bool:
         """Whether frames of this width and height are not too large for it."""
@@ -97,13 +101,16 @@ class Encoder:
 
     def coding(self, coding: Coding, width: int, height: int) -> Coding:
         """The coding nearest to the frames' own that it takes, losing nothing if it can."""
-        least = replace(coding, depth=8, subsampling=(2, 2), gray=False)
+        least = replace(coding, depth=8, subsampling=(2, 2), gray=False, alpha=False)
         return next(self.codings(coding, width, height), least)
 
     def codings(self, coding: Coding, width: int, height: int) -> Iterator[Coding]:
         """All codings that it takes, the nearest to the frames' own first."""
         listed = av.Codec(self.name, "w").video_formats or ()
         taken = set(dict(self.formats)) or {format.name for format in listed}
+        # Some are listed that its library refuses.
+        kept = self.alpha or "none"
+        taken -= {name for name in taken if "yuva" in name and not name.startswith(kept)}
         even = width % 2 == 0 and height % 2 == 0
         # H.264 and HEVC store subsampled chroma in whole pairs, so an odd size needs all of it.
         pairs = self.codec in ("h264", "hevc") and not even and coding.subsampling != (1, 1)
@@ -114,9 +121,14 @@ class Encoder:
         )
         if coding.gray:
             chroma = [(2, 2), (2, 1), (1, 1)]  # empty as it is, it may be as coarse as can be
-        for depth, gray in product(depths, (True, False) if coding.gray else (False,)):
+        coding = replace(coding, full_range=coding.full_range and not self.limited)
+        alphas = (True, False) if coding.alpha else (False,)
+        grays = (True, False) if coding.gray else (False,)
+        for alpha, depth, gray in product(alphas, depths, grays):
+            if alpha and gray:
+                continue
             for subsampling in chroma:
-                near = replace(coding, depth=depth, subsampling=subsampling, gray=gray)
+                near = replace(coding, depth=depth, subsampling=subsampling, gray=gray, alpha=alpha)
                 if pix_fmt_of(near) in taken:
                     yield replace(near, subsampling=(1, 1)) if gray else near
 
@@ -148,10 +160,19 @@ ENCODERS: Final = (
     Encoder("libx264", "h264", 14, 51, "faster", _X26, options=_X264),
     Encoder("libx265", "hevc", 16, 51, "fast", _X26, 16, _NO_B_FRAMES_X265),
     Encoder("libsvtav1", "av1", 18, 63, "8", _SVT, 64, _IN_ORDER_SVT),
-    Encoder("libvpx-vp9", "vp9", 18, 63, "5", _VPX, options=(("b", "0"), ("row-mt", "1"))),
-    Encoder("libvpx", "vp8", 6, 63, "5", _VPX, options=(("b", "40M"),), longest=16_383),
-    Encoder("prores_ks", "prores", pixels=0),
-    Encoder("ffv1", "ffv1", smallest=16, longest=32_768, pixels=0),
+    Encoder(
+        *("libvpx-vp9", "vp9", 18, 63, "5", _VPX),
+        options=(("b", "0"), ("row-mt", "1")),
+        alpha="yuva420p",
+    ),
+    Encoder(
+        *("libvpx", "vp8", 6, 63, "5", _VPX),
+        options=(("b", "40M"), ("auto-alt-ref", "0")),  # with it, it refuses alpha
+        longest=16_383,
+        alpha="yuva420p",
+    ),
+    Encoder("prores_ks", "prores", pixels=0, limited=True, alpha="yuva444p10le"),
+    Encoder("ffv1", "ffv1", smallest=16, longest=32_768, pixels=0, alpha="yuva"),
 )
 
 _P = tuple(f"p{number}" for number in range(1, 8))
@@ -206,7 +227,10 @@ def choose(
     one whose stream itself tells the shape of its pixels, where the container would not.
     """
     order = candidates(asked, codec, size, container, suffix, tells_aspect=tells_aspect)
-    return next((each for each in order if keeps(each.coding(coding, *size), coding)), order[0])
+    taken = [each.coding(coding, *size) for each in order]
+    all_of_it = (each for each, near in zip(order, taken, strict=True) if keeps(near, coding))
+    alpha = (each for each, near in zip(order, taken, strict=True) if near.alpha)
+    return next(all_of_it, None) or next(alpha, order[0])
 
 
 def candidates(
@@ -255,7 +279,7 @@ def candidates(
 def keeps(taken: Coding, own: Coding) -> bool:
     """Whether everything of the frames' own coding fits into the one an encoder takes."""
     finer = all(a <= b for a, b in zip(taken.subsampling, own.subsampling, strict=True))
-    return taken.depth >= own.depth and (finer or own.gray)
+    return taken.depth >= own.depth and (finer or own.gray) and taken.alpha >= own.alpha
 
 
 _THREADS = Path("/proc/self/task")

@@ -28,6 +28,8 @@ class Frame:
     """When the picture is shown, in units of `time_base`."""
     time_base: Fraction
     """Seconds."""
+    alpha: Plane | None = None
+    """How opaque each pixel is, (H, W), where the coding has alpha; it is not restored."""
     cut: bool = False
     """Whether this is the first frame after a cut, a seek or a reconnect."""
     damaged: bool = False
@@ -47,6 +49,8 @@ class Frame:
     def __post_init__(self) -> None:
         if len(self.planes) != (1 if self.coding.gray else 3):
             raise ValueError(f"{len(self.planes)} planes do not fit {self.coding}")
+        if (self.alpha is not None) != self.coding.alpha:
+            raise ValueError(f"{self.coding} and the frame differ about alpha")
 
     def __repr__(self) -> str:
         return f"Frame({self.width}x{self.height}, {self.seconds:.3f} s, {self.coding})"
@@ -65,6 +69,11 @@ class Frame:
         return float(self.pts * self.time_base)
 
     @property
+    def stored(self) -> tuple[Plane, ...]:
+        """All planes, that of alpha last."""
+        return self.planes if self.alpha is None else (*self.planes, self.alpha)
+
+    @property
     def luma(self) -> NDArray[np.uint8]:
         """(H, W), in 8 bits."""
         if self.coding.depth == 8:
@@ -73,4 +82,4 @@ class Frame:
 
     @property
     def nbytes(self) -> int:
-        return sum(int(array.nbytes) for array in (*self.planes, *self.memory.values()))
+        return sum(int(array.nbytes) for array in (*self.stored, *self.memory.values()))

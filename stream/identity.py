@@ -46,6 +46,7 @@ def describe(
         "rotation": source.turned,
         "encoder": [chosen.encoder.name, *map(list, sorted(chosen.options.items()))],
         "format": [str(source.time_base), asdict(chosen.coding)["depth"], *source.size],
+        "alpha": source.coding.alpha,
         "segment": chosen.segment,
         "versions": [av.__version__, torch.__version__],
     }

@@ -121,6 +121,11 @@ class Job:
                 raise UsageError("interlaced frames cannot be stabilized; use --deinterlace on")
             chosen = plan(self.output, source, settings.encoder, settings.upscale)
             check_header(self.output, source, chosen, drop=settings.drop)
+            if say is not None and source.coding.alpha > chosen.coding.alpha:
+                say(
+                    f"{chosen.encoder.codec} in {self.output.suffix} has no transparency, it is "
+                    "left out; .mov, .mkv and .webm keep it, with the codec left to choose"
+                )
             check_space(self.input, self.output.parent)
             long = (source.expected_frames or 0) >= advice.LONG and settings.strength != 0
             new = long and model_of(folder_of(self.output)) is None
@@ -317,7 +322,9 @@ class Job:
             if self._stopped and not stopped:
                 raise CancelledError("stopped while the file was written")
 
-        joined = join(self.part, source, segments, drop=self.settings.drop, check=check)
+        joined = join(
+            self.part, source, segments, sink.plan.tags, drop=self.settings.drop, check=check
+        )
         return joined, segments
 
     def _check_end(self, source: Source) -> None:
@@ -345,6 +352,7 @@ class Job:
             decode=False,
             moments=moments,
             beside=source.beside,
+            transparent=source.transparent,
             max_pixels=settings.max_pixels,
         )
 

@@ -15,6 +15,7 @@ from av.sidedata.sidedata import Type
 from av.stream import Stream
 
 from stream.beside import FIXED, side_data
+from stream.convert import Tags
 from stream.errors import SinkError, WriteError
 from stream.frame import Packet
 from stream.hdr import hdr_of
@@ -72,23 +73,24 @@ def join(
     path: Path,
     source: Source,
     segments: Sequence[Segment],
+    colors: Tags,
     *,
     drop: Iterable[str] = (),
     check: Callable[[], None] = lambda: None,
 ) -> Joined:
     """Write the whole file to `path`. Raises `WriteError`.
 
-    `check` is called for every stream and packet, and may raise an error to end it. `drop` names
-    kinds of streams that are left out: audio, subtitle, data, attachment, video.
+    `colors` is what the output says of them. `check` is called for every stream and packet, and
+    may raise an error to end it. `drop` names kinds of streams that are left out: audio, subtitle,
+    data, attachment, video.
     """
     joined = Joined()
     try:
         with av.open(f"file:{segments[0].file.absolute()}", format="matroska") as first:
             container = open_output(path, _options(path, source, joined, set(drop)))
             try:
-                _write(
-                    container, source, first.streams.video[0], segments, joined, set(drop), check
-                )
+                restored = first.streams.video[0]
+                _write(container, source, restored, colors, segments, joined, set(drop), check)
                 spoken = [stream.metadata.get("language", "und") for stream in container.streams]
                 quicktime = container.format.name == "mov"
             finally:
@@ -149,6 +151,7 @@ def _write(
     container: av.container.OutputContainer,
     source: Source,
     restored: av.VideoStream,
+    colors: Tags,
     segments: Sequence[Segment],
     joined: Joined,
     drop: set[str],
@@ -159,7 +162,7 @@ def _write(
     for stream in source.container.streams:
         check()
         if stream.index == source.video.index:
-            video = _add_video(container, source, restored)
+            video = _add_video(container, source, restored, colors)
         elif stream in carried:
             track = _add_other(container, source, stream, joined)
             if track is not None:
@@ -192,7 +195,7 @@ def _carried(source: Source, drop: set[str]) -> list[Stream]:
 
 
 def _add_video(
-    container: av.container.OutputContainer, source: Source, restored: av.VideoStream
+    container: av.container.OutputContainer, source: Source, restored: av.VideoStream, colors: Tags
 ) -> av.VideoStream:
     own = source.video.codec_context.codec.canonical_name
     same = own == restored.codec_context.codec.canonical_name
@@ -208,19 +211,24 @@ def _add_video(
     else:
         added = container.add_stream_from_template(restored, opaque=True)
     context = added.codec_context
+    if restored.metadata.get("alpha_mode") == "1":
+        context.pix_fmt = "yuva420p"  # what Matroska's muxer goes by
     context.framerate = source.rate  # MP4 writes a timecode only beside a rate
-    context.color_range = source.tags.range
-    context.colorspace = source.tags.matrix
-    context.color_primaries = source.tags.primaries
-    context.color_trc = source.tags.transfer
+    context.color_range = colors.range
+    context.colorspace = colors.matrix
+    context.color_primaries = colors.primaries
+    context.color_trc = colors.transfer
     if source.aspect:
         context.sample_aspect_ratio = source.aspect
     if context.codec.canonical_name == "hevc" and container.format.name in ("mp4", "mov"):
         context.codec_tag = "hvc1"  # Apple's players know no other
+    if context.codec.canonical_name == "prores":
+        context.codec_tag = restored.codec_context.codec_tag  # which says whether it is 4444
     added.time_base = source.time_base
     if source.matrix is not None or source.turned:
         added.set_display_matrix(source.matrix or _UPRIGHT)
     describe_as(added, source.video)
+    added.metadata.pop("alpha_mode", None)  # of VP8 and VP9; it is how they were coded
     return added
 
 

@@ -176,18 +176,37 @@ def choose_video(
     return video
 
 
+def decoder_of(video: av.VideoStream) -> av.VideoCodecContext:
+    """What decodes a stream that `choose_video` gave: its own decoder, unless that does not know
+    where transparency is (VP8 and VP9 have it beside their packets)."""
+    own = video.codec_context
+    name = _SEES_ALPHA.get(own.codec.canonical_name)
+    if name is None or video.metadata.get("alpha_mode") != "1":
+        return own
+    context = av.CodecContext.create(name, "r")
+    assert isinstance(context, av.VideoCodecContext)
+    context.extradata = own.extradata
+    context.options = own.options
+    context.thread_type = "AUTO"
+    return context
+
+
+_SEES_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
+
+
 def first_frames(
     container: av.container.InputContainer, video: av.VideoStream, path: Path
 ) -> list[av.VideoFrame]:
     """The first frames that decode, at least one. Raises a `SourceError`."""
     encrypted = False
     found: list[av.VideoFrame] = []
+    decoder = decoder_of(video)
     try:
         for packet in container.demux(video):
             encrypted = encrypted or packet.has_sidedata("encryption_info")
             if encrypted or len(found) >= _PEEKED:
                 break
-            found += frames_of(packet)
+            found += frames_of(packet, decoder)
     except (av.error.FFmpegError, IndexError) as error:
         # PyAV raises IndexError at the end of a TS in which a stream appears on the way.
         _log.debug("reading ended early: %s", error)
@@ -201,10 +220,10 @@ def first_frames(
     raise SourceError(f"no frame of {path} can be decoded; {hint}")
 
 
-def frames_of(packet: Packet) -> list[av.VideoFrame]:
+def frames_of(packet: Packet, decoder: av.VideoCodecContext) -> list[av.VideoFrame]:
     """What a packet decodes to; nothing where it is damaged."""
     try:
-        decoded = [frame for frame in packet.decode() if isinstance(frame, av.VideoFrame)]
+        decoded = decoder.decode(packet if packet.size else None)
     except av.error.FFmpegError:
         return []
     return [frame for frame in decoded if frame.width and frame.height]
@@ -241,9 +260,10 @@ class Tail:
             return []
         frames: list[av.VideoFrame] = []
         with open_input(path, max_pixels=max_pixels) as container:
-            context = container.streams[index].codec_context
-            assert isinstance(context, av.VideoCodecContext)
-            context.options = {"max_pixels": str(max_pixels)}
+            video = container.streams[index]
+            assert isinstance(video, av.VideoStream)
+            video.codec_context.options = {"max_pixels": str(max_pixels)}
+            context = decoder_of(video)
             context.thread_count = 1
             for packet in (*self._packets, None):
                 with suppress(av.error.FFmpegError):
@@ -272,3 +292,12 @@ def disordered(frames: list[av.VideoFrame], *, avi: bool) -> bool:
 
 def _rises(times: list[int]) -> bool:
     return all(a < b for a, b in pairwise(times))
+
+
+def hides_alpha(packet: Packet) -> bool:
+    """Whether a video's packet has transparency that FFmpeg does not decode."""
+    context = packet.stream.codec_context
+    if context.codec.canonical_name == "dnxhd":
+        # SMPTE ST 2019-1, the frame's header: a bit of its eighth byte.
+        return packet.size > 8 and bool(bytes(packet)[7] & 1)
+    return False

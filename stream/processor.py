@@ -3,7 +3,9 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
+import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -251,7 +253,11 @@ class Processor:
 
     def _hand_on(self, frame: Frame, planes: Sequence[Tensor]) -> None:
         arrived = self._staging.down(planes)
-        self._made.append(lambda: replace(frame, planes=arrived(), need=None))
+        alpha, (height, width) = frame.alpha, planes[0].shape
+        if alpha is not None and alpha.shape != (height, width):
+            larger: Any = cv2.resize(alpha, (width, height), interpolation=cv2.INTER_CUBIC)
+            alpha = np.minimum(larger, frame.coding.top).astype(alpha.dtype)
+        self._made.append(lambda: replace(frame, planes=arrived(), alpha=alpha, need=None))
 
     def _spread(self, need: NDArray[np.float32], shape: torch.Size) -> Tensor:
         """From one value for each region to one for each pixel, (1, 1, H, W)."""

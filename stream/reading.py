@@ -38,6 +38,8 @@ class Reading:
     """One of `DECODERS`; "auto" is the GPU's, where it gives the same pictures as software."""
     gpu: int = 0
     """The number of the GPU that decodes, if one does."""
+    alpha: bool = False
+    """Whether frames have alpha, where any of them is transparent; else it is left out."""
     around: int = 0
     """How many frames before and after the part are handed on as well, for their neighbors' sake.
     """

@@ -127,5 +127,6 @@ class Settings:
             decoder = "software"
         return Reading(
             *(self.span, self.max_pixels, self.deinterlace, self.apply_rotation, decoder, gpu),
+            alpha=True,
             around=self.reach,
         )

@@ -75,7 +75,7 @@ def spots(source: Source, count: int = _SPOTS) -> Iterable[Sequence[Frame]]:
 
 def _read(path: Path, reading: Reading) -> Iterable[Frame]:
     """Frames of a part of a video; as many as there are before one that cannot be read."""
-    reading = replace(reading, around=0, decoder="software")
+    reading = replace(reading, around=0, decoder="software", alpha=False)
     try:
         with closing(Source(path, reading)) as source:
             yield from source

@@ -7,7 +7,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ import av.error
 
 from filters import Coding
 from stream import deinterlace, hardware, hdr
-from stream.convert import recoded, to_av
+from stream.convert import Tags, recoded, to_av
 from stream.deinterlace import FieldMarker
 from stream.encoders import (
     ENCODERS,
@@ -48,6 +48,9 @@ _REDONE_S = 1.0
 """Segments that take longer than this to make are kept frame by frame until they are finished."""
 _SPARE = 4 << 20
 """Bytes of disk space that are left free."""
+_KEEP_ALPHA = {"matroska", "webm", "mov"}
+"""Containers in which players find transparency; VP9's is beside its packets, which MP4 has no
+place for."""
 
 
 CONTAINERS: Final = {
@@ -69,6 +72,8 @@ class Plan:
     encoder: Encoder
     coding: Coding
     """What the encoder takes; the frames' own wherever it can."""
+    tags: Tags
+    """What the output says of its colors."""
     options: dict[str, str]
     """The encoder's."""
     segment: int
@@ -89,18 +94,21 @@ def plan(path: Path, source: Source, settings: EncoderSettings, scale: Scale | N
         if source.top_first is not None:
             raise UsageError("interlaced frames cannot be enlarged; use --deinterlace on")
         size = scale.of(size, even=source.coding.subsampling != (1, 1))
+    own_coding = source.coding
     with open_output(path) as container:
+        if container.format.name not in _KEEP_ALPHA:
+            own_coding = replace(own_coding, alpha=False)
         video = [encoder.codec for encoder in ENCODERS if holds(container, encoder.codec)]
         aspect = source.aspect not in (None, 1) and "matroska" in container.format.name
     own = source.video.codec_context.codec.canonical_name
     if settings.nvenc:
         suitable = candidates(settings, own, size, video, path.suffix, tells_aspect=aspect)
-        encoder, coding = hardware.choose(suitable, settings, source.coding, size)
+        encoder, coding = hardware.choose(suitable, settings, own_coding, size)
     else:
         encoder = choose(
-            *(settings, own, source.coding, size, video, path.suffix), tells_aspect=aspect
+            *(settings, own, own_coding, size, video, path.suffix), tells_aspect=aspect
         )
-        coding = encoder.coding(source.coding, *size)
+        coding = encoder.coding(own_coding, *size)
     if scale is not None and not encoder.holds(size):
         raise _too_large(encoder, size, source.size)
     order, marks = source.top_first, None
@@ -111,7 +119,10 @@ def plan(path: Path, source: Source, settings: EncoderSettings, scale: Scale | N
         for name, value in said.items():
             options[name] = ":".join(filter(None, (options.get(name), value)))
     frames = max(1, min(_LONGEST, round(_SEGMENT_S * source.rate)))
-    return Plan(encoder, coding, options, frames, size, None if marks is None else order)
+    tags = source.tags
+    if coding.full_range != source.coding.full_range:
+        tags = replace(tags, range=1)
+    return Plan(encoder, coding, tags, options, frames, size, None if marks is None else order)
 
 
 def _too_large(encoder: Encoder, size: tuple[int, int], own: tuple[int, int]) -> SinkError:
@@ -159,10 +170,8 @@ def add_encoder(
     context.pix_fmt = plan.encoder.pix_fmt(plan.coding)
     context.time_base = source.time_base
     context.gop_size = plan.segment
-    context.color_range = source.tags.range
-    context.colorspace = source.tags.matrix
-    context.color_primaries = source.tags.primaries
-    context.color_trc = source.tags.transfer
+    context.color_range, context.colorspace = plan.tags.range, plan.tags.matrix
+    context.color_primaries, context.color_trc = plan.tags.primaries, plan.tags.transfer
     if plan.top_first is not None:
         context.field_order = 2 if plan.top_first else 3  # FFmpeg's TT and BB
     if source.aspect:
@@ -291,7 +300,7 @@ class SegmentSink:
         coded = frame
         if frame.coding != self.plan.coding:
             coded = recoded(frame, self.plan.coding)
-        made = to_av(coded, self._source.tags, self._pix_fmt)
+        made = to_av(coded, self.plan.tags, self._pix_fmt)
         if self._marker is not None:
             made = self._marker.mark(made)
         if self._container is None:

@@ -4,6 +4,7 @@ import logging
 import os
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
@@ -13,10 +14,11 @@ from statistics import median
 import av
 import av.container
 import av.error
+from av.video.reformatter import VideoReformatter
 
 from filters import Coding
 from stream.beside import MOVING, side_data
-from stream.convert import Tags, Unpacker, tags_of
+from stream.convert import Tags, Unpacker, has_alpha, opacity, tags_of
 from stream.decoding import open_decoding
 from stream.deinterlace import Deinterlacer, top_first
 from stream.demux import Demuxer, discontinuous, earlier, when
@@ -26,6 +28,7 @@ from stream.frame import Frame, Packet
 from stream.opening import (
     Tail,
     choose_video,
+    decoder_of,
     disordered,
     first_frames,
     frames_of,
@@ -40,6 +43,8 @@ _FASTEST = 240
 """Frames per second; more than that, without frames that follow so fast, is the clock's rate."""
 _MANY = 300
 """Packets after which a video that is damaged throughout is given up."""
+_PICTURES = {"apng", "exr", "jpeg2000", "png", "targa", "tiff", "webp"}
+"""Codecs of which each frame says by itself whether it has alpha."""
 
 
 class Source:
@@ -114,7 +119,10 @@ class Source:
         """Where the file ended, if that was too early."""
         self._skip = self._known = 0
         self._after: int | None = None
-        self._unpacker = Unpacker(self.first, turn)
+        self._decoding = decoder_of(self.video)
+        self._unpacker = Unpacker(
+            self.first, turn, alpha=self.reading.alpha and self._transparent(peeked)
+        )
         self._seeks = False
 
     @property
@@ -144,6 +152,11 @@ class Source:
     def recoded(self) -> int:
         """Frames brought to the first one's format, matrix or range."""
         return self._unpacker.recoded
+
+    @property
+    def transparent(self) -> bool:
+        """Whether a frame was seen to be, somewhere."""
+        return self._unpacker.transparent
 
     @property
     def damaged(self) -> int:
@@ -374,9 +387,10 @@ class Source:
         with open_input(self.path, max_pixels=self.reading.max_pixels) as container:
             video = self._choose(container)
             try:
+                decoder = decoder_of(video)
                 container.seek(int(moment * av.time_base))
                 for packet in container.demux(video):
-                    for frame in frames_of(packet):
+                    for frame in frames_of(packet, decoder):
                         time = self._time(frame)
                         if time is None or time * self.time_base > moment:
                             return False
@@ -384,6 +398,27 @@ class Source:
                             return True
             except (av.error.FFmpegError, IndexError):
                 pass
+        return False
+
+    def _transparent(self, peeked: list[av.VideoFrame]) -> bool:
+        """Whether a frame is transparent somewhere, before the part to work on ends.
+
+        Only what can be is looked through, as far as the first one that is.
+        """
+        codec = self.video.codec_context.codec.canonical_name
+        if not any(has_alpha(frame.format) for frame in peeked) and codec not in _PICTURES:
+            return False
+        reformatter, end = VideoReformatter(), self.limits()[1]
+        with open_input(self.path, max_pixels=self.reading.max_pixels) as container:
+            video = self._choose(container)
+            decoder = decoder_of(video)
+            with suppress(av.error.FFmpegError, IndexError):
+                for packet in container.demux(video):
+                    if when(packet, 0) >= end:
+                        break
+                    frames = frames_of(packet, decoder)
+                    if any(opacity(frame, reformatter) < 1 for frame in frames):
+                        return True
         return False
 
     def _undecoded(self) -> int:
@@ -405,8 +440,7 @@ class Source:
     def _decode(self, packet: Packet) -> list[av.VideoFrame]:
         self.packets += bool(packet.size)
         try:
-            context = self.video.codec_context
-            frames = context.decode(packet if packet.size else None)
+            frames = self._decoding.decode(packet if packet.size else None)
         except av.error.EOFError:
             return []
         except av.error.FFmpegError as error:

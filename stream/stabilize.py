@@ -78,7 +78,10 @@ class Move:
     def push(self, frame: Frame) -> Iterator[Frame]:
         if frame.correction is not None:
             planes = moved(frame.planes, frame.coding, frame.correction)
-            frame = replace(frame, planes=planes, correction=None)
+            alpha = frame.alpha
+            if alpha is not None:
+                (alpha,) = moved([alpha], frame.coding, frame.correction)
+            frame = replace(frame, planes=planes, alpha=alpha, correction=None)
         yield frame
 
     def flush(self) -> Iterator[Frame]:

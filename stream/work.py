@@ -177,7 +177,7 @@ class Work:
         tensors = {
             f"{number:04}.{index}": plane
             for number, frame in enumerate(frames)
-            for index, plane in enumerate(frame.planes)
+            for index, plane in enumerate(frame.stored)
         }
         self._pending, self._memory = [], {}
         try:
@@ -206,7 +206,9 @@ class Work:
             tensors, said = _load(self.folder / _frames_file(first))
             for number, pts in enumerate(json.loads(said["pts"])):
                 names = sorted(name for name in tensors if name.startswith(f"{number:04}."))
-                yield Frame(tuple(tensors[name] for name in names), coding, int(pts), time_base)
+                planes = [tensors[name] for name in names]
+                alpha = planes.pop() if coding.alpha else None
+                yield Frame(tuple(planes), coding, int(pts), time_base, alpha)
 
     def memory(self) -> Memory:
         """What was remembered after the last frame done."""

@@ -118,7 +118,8 @@ def sounding(path: Path, codec: str, *, seconds: float = 1.0, rate: int = 48000)
         assert isinstance(sound, av.AudioStream)
         sound.bit_rate = 128_000
         for _ in range(25):
-            out.mux(video.encode(av.VideoFrame(64, 48, "yuv420p")))
+            gray = np.full((48 * 3 // 2, 64), 128, np.uint8)
+            out.mux(video.encode(av.VideoFrame.from_ndarray(gray, "yuv420p")))
         out.mux(video.encode(None))
         size = sound.codec_context.frame_size or 1024
         tone = np.sin(np.arange(int(rate * seconds)) / 20)

@@ -34,6 +34,7 @@ MAY_USE_AV = {
     "stream/compare/clip.py",
     "stream/compare/film.py",
     "stream/verify/reading.py",
+    "stream/verify/seen.py",
     "stream/verify/gather.py",
     "weights/evaluate/pairs.py",
     "weights/train/camera.py",

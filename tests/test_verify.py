@@ -195,7 +195,7 @@ def test_every_change_of_the_picture_is_found(name: str, tmp_path: Path) -> None
         ({"codec": "mpeg4", "tags": (1, 1, 1, 0)}, {"codec": "mpeg4"}, "color range"),
         (
             {"codec": "libx264rgb", "pix_fmt": "rgb24", "tags": (0, 1, 1, 0)},
-            {"pix_fmt": "yuv444p"},
+            {"pix_fmt": "yuv444p", "tags": (6, 1, 1, 1)},
             "chroma",
         ),
         ({"codec": "mpeg4", "tags": (2, 1, 1, 0)}, {"tags": (2, 1, 1, 1)}, "video codec"),

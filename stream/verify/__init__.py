@@ -41,15 +41,18 @@ def verify(
     decode: bool = True,
     moments: Sequence[Fraction | None] | None = None,
     beside: Collection[str] = (),
+    transparent: bool = False,
     max_pixels: int = DEFAULT_MAX_PIXELS,
 ) -> Conformance:
     """Read both files and compare them. Raises a `SourceError` for what cannot be read.
 
     Right after a file was written, `moments` can give the times that its input's frames were
-    found to have, `beside` what was seen beside some of them, and `decode=False` trust the times
-    that its packets have.
+    found to have, `beside` what was seen beside some of them, `transparent` whether one of them is,
+    and `decode=False` trust the times that its packets have.
     """
-    before = facts(input, moments=moments, beside=beside, max_pixels=max_pixels)
+    before = facts(
+        input, moments=moments, beside=beside, transparent=transparent, max_pixels=max_pixels
+    )
     after = facts(output, decode=decode, nth=before.picture.nth, max_pixels=max_pixels)
     return compare(before, after, asked)
 

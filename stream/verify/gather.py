@@ -9,10 +9,12 @@ from collections.abc import Callable
 import av
 import av.error
 from av.stream import Stream
+from av.video.reformatter import VideoReformatter
 
 from stream.beside import FIXED, MOVING, side_data
+from stream.convert import opacity
 from stream.frame import Packet
-from stream.opening import Tail
+from stream.opening import Tail, hides_alpha
 from stream.remux import TEXTS, is_hidden
 
 _TRIED = 8
@@ -44,9 +46,12 @@ class Frames:
         self.resized = 0
         """Frames with another size than the first one's."""
         self.interlaced = 0
+        self.opacity = 1.0
+        """Where it is least, of the frames that were decoded, from 0 to 1."""
         self.fixed: dict[str, bytes] = {}
         self.moving: set[str] = set()
         self._context = context
+        self._reformatter = VideoReformatter()
         self._ending = ending
         self._looked = False
         self._group: list[Packet] = []
@@ -55,6 +60,8 @@ class Frames:
     def push(self, packet: Packet) -> None:
         if self.every or self.first is None:
             self._tail.push(packet)
+            if self.first is None and hides_alpha(packet):
+                self.opacity = 0.0
             self._decode(packet)
         if self._ending and not self.every:
             if packet.is_keyframe or len(self._group) > 600:
@@ -97,6 +104,7 @@ class Frames:
             # survives the collection, and must have no side data to hold it.
             if len(self.ticks) % 4 == 0 and not self._looked:
                 self._look(frame)
+            self.opacity = min(self.opacity, opacity(frame, self._reformatter))
             self.ticks.append(frame.pts)
             self.damaged += frame.is_corrupt
             self.resized += (frame.width, frame.height) != (first.width, first.height)

@@ -11,7 +11,7 @@ from stream.verify.reading import Track
 
 _WRITING = {
     *("encoder", "major_brand", "minor_version", "compatible_brands", "vendor_id", "duration"),
-    *("bps", "number_of_frames", "number_of_bytes", "source_id"),
+    *("bps", "number_of_frames", "number_of_bytes", "source_id", "alpha_mode"),
 }
 """Tags that describe how a file was written, not what is in it."""
 

@@ -11,6 +11,7 @@ from stream.scale import Scale, Size
 from stream.verify.conformance import ABSENT, Case, Row
 from stream.verify.labels import label_rows
 from stream.verify.reading import UPRIGHT, Picture, Turn
+from stream.verify.seen import mean, span, stretched, tinted
 
 # The codes of ITU-T H.273; 2 is "not said", 0 and 3 are reserved.
 _MATRICES: Final = {
@@ -74,11 +75,15 @@ def picture_rows(case: Case) -> list[Row]:
     codec = Row("video codec", a.track.codec, b.track.codec)
     if a.track.codec != b.track.codec:
         codec = codec.allowed("the restored video is encoded anew")
+    levels = _levels(case)
+    color = _color(a, b, alike=bool(levels) and levels[-1].verdict != "changed")
+    if all(row.verdict in ("same", "allowed") for row in color):
+        color += levels  # which would say the same again
     return [
         codec,
         *_geometry(case),
         *_precision(a, b),
-        *_color(a, b),
+        *color,
         *_beside(case),
         _fields(case),
         _rate(case),
@@ -155,7 +160,9 @@ def _precision(a: Picture, b: Picture) -> list[Row]:
         chroma = chroma.allowed("finer, which the odd size needs" if odd else "finer")
     rows = [depth, chroma]
     if a.transparent or b.transparent:
-        rows.append(Row("transparency", _yes(a.transparent), _yes(b.transparent)).plain())
+        # Of an output not every frame need have been decoded.
+        kept = b.transparent or (a.transparent and b.alpha)
+        rows.append(Row("transparency", _yes(a.transparent), _yes(kept)).plain())
     return rows
 
 
@@ -167,15 +174,21 @@ def _yes(there: bool) -> str:
     return "yes" if there else ABSENT
 
 
-def _color(a: Picture, b: Picture) -> list[Row]:
+def _color(a: Picture, b: Picture, *, alike: bool) -> list[Row]:
+    """What is said of colors; `alike` is whether the same is seen."""
     matrix = _coded("color matrix", _MATRICES, a.matrix, b.matrix)
     if {a.matrix, b.matrix} == _ONE_MATRIX:
         matrix = matrix.allowed("another name of the same matrix")
     elif a.chroma == (0, 0) and matrix.verdict != "same":
         matrix = matrix.allowed("gray has no use for it")
+    elif a.matrix == 0 and b.matrix == 2:
+        matrix = matrix.allowed("RGB it is not")
     range = _coded("color range", _RANGES, a.range, b.range)
-    if {a.range, b.range} == {0, 1}:
-        range = range.allowed("limited is what players take where nothing is said")
+    ours, theirs = (each.range or (2 if each.chroma == (0, 0) else 1) for each in (a, b))
+    if ours == theirs and a.range != b.range:
+        range = range.allowed(f"{_RANGES[ours]} is what players take where nothing is said")
+    elif ours > theirs and (alike or b.track.codec == "prores"):
+        range = range.allowed("its codes are limited as well")
     if a.rgb and not b.rgb:
         why = "that of the Y'CbCr that RGB became"
         matrix, range = (row.allowed(why) for row in (matrix, range))
@@ -189,6 +202,29 @@ def _color(a: Picture, b: Picture) -> list[Row]:
 
 def _coded(what: str, names: Mapping[int, str], ours: int, theirs: int) -> Row:
     return Row(what, names.get(ours, str(ours)), names.get(theirs, str(theirs))).plain()
+
+
+def _levels(case: Case) -> list[Row]:
+    """Whether the first frame looks as it did, where both files begin with the same one."""
+    a, b = case.input.picture, case.output.picture
+    ours, theirs = a.seen, b.seen
+    same = len(case.frames) == len(case.output.picture.moments)
+    if ours is None or theirs is None or case.asked.start_s or not same or a.damaged:
+        return []
+    rows = [Row("levels", span(ours[:3].mean(axis=0)), span(theirs[:3].mean(axis=0)))]
+    wrong = [stretched(ours[:3].mean(axis=0), theirs[:3].mean(axis=0))]
+    if a.chroma != (0, 0):
+        rows.append(Row("colors", mean(ours[:3]), mean(theirs[:3])))
+        wrong.append(tinted(ours[:3], theirs[:3]))
+    if a.transparent and b.alpha:
+        rows.append(Row("opacity", span(ours[3]), span(theirs[3])))
+        wrong.append(stretched(ours[3], theirs[3]))
+    judged: list[Row] = []
+    for row, bad in zip(rows, wrong, strict=True):
+        if bad:
+            return [*judged, row.changed()]
+        judged.append(row if row.input == row.output else row.allowed("rounded"))
+    return judged
 
 
 def _beside(case: Case) -> list[Row]:

@@ -18,17 +18,20 @@ import av.container
 import av.error
 from av.sidedata.sidedata import Type
 from av.stream import Disposition, Stream
+from av.video.reformatter import VideoReformatter
 
 from stream.beside import side_data
+from stream.convert import has_alpha
 from stream.demux import Reader, discontinuous
 from stream.ending import early_end
 from stream.errors import SourceError
-from stream.opening import DEFAULT_MAX_PIXELS, main_video, open_input
+from stream.opening import DEFAULT_MAX_PIXELS, decoder_of, main_video, open_input
 from stream.remux import describe, is_cover
 from stream.timeline import Timeline
 from stream.verify.clock import Clock, ClockJumpsError
 from stream.verify.gather import Frames, Packets
 from stream.verify.moments import Moments
+from stream.verify.seen import Seen, seen
 
 Turn = tuple[float, float, float, float]
 UPRIGHT: Final[Turn] = (1.0, 0.0, 0.0, 1.0)
@@ -117,7 +120,11 @@ class Picture:
     """Samples of chroma to 16 of luma, across and down; (0, 0) is gray."""
     rgb: bool
     transparent: bool
-    """Whether the first frame is, somewhere."""
+    """Whether a frame that was decoded is, somewhere."""
+    alpha: bool
+    """Whether frames may be transparent."""
+    seen: Seen | None
+    """What is seen of the first frame, coarsely."""
     range: int
     """0 not said, 1 limited, 2 full."""
     matrix: int
@@ -188,6 +195,7 @@ def facts(
     decode: bool = True,
     moments: Sequence[Fraction | None] | None = None,
     beside: Collection[str] = (),
+    transparent: bool = False,
     nth: int | None = None,
     max_pixels: int = DEFAULT_MAX_PIXELS,
 ) -> Facts:
@@ -195,12 +203,12 @@ def facts(
 
     Without `decode` the frames' times are those of their packets, which is right for files
     without B-frames, and only frames at the start and the end are decoded. `moments` gives times
-    that are known already, `beside` what is known to be beside frames (names of `MOVING`). `nth`
-    chooses among several moving pictures.
+    that are known already, `beside` what is known to be beside frames (names of `MOVING`),
+    `transparent` whether a frame is known to be. `nth` chooses among several moving pictures.
 
     In a file whose clock jumps all times are on one clock, without the jumps.
     """
-    read = partial(_facts, Path(path), decode, moments, {*beside}, nth, max_pixels)
+    read = partial(_facts, Path(path), decode, moments, {*beside}, transparent, nth, max_pixels)
     try:
         return read(clock=Clock())
     except ClockJumpsError:
@@ -212,6 +220,7 @@ def _facts(
     decode: bool,
     moments: Sequence[Fraction | None] | None,
     beside: set[str],
+    transparent: bool,
     nth: int | None,
     max_pixels: int,
     *,
@@ -231,7 +240,7 @@ def _facts(
         packets = {s.index: Packets(s, content=s is not video) for s in container.streams}
         every = decode and moments is None
         frames = Frames(
-            video.codec_context,
+            decoder_of(video),
             every=every,
             ending=moments is None,
             kept=lambda tail: tail.kept(path, video.index, max_pixels),
@@ -274,7 +283,9 @@ def _facts(
             duration=Fraction(container.duration, av.time_base) if container.duration else None,
             tags={key.lower(): text for key, text in container.metadata.items()},
             chapters=tuple(_chapters(container)),
-            picture=_picture(video, own, moving.index(video), shown, frames),
+            picture=_picture(
+                video, own, moving.index(video), shown, frames, transparent=transparent
+            ),
             tracks=tuple(
                 each for each in tracks if each is not own and not _names_chapters(each, container)
             ),
@@ -361,14 +372,19 @@ def _title(tags: Mapping[str, str]) -> str:
 
 
 def _picture(
-    video: av.VideoStream, track: Track, nth: int, moments: Moments, frames: Frames
+    video: av.VideoStream,
+    track: Track,
+    nth: int,
+    moments: Moments,
+    frames: Frames,
+    *,
+    transparent: bool,
 ) -> Picture:
     first = frames.first
     assert first is not None
     pixels = first.format
     matrix = side_data(first).get(Type.DISPLAYMATRIX)
     gray = len(pixels.components) <= 2 and not pixels.has_palette
-    alpha = pixels.has_palette or any(component.is_alpha for component in pixels.components)
     full = pixels.name.startswith("yuvj")
     return Picture(
         track=track,
@@ -384,7 +400,9 @@ def _picture(
         bits=max((component.bits for component in pixels.components), default=8),
         chroma=(0, 0) if gray else (pixels.chroma_width(16), pixels.chroma_height(16)),
         rgb=pixels.is_rgb or pixels.has_palette,
-        transparent=alpha and int(first.to_ndarray(format="rgba")[..., 3].min()) < 255,
+        transparent=transparent or frames.opacity < 1,
+        alpha=has_alpha(pixels),
+        seen=seen(first, VideoReformatter()),
         range=2 if full else int(first.color_range),
         matrix=int(first.colorspace),
         primaries=int(first.color_primaries),

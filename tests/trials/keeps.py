@@ -15,6 +15,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import typer
 from av.stream import Disposition
 
@@ -25,6 +26,7 @@ from stream.verify import Row
 from tests import tracks
 from tests.clips import make_clip
 from tests.harm import Harm, copied
+from tests.pictures import write
 from tests.tracks import Piece
 from tests.trials.runner import console
 
@@ -109,6 +111,12 @@ def late(folder: Path) -> Path:
     return tracks.together(folder / "in.mp4", Piece(shown), Piece(heard))
 
 
+def transparent(folder: Path) -> Path:
+    """A clip that is half transparent."""
+    planes = [np.full(shape, 127, np.uint8) for shape in [(64, 64), (32, 32), (32, 32), (64, 64)]]
+    return write(folder / "in.webm", "yuva420p", [planes] * 5, codec="libvpx-vp9")
+
+
 def marked(ending: str, harm: Harm) -> Make:
     """A clip of which something is said."""
 
@@ -162,6 +170,7 @@ THINGS = (
         {"4:2:2": picture(pix_fmt="yuv422p"), "4:4:4": picture(pix_fmt="yuv444p")},
     ),
     Thing("gray", "chroma", picture(**HEVC, pix_fmt="gray")),
+    Thing("transparency", "transparency", transparent),
     Thing(
         "BT.601, BT.709, BT.2020, HLG, full range",
         "color",
