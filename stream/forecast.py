@@ -1,6 +1,7 @@
-"""How long a job will take and how large its output will be, told after its first frames."""
+"""How fast a job goes, how long it will take and how large its output will be."""
 
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -12,6 +13,56 @@ _ENOUGH_S = 4.0
 _PATIENCE_S = (5.0, 30.0)
 """How long the encoder is waited for, to hand out enough to tell the size: a tenth of what the job
 takes, within these."""
+
+_MEAN_S = 10.0
+"""Over which a speed is a mean, at least; over `_LEAST_FRAMES` where those take longer."""
+
+
+class Pace:
+    """How fast a job goes and when it will be done, without what it does once at its start."""
+
+    def __init__(self) -> None:
+        self._first: tuple[float, int] | None = None
+        self._seen: deque[tuple[float, int]] = deque()
+        """When how many frames were done, in the last seconds."""
+
+    def see(self, progress: Progress) -> None:
+        """Take what a job says of itself; another job begins where the time goes back."""
+        here = (progress.elapsed_s, progress.frames)
+        if self._seen and here < self._seen[-1]:
+            self._first = None
+            self._seen.clear()
+        if progress.phase != "restoring" or progress.frames <= progress.earlier:
+            return
+        self._first = self._first or here
+        self._seen.append(here)
+        while len(self._seen) > 2 and _enough(self._seen[1], here, _MEAN_S, both=True):
+            self._seen.popleft()
+
+    @property
+    def fps(self) -> float | None:
+        """Frames per second, of late; None while it is not known."""
+        if len(self._seen) < 2 or not _enough(self._seen[0], self._seen[-1], _ENOUGH_S):
+            return None
+        return _rate(self._seen[0], self._seen[-1])
+
+    def left_s(self, total: int | None) -> float | None:
+        """Seconds until `total` frames are done; None while that is not known."""
+        if self._first is None or not total or self.fps is None:
+            return None
+        return max(0, total - self._seen[-1][1]) / _rate(self._first, self._seen[-1])
+
+
+def _enough(
+    before: tuple[float, int], after: tuple[float, int], seconds: float, *, both: bool = False
+) -> bool:
+    took, frames = after[0] - before[0], after[1] - before[1]
+    enough = frames >= _LEAST_FRAMES, frames > 0 and took >= seconds
+    return took > 0 and (all(enough) if both else any(enough))
+
+
+def _rate(before: tuple[float, int], after: tuple[float, int]) -> float:
+    return (after[1] - before[1]) / (after[0] - before[0])
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from benchmarks.roofline import Peaks, bound, layers_of, layers_of_preset
 from benchmarks.tables import Part, Table, figure
 from stream.bench import Findings, Row, bench
 from stream.cli.terminal import estimated, spoken
-from stream.forecast import Estimate, Forecast
+from stream.forecast import Estimate, Forecast, Pace
 from stream.models import load_model
 from stream.report import Progress
 from stream.weighing import Weighing
@@ -334,6 +334,25 @@ def watched(fps: float, total: int, from_bytes_s: float | None = 1.0) -> list[Es
         )
         now += 0.1
     return told
+
+
+@pytest.mark.parametrize("fps", [0.5, 1.4, 30.0])
+def test_a_speed_is_a_mean_and_leaves_out_the_start(fps: float) -> None:
+    """The network takes 20 s to be compiled, during which the first frame is done at best."""
+    pace, shown, left = Pace(), [], []
+    for tenth in range(1200):
+        now = tenth / 10
+        frames = int(max(0.0, now - 20) * fps)
+        pace.see(replace(PROGRESS, frames=frames, elapsed_s=now))
+        if pace.fps is None:
+            assert frames <= 12
+            continue
+        shown.append(pace.fps)
+        left.append((pace.left_s(5400) or 0.0) / ((5400 - frames) / fps))
+    assert shown == pytest.approx([fps] * len(shown), rel=0.35)
+    assert left == pytest.approx([1.0] * len(left), rel=0.5)
+    pace.see(replace(PROGRESS, frames=1, elapsed_s=0.5))
+    assert pace.fps is None, "another file"
 
 
 def test_an_estimate_is_told_once_and_of_long_jobs_alone() -> None:

@@ -1,5 +1,6 @@
 """The page of a comparison in a real browser: what people see, click and type."""
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -49,6 +50,18 @@ def watching(browser: Browser, page_file: Path) -> Iterator[Watching]:
 
 def index(page: Page) -> int:
     return int(page.locator(".stage").get_attribute("data-index") or -1)
+
+
+DATA = "(([w, h]) => w / h)(JSON.parse(document.getElementById('data').textContent).size)"
+
+
+def shape(page: Page) -> float:
+    """Of the stage: its width over its height."""
+    return float(
+        page.evaluate(
+            "(c => c.clientWidth / c.clientHeight)(document.querySelector('.stage canvas'))"
+        )
+    )
 
 
 def at(page: Page, frame: int) -> Callable[[], bool]:
@@ -131,9 +144,10 @@ def test_divider_and_zoom(watching: Watching) -> None:
     page.mouse.move(box["x"] + 0.8 * box["width"], box["y"] + 50, steps=4)
     page.mouse.up()
     assert page.locator(".divider").get_attribute("aria-valuenow") == "80"
+    assert shape(page) == pytest.approx(page.evaluate(DATA), rel=0.02), "there are pillars"
     assert np.any(pixels(page) != whole)
     page.click("#in")
-    assert page.inner_text("#zoom") == "1.3x"
+    assert re.fullmatch(r"\d+ %", page.inner_text("#zoom"))
     near = pixels(page)
     page.mouse.move(box["x"] + 300, box["y"] + 300)
     page.mouse.down()
@@ -188,6 +202,9 @@ def test_on_a_phone(browser: Browser, page_file: Path) -> None:
     page.goto(page_file.as_uri())
     page.wait_for_selector(".stage[data-index='0']")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    cells = "[...document.querySelectorAll('td, th')].map(e => e.getBoundingClientRect().right)"
+    assert max(page.evaluate(cells)) <= 390, "a column is cut off"
+    assert shape(page) == pytest.approx(page.evaluate(DATA), rel=0.02), "there are pillars"
     page.tap("#next")
     until_shown(page, at(page, 1), "it does not go on")
 
@@ -217,6 +234,6 @@ def test_on_a_phone(browser: Browser, page_file: Path) -> None:
     assert np.any(pixels(page) != near), "dragging does not move the picture"
     page.tap("#actual")
     # As small as its pixels are.
-    page.wait_for_function("document.querySelector('#zoom').innerText == '0.5x'")
+    until_shown(page, lambda: page.inner_text('#zoom') == '100 %', page.inner_text('#zoom'))
     assert not seen.errors
     seen.close()

@@ -1,5 +1,7 @@
 """What processes tell becomes figures that outlive them."""
 
+from dataclasses import replace
+
 import pytest
 
 from stream.live.child import Beat
@@ -25,10 +27,12 @@ def test_rates_and_latencies_are_those_of_the_last_seconds(monkeypatch: pytest.M
         now = 1000.0 + second
         slow = second < 15
         late = (900.0,) if slow else (40.0, 60.0)
-        meter.told(Beat("live", frames=25 * second, busy_s=0.5 * second, latencies_ms=late))
+        beat = Beat("live", frames=25 * second, dropped=3 * second, busy_s=0.5 * second)
+        meter.told(replace(beat, latencies_ms=late))
     figures = meter.figures()
     assert figures.fps == pytest.approx(25)
     assert figures.busy == pytest.approx(0.5)
+    assert figures.dropping == pytest.approx(3)
     assert (figures.latency_p50_ms, figures.latency_p95_ms) == (60.0, 60.0)
     now += 9
     assert meter.figures().fps < 15, "it fell silent"
@@ -49,3 +53,11 @@ def test_the_bottleneck_is_who_never_waits() -> None:
     for busy, name in ((0.97, "model"), (0.6, "source")):
         model = ProcessFigures("model", "model", busy=busy)
         assert Snapshot("live", 1.0, (idle, model)).bottleneck == name
+
+
+def test_the_bottleneck_is_who_drops_however_long_it_waits() -> None:
+    source = ProcessFigures("source", "reader", busy=0.9)
+    writer = ProcessFigures("yard", "writer", busy=0.2, dropping=0.3)
+    for dropping, name in ((5.8, "model"), (0.1, "yard")):
+        model = ProcessFigures("model", "model", busy=0.7, dropping=dropping)
+        assert Snapshot("live", 1.0, (source, model, writer)).bottleneck == name

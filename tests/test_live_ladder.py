@@ -64,16 +64,12 @@ class Machine:
         return percentile([late for when, late in self.late if begin_s <= when < end_s], 0.95)
 
 
-def machine(slow: Load, bound_ms: float | None = 200.0, noise: float = 0.0) -> Machine:
+def machine(slow: Load, bound_ms: float = 200.0, noise: float = 0.0) -> Machine:
     return Machine(Ladder(len(COSTS), bound_ms), slow, noise=noise)
 
 
 def test_a_machine_that_keeps_up_stays_at_the_top() -> None:
     assert not machine(lambda _: 1.0, noise=0.2).run(120).moved
-
-
-def test_without_a_bound_nothing_steps_down() -> None:
-    assert not machine(lambda _: 10.0, bound_ms=None).run(60).moved
 
 
 def test_ten_times_too_slow_is_bounded_and_recovers() -> None:
@@ -165,39 +161,42 @@ def test_the_ladder_of_a_small_model() -> None:
         Rung("none", 0, 0, 1),
         Rung("none", 0, 0, 1, half=True),
         Rung("none", 0, 0, 1, half=True, every=2),
+        Rung("none", 0, 0, 0, plain=True, own=True),
     ]
 
 
 def test_the_ladder_of_a_large_model_that_enlarges() -> None:
     ladder = rungs("base", 5, ("lite", 2), fuse=3, delay=2, enlarges=True)
     assert [rung.exit for rung in ladder[:5]] == [4, 3, 2, 1, 0]
-    assert [rung.model for rung in ladder] == ["base"] * 5 + ["lite"] * 2 + ["none"] * 5
-    assert [rung.fuse for rung in ladder] == [3] * 8 + [1] * 4
-    assert [rung.delay for rung in ladder] == [2] * 8 + [0] * 4
-    assert [rung.plain for rung in ladder] == [False] * 9 + [True] * 3
-    assert [rung.half for rung in ladder] == [False] * 10 + [True] * 2
-    assert [rung.every for rung in ladder] == [1] * 11 + [2]
+    assert [rung.model for rung in ladder] == ["base"] * 5 + ["lite"] * 2 + ["none"] * 6
+    assert [rung.fuse for rung in ladder] == [3] * 8 + [1] * 4 + [0]
+    assert [rung.delay for rung in ladder] == [2] * 8 + [0] * 5
+    assert [rung.plain for rung in ladder] == [False] * 9 + [True] * 4
+    assert [rung.half for rung in ladder] == [False] * 10 + [True] * 2 + [False]
+    assert [rung.every for rung in ladder] == [1] * 11 + [2, 1]
     assert str(ladder[1]) == "base, left early (exit 4 of 5), fused with 3 before and 2 after"
     assert str(ladder[7]) == "none, fused with 3 before and 2 after"
-    assert str(ladder[-1]) == (
+    assert str(ladder[-2]) == (
         "none, fused with 1 before, plainly enlarged, at half size, every second frame"
     )
+    assert ladder[-1].own
 
 
 def test_steps_that_cannot_help_are_left_out() -> None:
     assert rungs("lite", 2, early=True, fuse=3)[0] == Rung("lite", 0, 2, 3)
-    assert len(rungs("lite", 2, early=True, fuse=3)) == 5
+    assert len(rungs("lite", 2, early=True, fuse=3)) == 6
     assert [str(rung) for rung in rungs("lite", 2)] == [
         "lite",
         "lite, left early (exit 1 of 2)",
         "lite, left early (exit 1 of 2), at half size",
         "lite, left early (exit 1 of 2), at half size, every second frame",
+        "the camera's own picture",
     ], "without fusion there would be nothing left"
-    assert [rung.fuse for rung in rungs("lite", 2, fuse=1)] == [1] * 5, "fewer is none"
+    assert [rung.fuse for rung in rungs("lite", 2, fuse=1)] == [1] * 5 + [0], "fewer is none"
     nothing = rungs("base", 5, ("lite", 2), restores=False)
     assert nothing == [Rung("base", 4, 5), Rung("base", 4, 5, every=2)]
     smoothed = rungs("base", 5, ("lite", 2), fuse=3, restores=False)
-    assert [rung.half for rung in smoothed] == [False, False, True, True]
+    assert [rung.half for rung in smoothed] == [False, False, True, True, False]
     assert {rung.model for rung in smoothed} == {"base"}
 
 
@@ -207,5 +206,6 @@ def test_the_ladder_without_a_network() -> None:
         "none, fused with 1 before",
         "none, fused with 1 before, at half size",
         "none, fused with 1 before, at half size, every second frame",
+        "the camera's own picture",
     ]
     assert rungs("none", 0, restores=False) == [Rung("none", 0, 0), Rung("none", 0, 0, every=2)]

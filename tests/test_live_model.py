@@ -1,5 +1,6 @@
 """The process that restores a live feed: what it makes of pictures, and which it takes."""
 
+import re
 import subprocess
 import sys
 import time
@@ -23,6 +24,7 @@ import stream
 from filters import Shutter
 from stream.engine import choose_engine
 from stream.errors import UsageError
+from stream.live import model
 from stream.live.chain import Chain, Load, Made, frame_of
 from stream.live.child import Beat, Control, Fatal, Line, Stop, enter
 from stream.live.halved import Halved
@@ -287,7 +289,7 @@ def test_the_newest_picture_wins_and_the_others_are_counted(rig: Make) -> None:
     assert sum(len(beat.latencies_ms) for beat in feed.beats) == 4
     assert last.facts["model"] == "lite"
     assert last.facts["device"].startswith("cpu, ")
-    assert last.facts["step"] == "1 of 1: lite, fused with 3 before"
+    assert last.facts["step"] == "1 of 2: lite, fused with 3 before"
     share, unit = last.facts["from neighbors"].split(" ")
     assert 0 < int(share) < 100
     assert unit == "%"
@@ -622,13 +624,53 @@ def test_what_comes_after_counts_and_every_second_frame_is_the_last_step(rig: Ma
     assert feed.lines[1].endswith("now none, fused with 3 before")
     assert feed.lines[2].endswith("now none, fused with 1 before")
     assert feed.lines[-1].endswith("at half size, every second frame")
-    assert feed.beats[-1].facts["step"].startswith("6 of 6: ")
+    assert feed.beats[-1].facts["step"].startswith("6 of 7: ")
     count = feed.restored.count
     extra = [picture(planes, index) for index, planes in enumerate(views(5), 50)]
     for number, each in enumerate(extra):
         feed.camera.put(each)
         feed.work.turn()
         assert feed.restored.count == count + (number + 1) // 2
+    for index, planes in enumerate(views(60), 100):
+        feed.camera.put(picture(planes, index))
+        feed.work.turn()
+        feed.listen()
+        if len(feed.lines) == 6:
+            break
+    assert re.fullmatch(
+        r"no step keeps up, the last one takes \d+ ms a picture: now the camera's own picture",
+        feed.lines[-1],
+    )
+    passes_on(feed)
+
+
+def test_what_would_be_slides_is_the_cameras_own_picture(
+    rig: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model, "_SLIDES_MS", 0.5)
+    feed = rig()
+    for index, planes in enumerate(views(40), 1):
+        feed.push(picture(planes, index))
+        feed.listen()
+        if feed.lines:
+            break
+    assert feed.lines[-1].endswith(": now the camera's own picture")
+    assert feed.beats[-1].facts["step"] == "2 of 2: the camera's own picture"
+    passes_on(feed)
+
+
+def passes_on(feed: Rig) -> None:
+    """All that the camera sends is passed on as it is."""
+    count = feed.restored.count
+    for number, planes in enumerate(views(5), 1):
+        given = picture(planes, 1000 + number)
+        feed.camera.put(given)
+        feed.work.turn()
+        found = feed.restored.newest()
+        assert found is not None
+        assert found.moment == given.moment
+        assert apart(found, given) == 0
+        assert feed.restored.count == count + number
 
 
 class Slowed(mssnet.Deblurrer):
@@ -744,7 +786,7 @@ def test_ten_times_too_slow_is_bounded_and_recovers() -> None:
     found = Process(restore_slowly, LiveSettings(device="cpu", max_latency_ms=700.0), [slowness])
 
     def at_the_top() -> bool:
-        return found.beat.facts.get("step", "").startswith("1 of 6") and found.beat.frames > 10
+        return found.beat.facts.get("step", "").startswith("1 of 7") and found.beat.frames > 10
 
     found.feed(at_the_top)
     slowness.value = 10.0

@@ -1,5 +1,6 @@
 """The preview page in a real browser: what people see, click and type."""
 
+import json
 import os
 import re
 import signal
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, Request
 
 from tests.clips import make_clip
 from tests.rig.browser import Watching, pixels, until_shown
@@ -220,7 +221,7 @@ def test_every_switch_changes_what_comes_next(watching: Watching, feed: Live) ->
     set_range(page, "strength", 0)
     until_shown(page, same, "strength does not act again")
     # There is no noise to be averaged away.
-    until_shown(page, lambda: figure("step").endswith(": lite"), "it is still fused")
+    until_shown(page, lambda: figure("step") == "lite", "it is still fused")
     set_range(page, "smooth", 1)
     until_shown(page, lambda: "fused with 3" in figure("step"), "smoothing does not act")
 
@@ -271,6 +272,52 @@ def test_every_switch_changes_what_comes_next(watching: Watching, feed: Live) ->
     set_range(page, "smooth", 0.8)
     set_range(page, "fuse", 3)
     assert page.inner_text("#said") == ""
+
+
+def test_a_touched_switch_stays_as_it_is_until_the_feed_has_answered(
+    watching: Watching, feed: Live
+) -> None:
+    page = watching.page
+    until_shown(page, lambda: page.locator("#smooth").count() == 1, "there are no switches")
+    sent: list[dict[str, object]] = []
+
+    def note(asked: Request) -> None:
+        if asked.method == "POST":
+            sent.append(json.loads(asked.post_data or ""))
+
+    page.on("request", note)
+    wanted = {"strength": "0.35", "fuse": "1", "smooth": "0.6"}
+    for name, value in wanted.items():
+        set_range(page, name, float(value))
+        page.select_option("#model", "other" if name == "fuse" else "lite")
+    for _ in range(30):
+        shown = {name: page.input_value(f"#{name}") for name in wanted}
+        assert shown == wanted, "an old value has come back"
+        page.wait_for_timeout(100)
+    assert page.input_value("#model") == "lite"
+    assert all(set(each) < {"feed", "model", *wanted} for each in sent), (
+        "what changed is sent alone"
+    )
+    assert sent[0] == {"feed": "live", "strength": 0.35}
+    set_range(page, "strength", 1)
+    set_range(page, "smooth", 0.8)
+    set_range(page, "fuse", 3)
+
+
+def test_all_switches_are_in_sight(watching: Watching) -> None:
+    page = watching.page
+    page.set_viewport_size({"width": 1280, "height": 800})
+    until_shown(page, lambda: page.locator("#smooth").count() == 1, "there are no switches")
+    until_shown(page, lambda: drawn(page) > 3, "no frames come")
+    ends = (
+        "[...document.querySelectorAll('#settings *')].map(e => e.getBoundingClientRect().bottom)"
+    )
+    assert max(page.evaluate(ends)) < 800
+    canvas = page.locator(".stage canvas").bounding_box()
+    assert canvas is not None
+    before, _ = still(page)
+    shape = before.shape[1] / before.shape[0]
+    assert canvas["width"] / canvas["height"] == pytest.approx(shape, rel=0.02), "black pillars"
 
 
 def test_figures_move(watching: Watching) -> None:

@@ -7,7 +7,7 @@ import time
 from base64 import b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import aiohttp
@@ -344,7 +344,7 @@ def test_settings() -> None:
         }
         assert (await there.ask("/settings", "POST", wanted, **OURS))[0] == 202
         made = Restoring("wide", 0.25, 0.0, Scale.parse("2"), "auto", early=True, fuse=5)
-        assert there.asked == [Change("yard", made)]
+        assert there.asked == [Change("yard", made, 1)]
         for wrong in (
             {"feed": "elsewhere"},
             {"feed": "yard", "model": "/etc/passwd"},
@@ -381,6 +381,13 @@ def test_settings() -> None:
         ) as answer:
             assert answer.status == 400
         assert len(there.asked) == 1
+        # What else was asked for, and is not in use yet, stays.
+        status, text, _ = await there.ask("/settings", "POST", {"feed": "yard", "fuse": 2}, **OURS)
+        assert (status, text) == (202, b"2")
+        assert there.asked[1] == Change("yard", replace(made, fuse=2), 2)
+        await there.page.told(InUse(Restoring(fuse=1), (), "yard", answered=2))
+        await there.ask("/settings", "POST", {"feed": "yard", "strength": 0.5}, **OURS)
+        assert there.asked[2] == Change("yard", Restoring(fuse=1, strength=0.5), 3)
 
     tried(trial)
 

@@ -76,7 +76,7 @@ def test_figures_pictures_and_settings_that_change() -> None:
 
         feed.change(Restoring(model="none", smooth=1, fuse=2))
         facts = feed.snapshot().model.facts
-        while facts.get("step") != "1 of 1: none, fused with 2 before":
+        while facts.get("step") != "1 of 2: none, fused with 2 before":
             await asyncio.sleep(0.05)
             facts = feed.snapshot().model.facts
         await until(lambda: "from neighbors" in feed.snapshot().model.facts)

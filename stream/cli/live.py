@@ -237,7 +237,8 @@ def live(
                 page.show(list(cameras.feeds))
 
         cameras = Cameras(described, words=[own], say=tell, preview=page is not None, changed=show)
-        shown = Http(cameras.watched, address) if address is not None else None
+        beside = page.processes if page is not None else tuple
+        shown = Http(cameras.watched, address, beside) if address is not None else None
         asyncio.run(_run(cameras, config, shown, page, own if token is None else None, hangs_up))
         if cameras.killed:
             raise typer.Exit(130)
@@ -340,7 +341,9 @@ def status_line(snapshot: "Snapshot") -> str:
     """The figures that matter, in one line."""
     parts = [f"{snapshot.state} {clock(snapshot.uptime_s)}"]
     fps = [snapshot.reader.fps, snapshot.model.fps, *(each.fps for each in snapshot.writers)]
-    parts.append(f"{fps[0]:.1f} fps in, {min(fps[1:]):.1f} restored and out")
+    step = snapshot.model.facts.get("step", "1 of")
+    done = "passed on unrestored" if "own picture" in step else "restored and out"
+    parts.append(f"{fps[0]:.1f} fps in, {min(fps[1:]):.1f} {done}")
     if snapshot.dropped:
         parts.append(f"{snapshot.dropped} dropped")
     slowest = snapshot.slowest
@@ -351,7 +354,6 @@ def status_line(snapshot: "Snapshot") -> str:
     if snapshot.reconnects:
         parts.append(f"{snapshot.reconnects} reconnects")
     parts.append(f"bottleneck {snapshot.bottleneck}")
-    step = snapshot.model.facts.get("step", "1 of")
     if not step.startswith("1 of"):
         parts.append(f"step {step}")
     return " | ".join(parts)

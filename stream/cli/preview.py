@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from stream.cli.terminal import clock, err, say
+from stream.cli.terminal import clock, err, rate, say
 
 if TYPE_CHECKING:
     from stream.live.settings import InUse, Restoring
@@ -20,23 +20,20 @@ class Showing:
     """A file at work, as the preview's page has it."""
 
     in_use: "InUse | None" = None
+    settled = True
 
     def __init__(self, window: "Window") -> None:
         self.name = "file"
         self.window = window
         self._progress: Progress | None = None
-        self._seen = (0.0, 0)
-        self._fps = 0.0
+        from stream.forecast import Pace
+
+        self._pace = Pace()
 
     def see(self, progress: "Progress", name: str) -> None:
         """Take note of how far it is."""
         self._progress, self.name = progress, name
-        elapsed_s, frames = self._seen
-        if progress.elapsed_s < elapsed_s:
-            self._seen = 0.0, 0
-        elif progress.elapsed_s - elapsed_s > 1:
-            self._fps = (progress.frames - frames) / (progress.elapsed_s - elapsed_s)
-            self._seen = progress.elapsed_s, progress.frames
+        self._pace.see(progress)
 
     def figures(self) -> dict[str, object]:
         """What the page shows."""
@@ -44,21 +41,19 @@ class Showing:
         if progress is None:
             return {"state": "loading", "rows": [], "plot": {}, "fps": 0.0}
         done = str(progress.frames)
-        left = None
         if progress.expected_frames:
             done += f" of {progress.expected_frames}"
-            if progress.fps:
-                left = clock(max(0, progress.expected_frames - progress.frames) / progress.fps)
+        fps, left_s = self._pace.fps, self._pace.left_s(progress.expected_frames)
         rows = [
             ("frames", done),
-            ("speed", f"{self._fps:.1f} fps"),
-            *([("left", left)] if left else []),
+            ("speed", f"{rate(fps)} fps" if fps else "-"),
+            *([("left", clock(left_s))] if left_s is not None else []),
             ("bottleneck", progress.bottleneck),
             *((name, f"{share:.0%} busy") for name, share in progress.busy.items()),
             ("runs on", progress.runs_on),
         ]
-        plot = {"label": "frames per second, last minute", "values": {"speed": self._fps}}
-        return {"state": progress.phase, "rows": rows, "plot": plot, "fps": self._fps}
+        plot = {"label": "frames per second, last minute", "values": {"speed": fps}}
+        return {"state": progress.phase, "rows": rows, "plot": plot, "fps": fps or 0.0}
 
     def change(self, restoring: "Restoring") -> None:
         """A file is restored in one way from its beginning to its end."""

@@ -255,6 +255,8 @@ def bar(name: str = "") -> Iterator["Callable[[str, JobProgress], None] | None"]
     if not err.is_terminal:
         yield None
         return
+    from stream.forecast import Pace
+
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -263,10 +265,11 @@ def bar(name: str = "") -> Iterator["Callable[[str, JobProgress], None] | None"]
     )
     with Progress(*columns, console=err, transient=True) as shown:
         task = shown.add_task(name, total=None, state="starting")
+        pace = Pace()
 
         def show(name: str, progress: "JobProgress") -> None:
             total = progress.expected_frames
-            left = ""
+            pace.see(progress)
             if progress.phase != "restoring":
                 shown.update(
                     task,
@@ -275,17 +278,16 @@ def bar(name: str = "") -> Iterator["Callable[[str, JobProgress], None] | None"]
                     state=f"{progress.phase} the file",
                 )
                 return
-            if total and progress.fps:
-                seconds = max(total - progress.frames, 0) / progress.fps
-                left = f", {clock(seconds)} left"
+            speed = f"{rate(pace.fps)} fps" if pace.fps else "starting"
+            left_s = pace.left_s(total)
+            left = "" if left_s is None else f", {clock(left_s)} left"
             share = progress.busy[progress.bottleneck]
             shown.update(
                 task,
                 description=name,
                 completed=progress.frames,
                 total=max(total, progress.frames) if total else None,
-                state=f"{progress.fps:.1f} fps{left}, bottleneck {progress.bottleneck} "
-                f"({share:.0%} busy)",
+                state=f"{speed}{left}, bottleneck {progress.bottleneck} ({share:.0%} busy)",
             )
 
         yield show

@@ -32,6 +32,7 @@ Load = Callable[[str], mssnet.Deblurrer]
 LIGHTEST: Final = "lite"
 """The model that takes the place of larger ones."""
 _PLAIN = "bicubic"
+_AS_IT_IS = Settings(strength=0, smooth=0)
 _SAMPLE = 128
 """Pixels each way of what tells how long whole pictures take."""
 _TIME_BASE = Fraction(1, 1_000_000_000)
@@ -65,7 +66,8 @@ class Chain:
     ) -> None:
         """Loads what `restoring` names; raises a `DeblurError`.
 
-        Enlarged pictures have up to `max_pixels`. Without a `ladder` there is its top step alone.
+        Enlarged pictures have up to `max_pixels`. Without a `ladder` there are its top and the
+        camera's own picture alone.
         What the one `before` has found out about the camera's shutter is known from the start.
         """
         self.restoring = restoring
@@ -88,7 +90,8 @@ class Chain:
             name = usual_upscaler(restoring.upscaler, model.device)
             self._upscaler = find_upscaler(name, model.engine)
         every = self._rungs(model)
-        self.rungs: Sequence[Rung] = every if ladder else every[:1]
+        own = [rung for rung in every if rung.own]
+        self.rungs: Sequence[Rung] = every if ladder else every[:1] + own
         """The steps of the ladder, from the top."""
         self.as_they_are: set[Size] = set()
         """Sizes of pictures that are not enlarged, though others are."""
@@ -184,6 +187,8 @@ class Chain:
         model = self._models[rung.model]
         shutter = self._shutter_at(rate) if model.is_told else None
         settings = replace(self._settings, fuse=rung.fuse, delay=rung.delay)
+        if rung.own:
+            settings = _AS_IT_IS
         enlarge = self._enlarger(size)
         if not rung.half:
             return list(stages_of(settings, model, enlarge, {}, shutter=shutter).values())
@@ -191,8 +196,7 @@ class Chain:
             Halved(list(stages_of(settings, model, None, {}, shutter=shutter).values()))
         ]
         if enlarge is not None:
-            as_it_is = Settings(strength=0, smooth=0)
-            stages += stages_of(as_it_is, model, enlarge, {}).values()
+            stages += stages_of(_AS_IT_IS, model, enlarge, {}).values()
         return stages
 
     def _shutter_at(self, rate: float) -> Shutter:

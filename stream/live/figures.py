@@ -1,5 +1,6 @@
 """How a live feed does: what its processes tell, over the last seconds and in all."""
 
+import re
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -15,6 +16,9 @@ _FULL = 0.85
 
 _COUNTED = "frames", "dropped", "damaged", "repeats", "connects", "refused"
 """What a process counts from its start, and its next life from the beginning."""
+
+_DROPS = 0.25
+"""A process that drops so many frames per second is the bottleneck, however long it waits."""
 
 Role = Literal["reader", "model", "writer", "preview"]
 
@@ -34,6 +38,8 @@ class ProcessFigures:
     latency_p95_ms: float | None = None
     frames: int = 0
     dropped: int = 0
+    dropping: float = 0.0
+    """Frames per second that it drops."""
     damaged: int = 0
     repeats: int = 0
     connects: int = 0
@@ -85,7 +91,11 @@ class Snapshot:
 
     @property
     def bottleneck(self) -> str:
-        """The process that holds the others up; "source" where it is how fast frames come."""
+        """The process that holds the others up: which drops most, or else never waits; "source"
+        where it is how fast frames come."""
+        dropping = max(self.processes, key=lambda each: each.dropping)
+        if dropping.dropping >= _DROPS:
+            return dropping.name
         busiest = max(self.processes, key=lambda each: each.busy)
         return busiest.name if busiest.busy >= _FULL else "source"
 
@@ -103,7 +113,8 @@ class Snapshot:
             ("bottleneck", self.bottleneck),
             ("reconnects", str(self.reconnects)),
             *([("source", " ".join(known))] if known else []),
-            *model.facts.items(),
+            # The usual step needs no number.
+            *((name, re.sub(r"^1 of \d+: ", "", text)) for name, text in model.facts.items()),
         ]
         plot = {"label": "latency, ms, last minute", "values": {"p50": p50, "p95": p95}}
         return {"state": self.state, "rows": rows, "plot": plot, "fps": model.fps}
@@ -119,14 +130,14 @@ class Meter:
         self.restarts = 0
         self._before = Beat()
         """What earlier lives of the process counted in all."""
-        self._told: deque[tuple[float, int, float]] = deque()
+        self._told: deque[tuple[float, Beat]] = deque()
         self._latencies: deque[tuple[float, float]] = deque()
 
     def told(self, beat: Beat) -> None:
         """Take what the process told just now."""
         now = time.monotonic()
         self.beat = beat
-        self._told.append((now, beat.frames, beat.busy_s))
+        self._told.append((now, beat))
         self._latencies.extend((now, each) for each in beat.latencies_ms)
         while self._told[0][0] < now - WINDOW_S:
             self._told.popleft()
@@ -144,12 +155,14 @@ class Meter:
         while self._latencies and self._latencies[0][0] < now - WINDOW_S:
             self._latencies.popleft()
         latencies = sorted(each for _, each in self._latencies)
-        fps = busy = 0.0
+        fps = busy = dropping = 0.0
         if len(self._told) > 1:
-            (begin, frames, busy_s), (end, more, busier_s) = self._told[0], self._told[-1]
+            (begin, before), (end, after) = self._told[0], self._told[-1]
             # A process that fell silent is not as fast as it was.
             seconds = max(end, now - 1.0) - begin
-            fps, busy = (more - frames) / seconds, min(1.0, (busier_s - busy_s) / seconds)
+            fps = (after.frames - before.frames) / seconds
+            busy = min(1.0, (after.busy_s - before.busy_s) / seconds)
+            dropping = (after.dropped - before.dropped) / seconds
         return ProcessFigures(
             self.name,
             self.role,
@@ -159,6 +172,7 @@ class Meter:
             quantile(latencies, 0.50),
             quantile(latencies, 0.95),
             **self._totals(),
+            dropping=dropping,
             readers=self.beat.readers,
             restarts=self.restarts,
             pid=pid,

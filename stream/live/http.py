@@ -13,7 +13,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from stream.errors import SinkError, UsageError
 from stream.live.entrance import Entrance
-from stream.live.figures import Snapshot
+from stream.live.figures import ProcessFigures, Snapshot
 from stream.live.guesses import Guesses, check_chosen, given_word
 from stream.live.hosts import is_ours
 
@@ -60,12 +60,18 @@ class Address:
 class Http:
     """Serves the figures of feeds."""
 
-    def __init__(self, feeds: Sequence[Watched], address: Address) -> None:
+    def __init__(
+        self,
+        feeds: Sequence[Watched],
+        address: Address,
+        beside: Callable[[], Sequence[ProcessFigures]] = tuple,
+    ) -> None:
+        """`beside` tells of processes that belong to no feed."""
         self._feeds = feeds
         self._address = address
         self._guesses = Guesses(address.token)
         self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(_Collector(feeds))
+        self._registry.register(_Collector(feeds, beside))
         app = web.Application(middlewares=[self._guard], client_max_size=4096)
         app.router.add_get("/healthz", self._health)
         app.router.add_get("/metrics", self._metrics)
@@ -123,8 +129,10 @@ class Http:
 class _Collector:
     """Figures as Prometheus wants them; nothing is kept between two questions."""
 
-    def __init__(self, feeds: Sequence[Watched]) -> None:
-        self._feeds = feeds
+    def __init__(
+        self, feeds: Sequence[Watched], beside: Callable[[], Sequence[ProcessFigures]]
+    ) -> None:
+        self._feeds, self._beside = feeds, beside
 
     def collect(self) -> Iterable[Metric]:
         up = GaugeMetricFamily("deblur_up", "1 while the feed is live.", labels=["feed"])
@@ -143,19 +151,21 @@ class _Collector:
             "From the arrival of a frame until it left the process, in the last 10 seconds.",
             labels=[*labels, "quantile"],
         )
+        told = [("", each) for each in self._beside()]
         for feed in self._feeds:
             snapshot = feed.snapshot()
+            told += [(feed.name, each) for each in snapshot.processes]
             up.add_metric([feed.name], float(snapshot.state == "live"))
             seconds.add_metric([feed.name], snapshot.uptime_s)
-            for each in snapshot.processes:
-                named = [feed.name, each.name, each.role]
-                for key, counter in counters.items():
-                    counter.add_metric(named, getattr(each, key))
-                for key, gauge in gauges.items():
-                    gauge.add_metric(named, getattr(each, key))
-                for share, ms in (("0.5", each.latency_p50_ms), ("0.95", each.latency_p95_ms)):
-                    if ms is not None:
-                        latency.add_metric([*named, share], ms / 1000)
+        for name, each in told:
+            named = [name, each.name, each.role]
+            for key, counter in counters.items():
+                counter.add_metric(named, getattr(each, key))
+            for key, gauge in gauges.items():
+                gauge.add_metric(named, getattr(each, key))
+            for share, ms in (("0.5", each.latency_p50_ms), ("0.95", each.latency_p95_ms)):
+                if ms is not None:
+                    latency.add_metric([*named, share], ms / 1000)
         yield from (up, seconds, *counters.values(), *gauges.values(), latency)
 
 

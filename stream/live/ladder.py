@@ -57,8 +57,12 @@ class Rung:
     """Whether pictures are restored at half their size."""
     every: int = 1
     """2: only every second picture is restored."""
+    own: bool = False
+    """Whether nothing is restored: pictures are passed on as the camera sent them."""
 
     def __str__(self) -> str:
+        if self.own:
+            return "the camera's own picture"
         words = [self.model]
         words += [f"left early (exit {self.exit + 1} of {self.exits})"] * (
             self.exit < self.exits - 1
@@ -107,18 +111,21 @@ def rungs(
     if restores or fuse:
         ladder.append(replace(ladder[-1], half=True))
     ladder.append(replace(ladder[-1], every=2))
+    if restores or fuse or enlarges:
+        last = replace(ladder[-1], fuse=0, delay=0, half=False, every=1)
+        ladder.append(replace(last, plain=True, own=True))
     return ladder
 
 
 class Ladder:
     """Decides at which step to work, from how late pictures are and what each step costs."""
 
-    def __init__(self, steps: int, bound_ms: float | None) -> None:
-        """`bound_ms` is how late a picture may be; None: it never steps down."""
+    def __init__(self, steps: int, bound_ms: float) -> None:
+        """`bound_ms` is how late a picture may be."""
         self.step = 0
         """Where to work; 0 is the top."""
         self._last = steps - 1
-        self._bound = bound_ms if bound_ms is not None else math.inf
+        self._bound = bound_ms
         self._late: deque[tuple[float, float]] = deque()
         """When, and how late, in the last seconds."""
         self._costs: list[float] = []

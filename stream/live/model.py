@@ -29,6 +29,10 @@ _SLOWEST_S = 5.0
 """A process that says nothing for longer than a few seconds is taken for dead."""
 _SAY_S = 10.0
 """Between lines about pictures that are not enlarged: a camera may change its size all the time."""
+_SLIDES_MS = 1000.0
+_JUDGED = 5
+"""Where no latency is asked for and so many pictures take longer, by their median, that is no
+video: the camera's own are passed on instead."""
 _READER = 0
 """This process's number among the readers of the camera's mailbox."""
 
@@ -85,7 +89,7 @@ class Restoration:
         self._last_s = 0.0
         control.beat(lambda latencies: replace(self._counts, latencies_ms=latencies), now=True)
         self._chain = self._begun_with = self._new_chain(settings.restoring)
-        self._ladder = Ladder(len(self._chain.rungs), self._bound_ms)
+        self._ladder = Ladder(len(self._chain.rungs), self._bound_ms or _SLIDES_MS)
         self._say_what_is_in_use()
 
     def run(self) -> None:
@@ -134,7 +138,7 @@ class Restoration:
 
     def _use(self, chain: Chain) -> None:
         if chain.rungs != self._chain.rungs:
-            self._ladder = Ladder(len(chain.rungs), self._bound_ms)
+            self._ladder = Ladder(len(chain.rungs), self._bound_ms or _SLIDES_MS)
         self._hand_on(self._chain.forget())
         chain.use(chain.rungs[self._ladder.step])
         self._chain = chain
@@ -176,10 +180,19 @@ class Restoration:
             return  # it waits for those after it
         late_ms = (time.monotonic_ns() - made[-1].picture.arrived) / 1e6 + self._beyond_ms
         self._costs_ms.append(1e3 * spent_s)
+        if self._bound_ms is None:
+            if len(self._costs_ms) < _JUDGED:
+                return
+            late_ms = median(list(self._costs_ms)[-_JUDGED:])
+        cost_ms = median(self._costs_ms)
         if why := self._ladder.push(time.monotonic(), late_ms, 1e3 * spent_s):
             rung = self._chain.rungs[self._ladder.step]
             self._hand_on(self._chain.use(rung))
             self._begin_figures()
+            if rung.own:
+                why = f"no step keeps up, the last one takes {cost_ms:.0f} ms a picture"
+            elif self._bound_ms is None:
+                why = "restoring is tried again"
             self._control.say(f"{why}: now {rung}")
 
     def _hand_on(self, made: Iterable[Made]) -> None:

@@ -111,3 +111,5 @@ class InUse:
     """Names of all that there are to choose from."""
     feed: str = ""
     """The name of the feed, where there are several."""
+    answered: int = 0
+    """The number of the last change that this is the answer to, where they have any."""

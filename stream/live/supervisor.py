@@ -140,6 +140,11 @@ class Supervisor:
         self._pending = restoring
         self._pass_on()
 
+    @property
+    def settled(self) -> bool:
+        """Whether all that it was told to change is in use, or refused."""
+        return self._pending is None and not self._changing
+
     def _pass_on(self) -> None:
         """Tell the model what was asked for last, once it has done what was asked before."""
         ready = self.in_use is not None and not self._changing

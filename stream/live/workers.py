@@ -27,6 +27,8 @@ _STARTING_S = 180.0
 """A process that tells nothing for so long before its first word, or while it loads a model,
 hangs: what it imports may lie on a slow disk."""
 _TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
+_SAY_S = 10.0
+"""Between lines about the ends of one process."""
 _MOST_DOUBLED = 4
 """Times that the limits are doubled, once for each life in a row that ended by hanging."""
 _END_S: dict[Role, float] = {"writer": 2.5}
@@ -66,6 +68,8 @@ class Worker:
         """What its next life is given."""
         self.hung = False
         """Whether it has been silent for too long, as `Workers.tend` found."""
+        self._told_s = -_SAY_S
+        self._untold = 0
         self._work = work
         self._deaths = self._hangs = 0
         self._first_s: float | None = None
@@ -167,6 +171,15 @@ class Worker:
             self._hangs = 0
         self._hangs += self.hung
         self.due_s = now + (back_off(self._deaths) if self._deaths else 0.0)
+
+    def ending(self, why: str) -> str | None:
+        """What is said of its end; None where the last line about one was just before."""
+        self._untold += 1
+        if (now := time.monotonic()) - self._told_s < _SAY_S:
+            return None
+        times = f" ({self._untold} times)" if self._untold > 1 else ""
+        self._told_s, self._untold = now, 0
+        return f"{why}; started again{times}"
 
     def kill(self) -> None:
         """End it now."""
@@ -280,7 +293,8 @@ class Workers:
             self._unwatch(worker)
             why = "did not answer" if worker.hung else _ending(code)
             worker.bury()
-            self._say(worker.name, f"{why}; started again")
+            if said := worker.ending(why):
+                self._say(worker.name, said)
         elif worker.is_silent():
             # What it told may still lie in the line, where this process had no time to read.
             self._listen(worker)

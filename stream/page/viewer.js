@@ -58,6 +58,10 @@ export class Viewer {
   }
 
   draw() {
+    const shown = this.picture();
+    if (shown?.width && shown.height) {
+      this.box.style.setProperty("--shape", `${shown.width} / ${shown.height}`);
+    }
     const ratio = window.devicePixelRatio || 1;
     const [wide, high] = [this.canvas.clientWidth, this.canvas.clientHeight]
       .map(length => Math.max(1, Math.round(length * ratio)));
@@ -178,8 +182,12 @@ export class Viewer {
 }
 
 export function drawAll() {
-  for (const viewer of viewers) if (!viewer.box.hidden) viewer.draw();
-  document.getElementById("zoom").textContent = view.zoom === 1 ? "fit" : `${view.zoom.toFixed(1)}x`;
+  const seen = [...viewers].filter(viewer => !viewer.box.hidden);
+  for (const viewer of seen) viewer.draw();
+  // In pixels of the screen for one of the picture, as the button for 1:1 counts.
+  const scale = seen[0]?.place()?.scale;
+  document.getElementById("zoom").textContent =
+    view.zoom === 1 || !scale ? "fit" : `${Math.round(100 * scale)} %`;
 }
 
 export function reset() {

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Protocol
 
+from stream.live.figures import ProcessFigures
 from stream.live.settings import InUse, Restoring
 from stream.live.window import Window
 from stream.live.workers import TICK_S, Say, Worker, Workers
@@ -33,6 +34,11 @@ class Watched(Protocol):
         """How it is restored; None where that cannot be changed, or is not known yet."""
         ...
 
+    @property
+    def settled(self) -> bool:
+        """Whether `in_use` is the answer to the last `change`."""
+        ...
+
     def figures(self) -> Mapping[str, object]:
         """How it does now, as JSON has it: its `state`, `fps`, the `rows` of a table, pairs of a
         name and a value, and a `plot`, a `label` and `values` by name."""
@@ -54,6 +60,10 @@ class Preview:
         self._say = say
         self._feeds: Sequence[Watched] = ()
         self._told: dict[str, InUse | None] = {}
+        self._numbers: dict[str, int] = {}
+        """Of the last change of each feed, ..."""
+        self._answered: dict[str, int] = {}
+        """... and of the last one whose answer is known."""
         self._introduced = self._stopping = False
         self._worker = Worker("preview", "preview", serve, (self._socket, access), _SILENT_S)
         self._kept = Workers(
@@ -70,6 +80,10 @@ class Preview:
     def viewers(self) -> int:
         """How many are looking."""
         return self._worker.meter.beat.readers
+
+    def processes(self) -> list[ProcessFigures]:
+        """How the page's process does."""
+        return [self._worker.figures()]
 
     def show(self, feeds: Sequence[Watched]) -> None:
         """Show these from now on."""
@@ -114,7 +128,7 @@ class Preview:
             assert feed.window is not None
             use = feed.in_use
             restoring, models = (use.restoring, use.models) if use is not None else (None, ())
-            shown.append(Shown(feed.name, feed.window, restoring, models))
+            shown.append(Shown(feed.name, feed.window, restoring, models, self._known(feed)))
         self._introduced = self._worker.tell(Feeds(tuple(shown)))
 
     def _tell(self) -> None:
@@ -124,17 +138,30 @@ class Preview:
             use = feed.in_use
             if (
                 use is not None
-                and use != self._told[feed.name]
-                and self._worker.tell(InUse(use.restoring, use.models, feed.name))
+                # An answer that nothing has changed is one as well.
+                and use is not self._told[feed.name]
+                and self._worker.tell(
+                    InUse(use.restoring, use.models, feed.name, self._known(feed))
+                )
             ):
                 self._told[feed.name] = use
         if self.viewers:
             self._worker.tell(Figures({feed.name: feed.figures() for feed in self._feeds}))
 
+    def _known(self, feed: Watched) -> int:
+        """The number of the last change of a feed whose answer is known."""
+        if feed.settled:
+            self._answered[feed.name] = self._numbers.get(feed.name, 0)
+        return self._answered.get(feed.name, 0)
+
     def _asked(self, what: object) -> None:
         if isinstance(what, Feeds):
+            # A process that begins counts from 1 again.
+            self._numbers.clear()
+            self._answered.clear()
             self._introduce()
         elif isinstance(what, Change):
             for feed in self._feeds:
                 if feed.name == what.feed:
+                    self._numbers[feed.name] = what.number
                     feed.change(what.restoring)

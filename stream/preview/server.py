@@ -68,6 +68,10 @@ class Page:
         self._feeds: dict[str, tuple[Shown, Broadcast]] = {}
         self._figures: Mapping[str, Mapping[str, object]] = {}
         self._open: dict[web.WebSocketResponse, web.Request] = {}
+        self._asked: dict[str, Change] = {}
+        """What was asked for last, of each feed, ..."""
+        self._number = 0
+        """... and how often anything was."""
         self._peers = 0
         self._watching = 0
         root = files(__package__).joinpath("page")
@@ -101,7 +105,12 @@ class Page:
             await self._send({"type": "figures", "figures": message.feeds})
         elif isinstance(message, InUse) and message.feed in self._feeds:
             shown, broadcast = self._feeds[message.feed]
-            shown = replace(shown, restoring=message.restoring, models=message.models)
+            shown = replace(
+                shown,
+                restoring=message.restoring,
+                models=message.models,
+                answered=message.answered,
+            )
             self._feeds[message.feed] = shown, broadcast
             await self._send(self._introduction())
 
@@ -126,7 +135,7 @@ class Page:
 
     def _introduction(self) -> dict[str, Any]:
         feeds = [
-            {**_told(shown), "number": broadcast.number}
+            {**_told(shown), "number": broadcast.number, "answered": shown.answered}
             for shown, broadcast in self._feeds.values()
         ]
         return {"type": "feeds", "feeds": feeds}
@@ -282,13 +291,19 @@ class Page:
         try:
             wanted = await request.json()
             shown, _ = self._named(wanted["feed"])
+            asked = self._asked.get(shown.name)
+            if asked is not None and asked.number > shown.answered:
+                # What is on its way is changed further.
+                shown = replace(shown, restoring=asked.restoring)
             restoring = _restoring(shown, wanted)
         except _NONSENSE as error:
             raise web.HTTPBadRequest(text=f"that makes no sense: {error}\n") from None
         except UsageError as error:
             raise web.HTTPBadRequest(text=f"{error}\n") from None
-        self._ask(Change(shown.name, restoring))
-        return web.Response(status=202, text="")
+        self._number += 1
+        self._asked[shown.name] = Change(shown.name, restoring, self._number)
+        self._ask(self._asked[shown.name])
+        return web.Response(status=202, text=str(self._number))
 
     async def _shut(self, app: web.Application) -> None:
         for socket in list(self._open):

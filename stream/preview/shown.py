@@ -17,6 +17,8 @@ class Shown:
     """How it is restored, where that can be changed."""
     models: tuple[str, ...] = ()
     """Which there are to choose from."""
+    answered: int = 0
+    """The number of the last `Change` that was taken up or refused."""
 
 
 @dataclass(frozen=True)
@@ -40,3 +42,5 @@ class Change:
 
     feed: str
     restoring: Restoring
+    number: int = 0
+    """Later ones have higher ones."""

@@ -15,6 +15,7 @@ class Stage extends Viewer {
     super(`${feed.name}, before and after`);
     this.feed = feed;
     this.history = [];
+    this.touched = {};           // settings that were asked for and are not in use yet
     this.source = null;          // what is drawn: a video or an ImageBitmap, both halves
     this.still = null;           // the same while paused
     this.message = Object.assign(document.createElement("p"), { className: "message", hidden: true });
@@ -399,7 +400,8 @@ function form(stage) {
       <label for="smooth">Smoothing</label>
       <input id="smooth" type="range" min="0" max="1" step="0.05"><output></output>
       <label for="upscale">Enlarge</label><select id="upscale" class="wide"></select>
-      <label for="early">Leave early</label><input id="early" type="checkbox">`;
+      <label for="early" title="Stop the network after its first stage: faster, a little less sharp">
+        Quick pass</label><input id="early" type="checkbox">`;
     for (const name of ["model", "upscale"]) {
       const select = $(name);
       for (const value of choices[name]) {
@@ -409,18 +411,35 @@ function form(stage) {
       }
     }
     for (const input of box.querySelectorAll("input, select")) {
-      input.addEventListener("input", () => { label(); send(); });
+      input.addEventListener("input", () => {
+        chosen.touched[input.id] = { value: CONTROLS[input.id].take(input), number: Infinity };
+        label();
+        send(chosen, input.id);
+      });
     }
   }
-  if (box.contains(document.activeElement) && sending) return;
-  $("model").value = settings.model;
-  $("strength").value = settings.strength;
-  $("fuse").value = settings.fuse;
-  $("smooth").value = settings.smooth;
-  $("upscale").value = settings.upscale ?? "";
-  $("early").checked = settings.early;
+  for (const [name, control] of Object.entries(CONTROLS)) {
+    const touched = stage.touched[name];
+    // What was touched stays as it is until the feed says that it is so, or has answered.
+    const answered = touched && stage.feed.answered >= touched.number;
+    const kept = touched && !answered && !same(touched.value, settings[name]);
+    if (!kept) delete stage.touched[name];
+    control.put($(name), kept ? touched.value : settings[name]);
+  }
   label();
 }
+
+// How each setting is shown and read.
+const value = { put: (input, now) => { input.value = now ?? ""; }, take: input => input.value };
+const number = { ...value, take: input => Number(input.value) };
+const CONTROLS = {
+  model: value, strength: number, fuse: number, smooth: number,
+  upscale: { ...value, take: input => input.value || null },
+  early: { put: (input, now) => { input.checked = now; }, take: input => input.checked },
+};
+
+const same = (one, other) => (one || null) === (other || null)
+  || typeof one === "number" && Math.abs(one - other) < 1e-6;
 
 function label() {
   for (const name of ["strength", "smooth"]) {
@@ -429,28 +448,36 @@ function label() {
   $("fuse").nextElementSibling.textContent = $("fuse").value;
 }
 
-let sending = false, again = false;
+let sending = false;
+const unsent = new Map();      // of each stage, the names of what was touched since
 
-// One request at a time; what changed meanwhile goes with the next.
-async function send() {
-  if (sending) { again = true; return; }
+// One request at a time, with what was touched alone; what is touched meanwhile goes with the next.
+async function send(stage, touched) {
+  unsent.set(stage, (unsent.get(stage) ?? new Set()).add(touched));
+  if (sending) return;
   sending = true;
   try {
-    do {
-      again = false;
+    while (unsent.size) {
+      const [[of, names]] = unsent;
+      unsent.delete(of);
+      const sent = [...names].filter(name => of.touched[name]).map(name => [name, of.touched[name]]);
+      const changed = Object.fromEntries(sent.map(([name, { value }]) => [name, value]));
       const answer = await fetch("settings", {
         method: "POST",
         headers: { "Content-Type": "application/json" },
-        body: JSON.stringify({
-          feed: chosen.feed.name, model: $("model").value, strength: Number($("strength").value),
-          fuse: Number($("fuse").value), smooth: Number($("smooth").value),
-          upscale: $("upscale").value || null, early: $("early").checked,
-        }),
+        body: JSON.stringify({ feed: of.feed.name, ...changed }),
       });
-      say(answer.ok ? "" : await answer.text());
-    } while (again);
+      const text = await answer.text();
+      say(answer.ok ? "" : text);
+      const number = answer.ok ? Number(text) : 0;
+      for (const [, touched] of sent) touched.number = number;
+      if (of === chosen) form(of);
+    }
   } catch (error) {
     say(error.message);
+    unsent.clear();
+    for (const stage of stages) stage.touched = {};
+    if (chosen) form(chosen);
   } finally {
     sending = false;
   }
