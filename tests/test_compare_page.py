@@ -234,6 +234,6 @@ def test_on_a_phone(browser: Browser, page_file: Path) -> None:
     assert np.any(pixels(page) != near), "dragging does not move the picture"
     page.tap("#actual")
     # As small as its pixels are.
-    until_shown(page, lambda: page.inner_text('#zoom') == '100 %', page.inner_text('#zoom'))
+    until_shown(page, lambda: page.inner_text("#zoom") == "100 %", page.inner_text("#zoom"))
     assert not seen.errors
     seen.close()
