@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from fractions import Fraction
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import stream
 from filters import to_rgb
 from stream.convert import FATAL, Unpacker, has_alpha
 from stream.errors import SourceError
+from stream.live import convert as live
 from stream.opening import decoder_of
 from stream.verify import facts, verify
 from tests.pictures import run, write
@@ -292,3 +294,29 @@ def test_verify_sees_levels_that_are_not_what_they_were(case: str, tmp_path: Pat
     assert verify(paths[0], paths[0]).conforms
     wrong = verify(paths[0], paths[1])
     assert what in {row.what for row in wrong.rows if row.verdict == "changed"}, wrong.summary
+
+
+@pytest.mark.parametrize("name", sorted({*FORMATS} - FATAL))
+def test_every_format_is_shown_live_as_players_show_it(name: str) -> None:
+    for said, matrix in product(RANGES, (2, 0)):
+        try:
+            frame = stored(name, said)
+        except av.error.FFmpegError:
+            pytest.skip("swscale does not write it")
+        frame.colorspace = matrix
+        try:
+            expected = shown(frame)
+        except av.error.FFmpegError:
+            pytest.skip("swscale does not read it")
+        tags = live.tags_of(frame)
+        assert tags[0] != 0, "what is sent is never RGB"
+        flat, made = live.Unpacker().unpack(frame).reshape(-1), av.VideoFrame(*SIZE, "yuv420p")
+        planes = np.split(flat, np.cumsum([64 * 48, 32 * 24]))
+        for plane, codes in zip(made.planes, planes, strict=True):
+            rows = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, -1)
+            rows[:, : plane.width] = codes.reshape(plane.height, plane.width)
+        made.color_range, made.colorspace = tags[3], tags[0]
+        # Coarse chroma takes the dither of few bits away.
+        sides = [each.clip(0, 1).reshape(6, 8, 8, 8, 4) for each in (shown(made), expected)]
+        coarse = [each.mean(axis=(1, 3))[..., :3] for each in sides]
+        assert np.abs(coarse[0] - coarse[1]).max() * 255 < 10, RANGES[said]
