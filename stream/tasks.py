@@ -67,6 +67,8 @@ def _several(path: Path) -> bool:
 
 def _beside(path: Path) -> Path:
     if not is_folder(path):
+        if not glob.glob(str(path), recursive=True):
+            raise NoInputError(f"{path} does not exist")
         raise UsageError("a pattern needs a folder for the outputs behind it")
     return path.resolve().with_name(f"{path.resolve().name}.deblurred")
 

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 import stream
-from stream.cli import app
+from stream.cli import app, main
 from stream.cli.live import _needs
 from stream.cli.options import seconds, without_effect
 from stream.cli.terminal import visible
@@ -181,3 +181,48 @@ def test_options_of_a_feed_that_have_no_effect(
     make_clip(tmp_path / "a.mp4", frames=3)
     described = Description(source, tuple(outputs), realtime=source == "a.mp4")
     assert {name for name, (met, _) in _needs(described).items() if not met} == idle
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("run", "--\x1b[2J"), 2, "No such option: --\\x1b[2J; see deblur run -h"),
+        (("run", "--fuze", "2"), 2, "--fuse"),
+        (("info", "a", "\u202eb"), 2, "\\u202eb"),
+        (("nosuch\x9b",), 2, "nosuch\\x9b"),
+        (("run", "--fuse", "9", "a"), 2, "--fuse"),
+        (("run",), 2, "there is no INPUT"),
+        (("run", "no [1].mp4"), 66, "no [1].mp4 does not exist"),
+    ],
+)
+def test_what_cannot_be_understood_is_said_in_one_line(
+    words: tuple[str, ...],
+    code: int,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("sys.argv", ["deblur", *words])
+    monkeypatch.setattr("stream.cli.keep_streams", lambda: None)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert ended.value.code == code
+    assert line.startswith("deblur: ")
+    assert said in line
+
+
+@pytest.mark.parametrize(("words", "code"), [((), 2), (("-h",), 0), (("--version",), 0)])
+def test_help_and_version(
+    words: tuple[str, ...],
+    code: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("sys.argv", ["deblur", *words])
+    monkeypatch.setattr("stream.cli.keep_streams", lambda: None)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == code
+    out, err = capsys.readouterr()
+    assert "deblur-stream" in out if "--version" in words else "Usage" in out + err

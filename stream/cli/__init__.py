@@ -84,7 +84,20 @@ def main() -> None:
     # Threads of the network that wait must sleep, not spin: decoder and encoder need the cores.
     # Read when torch is loaded, which is later.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    app(args=with_ports(sys.argv[1:]), prog_name="deblur")
+    try:
+        code = app(args=with_ports(sys.argv[1:]), prog_name="deblur", standalone_mode=False)
+    except Exception as error:
+        # Of Typer, whose own box would print what was typed, or matched by a shell, as it is.
+        said, where = getattr(error, "format_message", None), getattr(error, "ctx", None)
+        if said is None:
+            raise
+        if type(error).__name__ == "NoArgsIsHelpError":
+            typer.echo(said(), err=True)
+        else:
+            path = where.command_path if where is not None else "deblur"
+            say(f"deblur: {' '.join(said().split()).rstrip('.')}; see {path} -h")
+        code = getattr(error, "exit_code", 2)
+    sys.exit(code if isinstance(code, int) else 0)
 
 
 def _version(wanted: bool) -> None:
