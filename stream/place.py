@@ -31,6 +31,9 @@ def check_input(path: Path) -> None:
         if kind == stat.S_IFDIR:
             raise NoInputError(f"{path} is a folder, not a video file")
         if kind in _KINDS:
+            if kind == stat.S_IFIFO:
+                # Whoever waits to write shall learn that nobody reads.
+                os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK))
             raise NoInputError(
                 f"{path} is {_KINDS[kind]}, and a file is needed, as it is read more than once; "
                 "write it into a file first"

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import subprocess
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -318,3 +319,14 @@ def test_a_second_run_over_a_folder_tells_what_is_out_of_date(tmp_path: Path) ->
     assert kept(tmp_path) == before
     elsewhere = stream.Settings(model="none", strength=0, device="cpu", decoder="software", tile=99)
     assert next(iter(stream.Batch(tasks, elsewhere).run())).state == "skipped"
+
+
+def test_whoever_writes_into_a_pipe_that_is_refused_is_told(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.mp4")
+    writer = subprocess.Popen(["sh", "-c", f"echo > {tmp_path / 'a.mp4'}"], stderr=subprocess.PIPE)
+    refusals = 0
+    while writer.poll() is None:
+        assert refused("info", tmp_path / "a.mp4")[0] == 66
+        refusals += 1
+    writer.communicate()
+    assert refusals
