@@ -176,7 +176,7 @@ def _write(
         check()
         try:
             container.mux(packet)
-        except av.error.ArgumentError as error:
+        except (av.error.ArgumentError, av.error.InvalidDataError) as error:
             joined.refused += 1
             _log.debug("a packet was refused: %s", error.strerror)
     converted = [track for track in tracks.values() if isinstance(track, ConvertedAudio)]

@@ -6,6 +6,7 @@ import re
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
+from typing import Literal
 
 import av
 import av.container
@@ -169,7 +170,7 @@ def choose_video(
     _check_size(video, path, max_pixels)
     # Frames can be larger than the header says.
     video.codec_context.options = {"max_pixels": str(max_pixels)}
-    video.thread_type = "AUTO"
+    video.thread_type = threads_of(container)
     if video.codec_context.is_hwaccel:
         # Each thread needs another surface, of which NVDEC has 32 at most.
         video.codec_context.thread_count = 1
@@ -227,6 +228,13 @@ def frames_of(packet: Packet, decoder: av.VideoCodecContext) -> list[av.VideoFra
     except av.error.FFmpegError:
         return []
     return [frame for frame in decoded if frame.width and frame.height]
+
+
+def threads_of(container: av.container.InputContainer) -> Literal["AUTO", "SLICE"]:
+    """How the video is to be decoded by several threads."""
+    # With a frame for each, those behind a damaged one are lost at the end. `Tail` finds them by
+    # their times, of which AVI has none.
+    return "SLICE" if container.format.name == "avi" else "AUTO"
 
 
 class Tail:

@@ -13,8 +13,9 @@ from stream.verify import verify
 from tests.clips import make_clip
 from tests.tracks import Piece, sound, together
 
-LABELS = ("title", "language", "color primaries", "color transfer", "color matrix")
-"""What some containers have no place for, and what is named then."""
+LABELS = ("title", "language", "color primaries", "color transfer", "color matrix", "levels")
+"""What some containers have no place for, and is named then; levels are those of a codec (ProRes
+rounds the corners of so small a picture)."""
 
 
 HELD = {

@@ -3,6 +3,7 @@
 import re
 import struct
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from av.stream import Discard
 
 import mssnet
 import stream
-from stream.verify import verify
+from stream.verify import Facts, compare, facts, verify
+from tests.harm import told as cues
 from tests.marked import Heard, film, hear
 from tests.tracks import told
 
@@ -265,3 +267,18 @@ def test_sound_with_a_broken_index_is_named(
         said = r"its audio stream 1 \(aac, SoundHandler\) after 0\.00 s of 2\."
         with pytest.raises(stream.SourceError, match=said):
             job(source, output, restore)
+
+
+def test_how_long_players_show_it_is_compared(tmp_path: Path) -> None:
+    """The timecode of a clip that was cut without encoding goes on behind picture and sound."""
+    seen = facts(film(tmp_path / "in.mp4"))
+    assert seen.duration is not None
+
+    def with_data(longer: Fraction) -> Facts:
+        assert seen.duration is not None
+        length = round(1000 * (seen.duration + longer))
+        data = replace(cues("bin_data", (0, length, "")), kind="data", name="data stream 2")
+        return replace(seen, duration=seen.duration + longer, tracks=(*seen.tracks, data))
+
+    met = compare(with_data(Fraction(1, 4)), with_data(Fraction(0)))
+    assert next(row for row in met.rows if row.what == "duration").verdict == "allowed"

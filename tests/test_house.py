@@ -23,7 +23,7 @@ MAY_USE_AV = {
     *(f"stream/{name}.py" for name in ("convert", "encoders", "frame", "probe", "remux")),
     *(f"stream/{name}.py" for name in ("deinterlace", "hdr", "join", "orientation", "transcode")),
     *(f"stream/{name}.py" for name in ("beside", "bench", "decoding", "demux", "hardware")),
-    *(f"stream/{name}.py" for name in ("identity", "opening", "sink", "source")),
+    *(f"stream/{name}.py" for name in ("ending", "identity", "opening", "sink", "source")),
     "stream/live/encode.py",
     *(f"stream/live/{name}.py" for name in ("camera", "convert", "reader", "session")),
     "stream/live/rtsp/output.py",

@@ -25,7 +25,13 @@ from stream.convert import has_alpha
 from stream.demux import Reader, discontinuous
 from stream.ending import early_end
 from stream.errors import SourceError
-from stream.opening import DEFAULT_MAX_PIXELS, decoder_of, main_video, open_input
+from stream.opening import (
+    DEFAULT_MAX_PIXELS,
+    decoder_of,
+    main_video,
+    open_input,
+    threads_of,
+)
 from stream.remux import describe, is_cover
 from stream.timeline import Timeline
 from stream.verify.clock import Clock, ClockJumpsError
@@ -184,8 +190,9 @@ class Facts:
 
     @property
     def end(self) -> Fraction | None:
-        """When the last of its streams ends."""
-        ends = [track.end for track in (self.picture.track, *self.tracks)]
+        """When the last of what players show ends: data may go on beyond it, as a timecode does."""
+        shown = [track for track in self.tracks if track.kind in ("video", "audio", "subtitle")]
+        ends = [track.end for track in (self.picture.track, *shown)]
         return max((end for end in ends if end is not None), default=None)
 
 
@@ -236,7 +243,7 @@ def _facts(
         if video.codec_context is None:
             raise SourceError(f"there is no decoder for the video in {path}")
         video.codec_context.options = {"max_pixels": str(max_pixels)}
-        video.thread_type = "AUTO"
+        video.thread_type = threads_of(container)
         packets = {s.index: Packets(s, content=s is not video) for s in container.streams}
         every = decode and moments is None
         frames = Frames(
