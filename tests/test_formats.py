@@ -21,7 +21,10 @@ from stream.convert import FATAL, Unpacker, has_alpha
 from stream.errors import SourceError
 from stream.live import convert as live
 from stream.opening import decoder_of
+from stream.reading import Reading
+from stream.source import Source
 from stream.verify import facts, verify
+from stream.work import Work
 from tests.pictures import run, write
 
 ON_A_DEVICE = {
@@ -320,3 +323,21 @@ def test_every_format_is_shown_live_as_players_show_it(name: str) -> None:
         sides = [each.clip(0, 1).reshape(6, 8, 8, 8, 4) for each in (shown(made), expected)]
         coarse = [each.mean(axis=(1, 3))[..., :3] for each in sides]
         assert np.abs(coarse[0] - coarse[1]).max() * 255 < 10, RANGES[said]
+
+
+def test_frames_that_are_kept_keep_their_alpha(tmp_path: Path) -> None:
+    path = clip(tmp_path / "in.mov", "argb", "qtrle")
+    source = Source(path, Reading(alpha=True))
+    read = list(source)
+    source.close()
+    work = Work.begin(tmp_path / "work", {})
+    for frame in read:
+        work.keep(frame)
+    work.write_kept()
+    kept = list(work.kept(source.coding, source.time_base))
+    work.close()
+    assert source.coding.alpha
+    assert [frame.pts for frame in kept] == [frame.pts for frame in read]
+    for before, after in zip(read, kept, strict=True):
+        for one, two in zip(before.stored, after.stored, strict=True):
+            assert np.array_equal(one, two)
