@@ -110,7 +110,8 @@ def test_a_process_that_hangs_is_killed_and_given_longer_each_time(
 ) -> None:
     worker = Worker("stuck", "reader", work, (), 0.25)
     said, lives = tend(worker, lambda: worker.meter.restarts == 3)
-    assert said == ["did not answer; started again"] * 3
+    assert said[0] == "did not answer; started again"
+    assert all("did not answer" in line for line in said)
     for life, least in zip(lives, (0.25, 0.5, 1.0), strict=True):
         assert life >= least
 
