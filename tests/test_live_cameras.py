@@ -6,6 +6,7 @@ import socket
 from functools import partial
 from pathlib import Path
 
+import av
 import pytest
 
 from tests.rig.command import Live, live, refused, until
@@ -90,6 +91,50 @@ def test_one_that_cannot_work_does_not_end_the_others(tmp_path: Path) -> None:
         until(lambda: states(feed) == {"good": "live", "bad": "live"}, "it does not come")
         until(lambda: frames(feed, "good") > 5, "nothing is restored")
         assert feed.figure("restarts_total", "model") == 0
+
+
+def test_cameras_share_a_port(tmp_path: Path) -> None:
+    """Each path has its own login and its own process, whose death is no matter to the other."""
+    file, port = tmp_path / "cameras.toml", free_port()
+    file.write_text(
+        '[defaults]\nmodel = "none"\n'
+        '[cameras.yard]\nsource = "testsrc:?size=320x240"\n'
+        f'outputs = ["serve:one:first@{port}/yard"]\n'
+        '[cameras.door]\nsource = "testsrc:?size=160x120"\n'
+        f'outputs = ["serve:two:second@{port}/door/front"]\n'
+    )
+
+    def size(path: str, login: str) -> tuple[int, int]:
+        options = {"rtsp_transport": "tcp"}
+        with av.open(f"rtsp://{login}@127.0.0.1:{port}/{path}", options=options) as player:
+            frame = next(player.decode(video=0))
+            return frame.width, frame.height
+
+    def there(path: str, login: str) -> bool:
+        try:
+            return size(path, login) is not None
+        except av.error.FFmpegError:
+            return False
+
+    with live(tmp_path, "--config", str(file)) as feed:
+        until(lambda: feed.ask("/healthz")[0] == 200, "it is not live")
+        assert size("yard", "one:first") == (320, 240)
+        assert size("door/front", "two:second") == (160, 120)
+        for path, login in (("yard", "two:second"), ("door/front", "one:first"), ("none", "a:b")):
+            with pytest.raises(av.error.HTTPUnauthorizedError):
+                size(path, login)
+        with pytest.raises(av.error.HTTPNotFoundError):
+            size("none", "one:first")
+        options = {"rtsp_transport": "tcp"}
+        address = f"rtsp://two:second@127.0.0.1:{port}/door/front"
+        with av.open(address, options=options, timeout=20) as player:
+            pictures = player.decode(video=0)
+            next(pictures)
+            writer = feed.worker(f"serve:127.0.0.1:{port}/yard")
+            writer.kill()
+            until(lambda: there("yard", "one:first"), "it is not back")
+            for _ in range(20):
+                next(pictures)
 
 
 def test_two_changes_in_a_row(tmp_path: Path) -> None:

@@ -98,12 +98,17 @@ def test_an_output_is_named_after_its_camera() -> None:
         ('[defaults]\nsource = "testsrc:"\n[cameras.a]', "c.toml:1: source and outputs belong"),
         (
             '[cameras.a]\nsource = "testsrc:"\noutputs = ["serve:8554/a"]\n'
-            '[cameras.b]\nsource = "testsrc:"\noutputs = ["serve:8554/b"]',
-            "c.toml:6: port 8554 serves a as well; each output needs its own",
+            '[cameras.b]\nsource = "testsrc:"\noutputs = ["serve:u:password@8554/a"]',
+            "c.toml:6: serve:127.0.0.1:8554/a is an output of a as well",
         ),
         (
-            '[cameras.a]\nsource = "testsrc:"\noutputs = ["serve:8554/a", "serve:8554/b"]',
-            "c.toml:3: port 8554 serves a as well",
+            '[cameras.a]\nsource = "testsrc:"\noutputs = ["serve:8554/a"]\n'
+            '[cameras.b]\nsource = "testsrc:"\noutputs = ["serve:u:password@0.0.0.0:8554/b"]',
+            "c.toml:6: port 8554 is served at 127.0.0.1 by a; use that host",
+        ),
+        (
+            '[cameras.a]\nsource = "testsrc:"\noutputs = ["serve:8554/a", "serve:u:p@8554/a"]',
+            "c.toml:3: serve:127.0.0.1:8554/a is an output of a as well",
         ),
         (
             '[cameras.a]\nsource = "testsrc:"\noutputs = ["null:", "a.mkv", "a.mkv"]',

@@ -1,14 +1,17 @@
 """Several feeds at once, each with its own processes; which ones may change while they run."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from stream.errors import DeblurError
 from stream.live.description import Description
 from stream.live.figures import Snapshot
+from stream.live.rtsp.doors import SHARES, Doors
+from stream.live.rtsp.serve import Serve
 from stream.live.supervisor import Supervisor
 from stream.live.workers import Say
+from stream.live.writer import Target
 from stream.secrets import Secrets
 
 _RESTORING = ("model", "strength", "fuse", "delay", "smooth", "shutter", "upscaler")
@@ -62,6 +65,9 @@ class Cameras:
         self._stopping = False
         self._news = asyncio.Event()
         self._errors: list[DeblurError] = []
+        self._doors = Doors()
+        self._served: dict[str, list[Serve]] = {}
+        """The outputs of each feed that are reached through the doors."""
 
     async def run(self) -> None:
         """Work until stopped, or until every feed has ended. Raises a `DeblurError` where none
@@ -72,6 +78,8 @@ class Cameras:
             for task in self._running.values():
                 task.cancel()
             await asyncio.gather(*self._running.values(), return_exceptions=True)
+            for name in list(self._served):
+                self._shut(name)
 
     async def _run(self) -> None:
         self._update()
@@ -137,7 +145,7 @@ class Cameras:
             secrets = Secrets(description.addresses, self._words)
             feed = Supervisor(
                 description.camera,
-                description.targets,
+                self._reached(name, description.targets),
                 description.settings,
                 secrets=secrets,
                 say=lambda who, text: self._say(f"{name}: {who}", text),
@@ -145,14 +153,33 @@ class Cameras:
                 preview=self._preview,
             )
         except Exception as error:  # of this camera, and no matter to the others
+            self._shut(name)
             self._fail(name, error, said=len(self._wanted) > 1)
             return
         self.feeds.append(feed)
         self._running[name] = asyncio.create_task(feed.run(), name=name)
 
+    def _reached(self, name: str, targets: Sequence[Target]) -> list[Target]:
+        """The outputs of a feed, the served ones by way of the doors. Raises `SinkError`."""
+        found: list[Target] = []
+        served = self._served[name] = []
+        for target in targets:
+            if isinstance(target, Serve) and SHARES:
+                channel = self._doors.open(target.host, target.port, target.path)
+                target = replace(target, channel=channel)
+                served.append(target)
+            found.append(target)
+        return found
+
+    def _shut(self, name: str) -> None:
+        for target in self._served.pop(name, ()):
+            assert target.channel is not None
+            self._doors.close(target.host, target.port, target.path, target.channel)
+
     def _ended(self, name: str, task: "asyncio.Task[None]") -> bool:
         """Clear up after a feed; returns whether it has worked."""
         del self._running[name]
+        self._shut(name)
         feed = next(each for each in self.feeds if each.name == name)
         self.feeds.remove(feed)
         self._changed()

@@ -22,6 +22,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 from stream.errors import DeblurError, NoInputError, SinkError, UsageError
 from stream.live.description import Description
 from stream.live.null import Null
+from stream.live.rtsp.doors import SHARES
 from stream.live.rtsp.serve import Serve
 from stream.secrets import Secrets, hidden
 
@@ -95,7 +96,7 @@ class _Reader:
         if "source" in usual or "outputs" in usual:
             raise self._wrong(("defaults",), "source and outputs belong to a camera")
         described: dict[str, Description] = {}
-        taken: dict[tuple[str, object], str] = {}
+        taken: dict[tuple[object, object], str] = {}
         for name, options in cameras.items():
             table = ("cameras", name)
             if not _NAME.fullmatch(name):
@@ -117,7 +118,7 @@ class _Reader:
         description: Description,
         own: Mapping[str, object],
         defaults: Mapping[str, object],
-        taken: dict[tuple[str, object], str],
+        taken: dict[tuple[object, object], str],
     ) -> Description:
         """Raise `UsageError` where it makes no sense, alone or beside those before it.
 
@@ -144,9 +145,17 @@ class _Reader:
         for target, address in zip(targets, addresses, strict=True):
             if isinstance(target, Null):
                 continue
-            place: tuple[str, object] = ("address", address)
+            place: tuple[object, object] = ("address", address)
             said = f"{target.name} is an output of {{}} as well"
-            if isinstance(target, Serve):
+            if isinstance(target, Serve) and SHARES:
+                place = f"path of port {target.port}", target.path
+                hosts = {host: of for (kind, host), of in taken.items() if kind == target.port}
+                for host, other in hosts.items():
+                    if host != target.host:
+                        said = f"port {target.port} is served at {host} by {other}; use that host"
+                        raise self._wrong(table, said, "outputs")
+                taken[target.port, target.host] = name
+            elif isinstance(target, Serve):
                 place = "port", target.port
                 said = f"port {target.port} serves {{}} as well; each output needs its own"
             if place in taken:

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import socket
 from dataclasses import dataclass, field, replace
 from urllib.parse import unquote
 
@@ -33,6 +34,8 @@ class Serve:
     path: str = "live"
     """Without slashes at its ends."""
     login: Login | None = None
+    channel: socket.socket | None = field(default=None, repr=False, compare=False)
+    """On which connections come; None: `run` listens itself."""
     stage: Stage | None = field(default=None, repr=False, compare=False)
     """What the readers see; there is one while `run` works."""
 
@@ -91,7 +94,10 @@ class Serve:
     async def _run(self, control: Control, feed: Feed, size: Size | None) -> None:
         stage = Stage(self.path, self.login)
         server = Server(stage)
-        await server.listen(self.host, self.port)
+        if self.channel is not None:
+            server.adopt(self.channel)
+        else:
+            await server.listen(self.host, self.port)
         try:
             target = replace(self, stage=stage)
             await asyncio.to_thread(Writer(control, feed, target, size).run)

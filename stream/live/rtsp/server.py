@@ -23,6 +23,8 @@ class Server:
         self._clients: dict[asyncio.Task[None], Client] = {}
         self._visitors = Visitors()
         self._server: asyncio.Server | None = None
+        self._channel: socket.socket | None = None
+        self._arriving: set[asyncio.Task[None]] = set()
 
     async def listen(self, host: str, port: int) -> None:
         """Take connections. Raises `SinkError` where the port cannot be had."""
@@ -36,10 +38,40 @@ class Server:
             why = os.strerror(number) if number is not None else str(error)
             raise SinkError(f"cannot serve at {host}, port {port}: {why}") from None
 
+    def adopt(self, channel: socket.socket) -> None:
+        """Take connections that come on a channel: see `stream.live.rtsp.doors`."""
+        channel.setblocking(False)
+        self._channel = channel
+        asyncio.get_running_loop().add_reader(channel, self._receive)
+
+    def _receive(self) -> None:
+        assert self._channel is not None
+        try:
+            _, descriptors, _, _ = socket.recv_fds(self._channel, 1, 1)
+        except OSError:
+            return
+        for descriptor in descriptors:
+            link = socket.socket(fileno=descriptor)
+            link.setblocking(False)
+            task = asyncio.create_task(self._welcome(link))
+            self._arriving.add(task)
+            task.add_done_callback(self._arriving.discard)
+
+    async def _welcome(self, link: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader(MAX_HEAD, loop)
+        protocol = asyncio.StreamReaderProtocol(reader, self._connected, loop)
+        try:
+            await loop.connect_accepted_socket(lambda: protocol, link)
+        except OSError:
+            link.close()
+
     async def close(self) -> None:
         """Send all readers away and stop listening."""
         if self._server is not None:
             self._server.close()
+        if self._channel is not None:
+            asyncio.get_running_loop().remove_reader(self._channel)
         self._stage.end()
         for client in self._clients.values():
             client.close()
