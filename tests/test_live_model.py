@@ -430,6 +430,7 @@ def test_every_step_gives_pictures_of_the_same_size(restore: mssnet.Deblurrer) -
         "none, fused with 1 before, plainly enlarged",
         "none, fused with 1 before, plainly enlarged, at half size",
         "none, fused with 1 before, plainly enlarged, at half size, every second frame",
+        "the camera's own picture",
     ]
     for rung in chain.rungs:
         chain.use(rung)
