@@ -13,7 +13,8 @@ _FRAMES = 24
 
 def bound_mib(size: Size) -> float:
     """What the README promises of `lite` on a CPU, in MiB."""
-    return 1024 * (1 + 0.5 * size[0] * size[1] / 1e6)
+    megapixels = size[0] * size[1] / 1e6
+    return 1024 * (1 + 1.2 * min(megapixels, 2) + 0.5 * max(megapixels - 2, 0))
 
 
 def measure(plan: Plan) -> Part:

@@ -6,6 +6,7 @@ across it, and a small network, trained on clips whose shutter is known, tells t
 pair of these profiles. What many places say is summed up.
 """
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -27,6 +28,8 @@ _LEAST, _MOST = 3.0, 80.0
 """Pixels that a place must move, and may, in a frame interval."""
 _PLACES = 256
 """Of a frame."""
+_SEEN = 1 << 21
+"""Pixels among which they are chosen: of larger frames, every second one each way, or fewer."""
 _TIMID = 0.35
 """The quantile of the distribution that is told: where it is not sure, the smaller share, which
 does less harm."""
@@ -144,12 +147,14 @@ def profiles(
     # What turns or stops within two frames says nothing of the middle of them.
     steady = squared(after + before) < 0.25 * (squared(after) + squared(before)) + 1
     scale = np.array([width / motion.shape[1], height / motion.shape[0]], np.float32)
-    motion = enlarged(motion * scale * steady[..., None], (width, height))
+    step = math.ceil(math.sqrt(width * height / _SEEN))
+    rows, columns = (np.arange(step // 2, length, step) for length in (height, width))
+    motion = enlarged(motion * scale * steady[..., None], (len(columns), len(rows)))
     far = np.sqrt(squared(motion))
     soft = cv2.GaussianBlur(luma, (0, 0), 0.8).astype(np.float32)
     across, down = (cv2.Sobel(soft, cv2.CV_32F, *way, scale=0.25) for way in ((1, 0), (0, 1)))
-    detail = across * across + down * down
-    x, y = np.meshgrid(np.arange(width), np.arange(height))
+    detail = (across * across + down * down)[step // 2 :: step, step // 2 :: step]
+    x, y = np.meshgrid(columns, rows)
     inside = np.minimum(np.minimum(x, width - 1 - x), np.minimum(y, height - 1 - y))
     places = np.flatnonzero((far > _LEAST) & (far < _MOST) & (inside > far))
     if len(places) < 2 * count:
@@ -161,13 +166,13 @@ def profiles(
     if np.count_nonzero(chance) < count:
         return None
     chosen = rng.choice(places, count, replace=False, p=chance / chance.sum(dtype=np.float64))
-    rows, columns = np.divmod(chosen, width)
+    own_x, own_y = x.ravel()[chosen], y.ravel()[chosen]
     along = motion.reshape(-1, 2)[chosen]
     steps = np.linspace(-1, 1, SAMPLES, dtype=np.float32)
     found = []
     for way in (along, np.stack([-along[:, 1], along[:, 0]], axis=1)):
-        at_x = (columns[:, None] + steps * way[:, :1]).astype(np.float32)
-        at_y = (rows[:, None] + steps * way[:, 1:]).astype(np.float32)
+        at_x = (own_x[:, None] + steps * way[:, :1]).astype(np.float32)
+        at_y = (own_y[:, None] + steps * way[:, 1:]).astype(np.float32)
         values: Any = cv2.remap(luma, at_x, at_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         values = values.astype(np.float32)
         found.append(values - values.mean(1, keepdims=True))

@@ -94,7 +94,8 @@ class Deblurrer:
     def __call__(self, image: Tensor, told: Tensor | None = None) -> Tensor:
         """Restore `image`, (N, 3, H, W) RGB in 0..1, H and W from 1 up; same shape and dtype.
 
-        `told` is what `mssnet.motion` makes to be told beside it, (N, PLANES, H, W); without it, or
+        `told` is what `mssnet.motion` makes to be told beside it, (N, PLANES, H, W), of any
+        floating-point type; without it, or
         where the network is not one that is told, it works on the image alone. The result is
         clamped to 0..1. When memory runs out the tile is halved and the image restored again;
         `torch.OutOfMemoryError` is raised only below 128 pixels.
@@ -112,13 +113,11 @@ class Deblurrer:
         if not image.is_floating_point():
             raise ValueError(f"image must hold floating-point values in 0..1, got {image.dtype}")
         exact = image.to(self.device, torch.promote_types(image.dtype, torch.float32))
-        if self.is_told:
-            told = unknown(exact) if told is None else told.to(exact)
-            exact = torch.cat([exact, told], dim=1)
+        told = told.to(exact.device) if self.is_told and told is not None else None
         begun: Result | None = None
         tile = self.tile
         try:
-            begun = self._begin(exact)
+            begun = self._begin(exact, told)
         except RuntimeError as error:
             self._smaller_tile(error, exact, tile)
 
@@ -129,7 +128,7 @@ class Deblurrer:
                 try:
                     if begun is None:
                         tile = self.tile
-                        begun = self._begin(exact)
+                        begun = self._begin(exact, told)
                     restored = begun()
                     return restored.clamp_(0, 1).to(image.dtype)
                 except RuntimeError as error:
@@ -138,11 +137,11 @@ class Deblurrer:
 
         return result
 
-    def _begin(self, image: Tensor) -> Result:
+    def _begin(self, image: Tensor, told: Tensor | None) -> Result:
         if self.tile is None or max(image.shape[2:]) <= self.tile:
-            return self._whole(image)
+            return self._whole(image, told)
         tile = self.tile
-        return lambda: self._tiled(image, tile)
+        return lambda: self._tiled(image, told, tile)
 
     def _smaller_tile(self, error: RuntimeError, image: Tensor, tried: int | None) -> None:
         """Go on in smaller tiles after an error that is for want of memory; raise it otherwise."""
@@ -165,24 +164,29 @@ class Deblurrer:
             self._programs[exit] = self.engine.compile(Leaving(self.net, exit))
         return self._programs[exit]
 
-    def _whole(self, image: Tensor) -> Result:
+    def _whole(self, image: Tensor, told: Tensor | None) -> Result:
         height, width = image.shape[2:]
         padded = pad_to_multiple(image, self.net.config.multiple_of)
+        if self.is_told:
+            # Joined here, a tile at a time: for a whole frame of 4K it takes 0.8 GB.
+            told = told if told is None else pad_to_multiple(told, self.net.config.multiple_of)
+            padded = torch.cat([padded, unknown(padded) if told is None else told], dim=1)
         change = self._program(self.exit or self.exits[-1])(padded)
-        return lambda: image[:, :3] + change()[:, :, :height, :width]
+        return lambda: image + change()[:, :, :height, :width]
 
-    def _tiled(self, image: Tensor, tile: int) -> Tensor:
+    def _tiled(self, image: Tensor, told: Tensor | None, tile: int) -> Tensor:
         """Restore overlapping tiles and blend them over the overlaps."""
-        total = torch.zeros_like(image[:, :3])
+        total = torch.zeros_like(image)
         weights = torch.zeros_like(image[:1, :1])
         for top, bottom in spans(image.shape[2], tile, self.net.config.multiple_of):
             for left, right in spans(image.shape[3], tile, self.net.config.multiple_of):
-                piece = self._whole(image[:, :, top:bottom, left:right])()
+                where = (..., slice(top, bottom), slice(left, right))
+                piece = self._whole(image[where], None if told is None else told[where])()
                 down = _ramp(bottom - top, top > 0, bottom < image.shape[2])
                 across = _ramp(right - left, left > 0, right < image.shape[3])
                 weight = (down[:, None] * across[None, :]).to(piece)
-                total[:, :, top:bottom, left:right] += piece * weight
-                weights[:, :, top:bottom, left:right] += weight
+                total[where] += piece * weight
+                weights[where] += weight
         return total / weights
 
 
@@ -213,14 +217,16 @@ def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
 
 
 def spans(size: int, tile: int, multiple: int) -> list[tuple[int, int]]:
-    """Ranges of at most `tile` that cover 0..size, overlap, and start at multiples."""
+    """Ranges of at most `tile` that cover 0..size, overlap, start at multiples, and are alike."""
     if size <= tile:
         return [(0, size)]
     overlap = min(_OVERLAP, tile // 2)
     count = math.ceil((size - overlap) / (tile - overlap - multiple))
     step = (size - overlap) / count
-    starts = [int(index * step) // multiple * multiple for index in range(count)]
-    return [(start, min(start + tile, size)) for start in starts]
+    length = min(math.ceil((step + overlap) / multiple + 1) * multiple, tile)
+    step = (size - length) / (count - 1)
+    starts = [math.ceil(index * step / multiple) * multiple for index in range(count)]
+    return [(start, min(start + length, size)) for start in starts]
 
 
 def smaller_tile(tile: int | None, height: int, width: int) -> int | None:

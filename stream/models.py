@@ -24,6 +24,9 @@ PRECISIONS = {
 
 NONE, AUTO = "none", "auto"
 """What `--model` takes beside names: fusion alone, and what suits the machine."""
+_MOST_ON_CPU = 3 << 30
+"""Bytes that a network may take on a CPU by the estimate of `tile_within`, which is well above what it
+takes: larger pieces than that are no faster."""
 
 
 class Untouched(mssnet.Deblurrer):
@@ -83,7 +86,7 @@ def load_model(
         keep_freed()
     if tile is None and where.type == "cpu":
         # A GPU says when its memory is full; on a CPU the system ends the program instead.
-        budget = int(0.6 * psutil.virtual_memory().available)
+        budget = min(int(0.6 * psutil.virtual_memory().available), _MOST_ON_CPU)
         restore.tile = mssnet.tile_within(restore.net, budget, restore.dtype)
     return restore
 

@@ -26,7 +26,7 @@ _SMALLEST = 64
 """Sides of an image in pixels below which OpenVINO resizes what is a pixel wide in another way."""
 _SIZES = 4
 """Sizes of images that a module is kept compiled for."""
-_FEWER = ((4_000_000, 1), (1_000_000, 2))
+_FEWER = ((2_000_000, 1), (1_000_000, 2))
 """Pixels from which on there are at most so many streams: large images keep cores busy without,
 and the memory of each stream grows with them."""
 _MOST_STREAMS = 4

@@ -25,6 +25,7 @@ from filters import (
     to_rgb,
     values_of,
 )
+from mssnet.motion import PLANES
 from stream.frame import Frame
 from stream.motion import Motion
 from stream.staging import staging_for
@@ -148,8 +149,10 @@ class Processor:
 
     def _most(self, frame: Frame) -> int:
         """How many frames like this one may be begun at once: there is no room for many of 8K."""
-        held = _HELD if self._staging.overlaps else _HELD_ON_CPU
-        return min(self._in_flight, max(held // (12 * frame.width * frame.height), 2))
+        least = 2 if self._staging.overlaps else 1
+        # As it is seen, and all that the network takes, in float32.
+        each = (12 if self._motion is None else 24 + 6 * PLANES) * frame.width * frame.height
+        return min(self._in_flight, max(_HELD // each, least))
 
     @torch.inference_mode()
     def _see(self, frame: Frame) -> _Seen:
@@ -281,6 +284,4 @@ def _taken(waiting: deque[_Fusing], made: Iterable[Fused]) -> Iterator[_Fusing]:
 
 
 _HELD = 1 << 30
-"""Bytes of R'G'B' that frames under way may have on a GPU ..."""
-_HELD_ON_CPU = 1 << 27
-"""... and on a CPU, which large ones keep busy one by one."""
+"""Bytes that frames under way, and what is told of them, may have."""
