@@ -130,7 +130,7 @@ def test_neighbors_are_registered(form: Form, shift: tuple[float, float]) -> Non
     for which in (BEFORE, AFTER):
         assert float((told[0, which][:, *INSIDE] - own).abs().max()) <= 1.01 * CODE
     wanted = torch.tensor([x, y]) * (-1 if x < 0 else 1) * 0.5 / 20
-    assert torch.allclose(told[0, :2], wanted[:, None, None], atol=1e-6)
+    assert torch.allclose(told[0, :2].float(), wanted[:, None, None], atol=3e-4)
 
 
 @both_forms

@@ -56,7 +56,7 @@ def test_the_shipped_network_tells_short_shutters_from_long_ones(seed: int) -> N
 
 
 def test_a_few_clips_teach_short_from_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("weights.train.shutter._BATCH", 64)  # more steps of so few clips
+    monkeypatch.setattr("weights.train.shutter._BATCH", 128)  # more steps of so few clips
     file = tmp_path / "new" / "shutter.safetensors"
     blur = replace(FAST, uniform=1, whole=0.5, short=0.5)
     settings = DataSettings(seed=3, photos=PHOTOS, blur=blur, camera=CLEAN)
