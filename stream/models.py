@@ -25,8 +25,8 @@ PRECISIONS = {
 NONE, AUTO = "none", "auto"
 """What `--model` takes beside names: fusion alone, and what suits the machine."""
 _MOST_ON_CPU = 3 << 30
-"""Bytes that a network may take on a CPU by the estimate of `tile_within`, which is well above what it
-takes: larger pieces than that are no faster."""
+"""Bytes that a network may take on a CPU by the estimate of `tile_within`, which is well above what
+it takes: larger pieces than that are no faster."""
 
 
 class Untouched(mssnet.Deblurrer):
