@@ -53,10 +53,7 @@ class Batch:
         """
         settings, asked = self.settings, self.settings
         if settings.model == AUTO:
-            chosen = choose_model(
-                device=settings.device, precision=settings.precision, engine=settings.engine
-            )
-            settings = replace(settings, model=chosen.model)
+            settings = replace(settings, model=choose_model(settings).model)
         restore = load_model(
             settings.model,
             device=settings.device,

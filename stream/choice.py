@@ -36,14 +36,20 @@ class Choice:
     why: str
 
 
-@functools.cache
-def choose_model(*, device: str, precision: str, engine: str) -> Choice:
+def choose_model(settings: Settings) -> Choice:
     """What `auto` stands for on this machine.
 
     On a GPU that is lite. On a CPU the network is measured beside fusion, which takes a few
     seconds, and left out where it takes more than a quarter of fusion's time: it gains far less.
     Raises as `stream.models.load_model` does.
     """
+    if settings.strength == 0:
+        return Choice(NONE, "at strength 0 there is nothing for a network to do")
+    return _choose(settings.device, settings.precision, settings.engine)
+
+
+@functools.cache
+def _choose(device: str, precision: str, engine: str) -> Choice:
     where = choose_devices(device)[0]
     if where.type != "cpu":
         return Choice(_USUAL, f"{where} runs {_USUAL}")

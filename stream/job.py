@@ -192,9 +192,7 @@ class Job:
         if settings.resume and (begun := model_of(folder_of(self.output))) is not None:
             known = {fingerprint(name): name for name in CHOICES}
             return replace(settings, model=known.get(begun, NONE))
-        chosen = choose_model(
-            device=settings.device, precision=settings.precision, engine=settings.engine
-        )
+        chosen = choose_model(settings)
         self._why = chosen.why
         return replace(settings, model=chosen.model)
 
