@@ -3,9 +3,12 @@
 import re
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from stream.reading import Span
 
 # What cannot be read is said in the program's own words, with its own exit code.
 Argument = partial(typer.Argument, readable=False)
@@ -183,3 +186,11 @@ def with_ports(arguments: Sequence[str]) -> list[str]:
         bare = argument == "--preview" and not (following and following[0].isdigit())
         given.append(f"--preview={USUAL_PORT}" if bare else argument)
     return given
+
+
+def span_of(start: str, duration: str | None) -> "Span":
+    """What `--start` and `--duration` say. Raises `UsageError`."""
+    import stream
+
+    length = seconds("--duration", duration) if duration is not None else None
+    return stream.Span(seconds("--start", start), length)

@@ -1,0 +1,49 @@
+"""`deblur models`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from stream.cli.options import Argument
+from stream.cli.terminal import out, reported, say
+
+app = typer.Typer(no_args_is_help=False, help="List and import models.")
+
+
+@app.callback(invoke_without_command=True)
+def models(context: typer.Context) -> None:
+    """List the models on this machine."""
+    if context.invoked_subcommand:
+        return
+    import stream
+    import weights
+
+    with reported():
+        try:
+            found = weights.checkpoints()
+        except weights.WeightsError as error:
+            raise stream.ModelError(str(error)) from error
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for column in ("name", "size", "MB", "about"):
+        table.add_column(column)
+    for checkpoint in found:
+        size = f"{checkpoint.bytes / 1e6:.1f}"
+        table.add_row(checkpoint.name, checkpoint.preset, size, checkpoint.about)
+    out.print(table)
+
+
+@app.command("import")
+def import_model(
+    file: Annotated[
+        Path, Argument(help="A checkpoint: .pt, .pth or .safetensors.", show_default=False)
+    ],
+    name: Annotated[str, typer.Option(help="The name that --model then takes.")],
+) -> None:
+    """Convert a checkpoint, such as one of MSSNet's authors, into a model of this program."""
+    from stream.models import import_checkpoint
+
+    with reported():
+        checkpoint = import_checkpoint(file, name)
+    say(f"{checkpoint.name} ({checkpoint.preset}) -> {checkpoint.file}")

@@ -1,0 +1,347 @@
+"""`deblur run`."""
+
+import json
+import os
+import shlex
+import signal
+import sys
+import webbrowser
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from stream.cli.options import (
+    Argument,
+    Decoder,
+    Device,
+    Duration,
+    Encoder,
+    Engine,
+    Fuse,
+    Model,
+    Option,
+    Precision,
+    Preview,
+    PreviewHost,
+    Shutter,
+    Smooth,
+    Start,
+    given,
+    seconds,
+    span_of,
+    without_effect,
+)
+from stream.cli.preview import Beside, beside
+from stream.cli.terminal import bar, clock, err, forecast, handle_signals, reported, say
+
+if TYPE_CHECKING:
+    from stream.batch import Batch, Outcome
+    from stream.forecast import Forecast
+    from stream.report import Progress, Report
+    from stream.settings import Settings
+    from stream.tasks import Task
+
+
+def run(
+    context: typer.Context,
+    paths: Annotated[
+        list[Path] | None,
+        Argument(
+            metavar="INPUT [OUTPUT]",
+            help="A video file and the file to write (INPUT.deblurred.EXT beside it by default); "
+            "or files, folders and patterns, and the folder to write to.",
+            show_default=False,
+        ),
+    ] = None,
+    to: Annotated[
+        Path | None,
+        Option(
+            *("--output", "-o"),
+            help="The file or folder to write to: all others are inputs then. A video that was not "
+            "made by deblur is replaced only where it is named so.",
+            show_default=False,
+        ),
+    ] = None,
+    list_file: Annotated[
+        Path | None,
+        Option(
+            "--list",
+            help="Restore the files that this file names, one on a line; - is standard input.",
+        ),
+    ] = None,
+    model: Model = "auto",
+    fuse: Fuse = 3,
+    strength: Annotated[
+        str,
+        typer.Option(
+            help="0 leaves the picture as it is, 1 restores it fully; auto restores each region "
+            "as far as it is blurred."
+        ),
+    ] = "1",
+    smooth: Smooth = None,
+    shutter: Shutter = "auto",
+    stabilize: Annotated[
+        bool, typer.Option("--stabilize", help="Take the camera's shaking out of the picture.")
+    ] = False,
+    crop: Annotated[
+        float,
+        typer.Option(help="The share of width and height that --stabilize gives up, up to 0.5."),
+    ] = 0.1,
+    upscale: Annotated[
+        str | None,
+        typer.Option(
+            help="Enlarge: a factor in 1..4 such as 3 or 1.5, a height such as 1080p, or a size "
+            "such as 1920x1080.",
+            show_default=False,
+        ),
+    ] = None,
+    upscaler: Annotated[
+        str,
+        typer.Option(
+            help="What enlarges: auto (x3-lite on a CPU, x3 on a GPU), a .safetensors file, "
+            "lanczos or bicubic."
+        ),
+    ] = "auto",
+    device: Device = "auto",
+    precision: Precision = "auto",
+    engine: Engine = "auto",
+    decoder: Decoder = "auto",
+    codec: Annotated[
+        str | None,
+        typer.Option(help="h264, hevc, av1, vp9, vp8, prores or ffv1; the source's by default."),
+    ] = None,
+    encoder: Encoder = "auto",
+    quality: Annotated[
+        int | None,
+        typer.Option(help="CRF of the encoder, lower is better; visually lossless by default."),
+    ] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="The encoder's own preset, such as fast or slow.")
+    ] = None,
+    start: Start = "0",
+    duration: Duration = None,
+    tile: Annotated[
+        int | None,
+        typer.Option(help="Largest side restored in one piece; smaller needs less memory."),
+    ] = None,
+    max_pixels: Annotated[
+        int, typer.Option(help="Refuse larger frames (a small file can claim a huge picture).")
+    ] = 8192 * 4352,
+    deinterlace: Annotated[
+        str, typer.Option(help="auto (frames marked as interlaced), on or off.")
+    ] = "auto",
+    apply_rotation: Annotated[
+        bool,
+        typer.Option("--apply-rotation", help="Turn the pictures upright instead of saying how."),
+    ] = False,
+    drop: Annotated[
+        list[str] | None,
+        typer.Option(help="Leave out audio, subtitle, data, attachment or video streams."),
+    ] = None,
+    trial: Annotated[
+        str | None,
+        Option(
+            "--try",
+            metavar="TIME",
+            help="Restore only so much, such as 3s from the middle (or from --start), with three "
+            "settings, and show them beside each other on a page.",
+            show_default=False,
+        ),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where the same command was interrupted.")
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUTPUT.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print what was done as JSON, of one file.")
+    ] = False,
+    preview: Preview = None,
+    preview_host: PreviewHost = "127.0.0.1",
+) -> None:
+    """Restore a video file: everything in it but the blur stays as it is."""
+    # Here, so that --help and a wrong option answer at once; torch takes seconds to load.
+    import stream
+    from stream.place import check_input
+    from stream.tasks import tasks_of
+
+    with reported():
+        if not paths and list_file is None:
+            raise stream.UsageError("there is no INPUT; see deblur run --help")
+        tasks = tasks_of(paths or [], list_file, to)
+        for alone in paths[:1] if paths and tasks is None else [task.input for task in tasks or []]:
+            if tasks is None or len(tasks) == 1:
+                check_input(alone)
+        span = span_of(start, duration)
+        # What is named on the way, as *.mp4 does, is no word for replacing it.
+        named = tasks is not None or (paths is not None and len(paths) == 2)
+        own = overwrite and to is None and named
+        settings = stream.Settings(
+            model=model,
+            strength=_strength(strength),
+            fuse=fuse,
+            smooth=smooth,
+            shutter=stream.Exposure(shutter),
+            stabilize=stabilize,
+            crop=crop,
+            upscale=stream.Scale.parse(upscale) if upscale is not None else None,
+            upscaler=upscaler,
+            device=device,
+            precision=precision,
+            engine=engine,
+            decoder=decoder,
+            tile=tile,
+            overwrite="own" if own else overwrite,
+            resume=resume,
+            drop=tuple(drop or ()),
+            max_pixels=max_pixels,
+            deinterlace=deinterlace,
+            apply_rotation=apply_rotation,
+            span=span,
+            encoder=stream.EncoderSettings(codec, quality, preset, encoder),
+        )
+        for line in without_effect(
+            given(context),
+            model=model,
+            strength=settings.strength,
+            fuse=fuse,
+            smooth=settings.smoothing,
+            upscale=upscale,
+            stabilize=stabilize,
+            several=tasks is not None,
+            preview=preview is not None,
+        ):
+            say(f"note: {line}")
+        if trial is not None:
+            if tasks is not None or duration is not None:
+                raise stream.UsageError("--try takes one INPUT, and no --duration")
+            assert paths
+            written = to if to is not None else paths[1] if len(paths) == 2 else None
+            _try(paths[0], written, settings, seconds("--try", trial), "start" in given(context))
+            return
+        from stream import advice
+        from stream.batch import Batch
+
+        if tasks is not None:
+            with beside(preview, preview_host) as page:
+                window = page.window if page is not None else None
+                _run_batch(Batch(tasks, settings, window=window), page)
+            return
+        assert paths
+        output = to if to is not None else paths[1] if len(paths) == 2 else None
+        estimates = forecast()
+        with beside(preview, preview_host) as page, bar(paths[0].name) as show, _quiet_end():
+            window = page.window if page is not None else None
+            job = stream.Job(paths[0], output, settings, window=window)
+            handle_signals(job)
+
+            def seen(progress: "Progress") -> None:
+                estimates.see(progress)
+                if page is not None:
+                    page.see(progress, job.input.name)
+                if show is not None:
+                    show(job.input.name, progress)
+
+            report = job.run(seen, say=say)
+        for warning in report.warnings:
+            say(f"note: {warning}")
+        if report.stopped:
+            say(f"stopped early: {_done(report)} -> {report.output}; go on with --resume")
+            raise typer.Exit(130)
+        say(f"{_done(report)} -> {report.output}")
+        if (poor := advice.said_of(report.gain)) is not None:
+            say(f"note: {poor}")
+        assert report.conformance is not None
+        say(report.conformance.summary)
+        if as_json:
+            typer.echo(json.dumps(report.to_json(), indent=2))
+        if not report.conforms:
+            raise typer.Exit(stream.DiffersError.exit_code)
+
+
+def _try(input: Path, page: Path | None, settings: "Settings", length: float, starts: bool) -> None:
+    from stream.trial import Trial
+
+    trial = Trial(input, page, settings, length, starts=starts)
+    with bar(input.name) as show, _quiet_end():
+        handle_signals(trial)
+
+        found = trial.run(show)
+    name = shlex.quote(str(input))
+    for tried, line in zip(trial.tried, found.summary.splitlines(), strict=False):
+        took = f"{tried.report.frames} frames in {clock(tried.report.seconds)}"
+        say(f"{line.removeprefix(f'{tried.name}: ')}; {took}: deblur run {name} {tried.options}")
+    say(f"-> {trial.page}")
+    # Elsewhere a browser may take the terminal itself.
+    shows = sys.platform != "linux" or {"DISPLAY", "WAYLAND_DISPLAY"} & {*os.environ}
+    if err.is_terminal and shows:
+        webbrowser.open(trial.page.absolute().as_uri())
+
+
+def _strength(text: str) -> float | Literal["auto"]:
+    import stream
+
+    if text == "auto":
+        return "auto"
+    try:
+        return float(text)
+    except ValueError:
+        raise stream.UsageError(f"--strength must be in 0..1 or auto, got {text}") from None
+
+
+def _run_batch(batch: "Batch", page: "Beside | None") -> None:
+    import stream
+    from stream.advice import said_of
+    from stream.batch import summary
+
+    handle_signals(batch)
+    outcomes: list[Outcome] = []
+    forecasts: dict[Path, Forecast] = {}
+    with bar() as show, _quiet_end():
+        total = len(batch.tasks)
+
+        def seen(task: "Task", progress: "Progress") -> None:
+            forecasts.setdefault(task.output, forecast(f"{task.input}: ")).see(progress)
+            if page is not None:
+                page.see(progress, task.input.name)
+            if show is not None:
+                show(f"[{len(outcomes) + 1}/{total}] {task.input.name}", progress)
+
+        for outcome in batch.run(seen):
+            outcomes.append(outcome)
+            notes = outcome.report.warnings if outcome.report else []
+            if outcome.report and (line := said_of(outcome.report.gain)) is not None:
+                notes = [*notes, line]
+            for note in notes:
+                say(f"{outcome.task.input}: note: {note}")
+            say(f"{outcome.task.input}: {outcome.state}: {outcome.said}")
+    say(summary(outcomes, total))
+    states = {outcome.state for outcome in outcomes}
+    if "stopped" in states or len(outcomes) < total:
+        raise typer.Exit(130)
+    if states & {"failed", "outdated"}:
+        raise typer.Exit(stream.SomeFailedError.exit_code)
+    if "differs" in states:
+        raise typer.Exit(stream.DiffersError.exit_code)
+
+
+def _done(report: "Report") -> str:
+    done = f"{report.frames} frames in {clock(report.seconds)} ({report.fps:.1f} fps)"
+    if report.why:
+        alone = "fusion alone" if report.model == "none" else f"with {report.model}"
+        done += f", {alone} ({report.why})"
+    if report.from_neighbors:
+        done += f", {100 * report.from_neighbors:.0f} % of the picture from neighboring frames"
+    return done
+
+
+@contextmanager
+def _quiet_end() -> Iterator[None]:
+    """What is done is done: a signal while Python ends must not turn it into a failure."""
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
