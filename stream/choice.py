@@ -1,17 +1,24 @@
 """Which model suits this machine."""
 
 import functools
+import hashlib
+import platform
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
+from importlib.metadata import version
+from pathlib import Path
 
 import numpy as np
+import platformdirs
+import torch
 
 import mssnet
 from filters import Coding, Shutter
 from stream.frame import Frame
-from stream.models import NONE, choose_devices, load_model
+from stream.models import NONE, choose_devices, fingerprint, load_model
 from stream.motion import Motion
 from stream.processor import Processor
 from stream.settings import Settings
@@ -23,6 +30,8 @@ CHOICES = (_USUAL, NONE)
 _WORTH = 0.25
 """A network is worth at most so much of the time of fusion, to which it adds a twentieth of the
 gain."""
+_KEPT_S = 7 * 24 * 3600.0
+"""For how long the figure that was measured is taken for that of the machine."""
 _WIDTH, _HEIGHT, _COUNT = 640, 360, 8
 """Frames that networks and fusion are measured with: smaller ones would make much of what fusion
 costs however small they are."""
@@ -40,7 +49,8 @@ def choose_model(settings: Settings) -> Choice:
     """What `auto` stands for on this machine.
 
     On a GPU that is lite. On a CPU the network is measured beside fusion, which takes a few
-    seconds, and left out where it takes more than a quarter of fusion's time: it gains far less.
+    seconds once a week, and left out where it takes more than a quarter of fusion's time: it gains
+    far less.
     Raises as `stream.models.load_model` does.
     """
     if settings.strength == 0:
@@ -53,12 +63,33 @@ def _choose(device: str, precision: str, engine: str) -> Choice:
     where = choose_devices(device)[0]
     if where.type != "cpu":
         return Choice(_USUAL, f"{where} runs {_USUAL}")
-    restore = load_model(_USUAL, device=device, precision=precision, engine=engine)
-    frames = _frames()
-    network, fusion = (_seconds(make, frames) for make in _processors(restore))
-    ratio = network / fusion
+    kept = _kept(device, precision, engine)
+    ratio = _read(kept)
+    if ratio is None:
+        restore = load_model(_USUAL, device=device, precision=precision, engine=engine)
+        frames = _frames()
+        network, fusion = (_seconds(make, frames) for make in _processors(restore))
+        ratio = network / fusion
+        with suppress(OSError):
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            kept.write_text(repr(ratio))
     model = _USUAL if ratio <= _WORTH else NONE
     return Choice(model, f"{_USUAL} takes {ratio:.1f} times as long as fusion here")
+
+
+def _kept(*settings: str) -> Path:
+    """Where the figure of this machine is kept, which takes seconds to measure."""
+    same = (version("deblur-stream"), fingerprint(_USUAL), torch.__version__, platform.node())
+    name = hashlib.sha256(repr((*same, torch.get_num_threads(), *settings)).encode()).hexdigest()
+    return platformdirs.user_cache_path("deblur-stream", appauthor=False) / f"ratio-{name[:24]}"
+
+
+def _read(kept: Path) -> float | None:
+    """The figure, unless it is old: a machine can have been busy with something else."""
+    with suppress(OSError, ValueError):
+        if time.time() - kept.stat().st_mtime < _KEPT_S:
+            return float(kept.read_text())
+    return None
 
 
 def _processors(restore: mssnet.Deblurrer) -> tuple[Callable[[], Processor], ...]:

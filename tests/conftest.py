@@ -1,7 +1,9 @@
 """Fixtures for every test."""
 
 import os
+import shutil
 import signal
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,9 +27,15 @@ SHARED = Path(__file__).parents[2] / "shared"
 
 
 def pytest_configure() -> None:
+    # What a machine was found to be worth is kept for as long as the tests last.
+    os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="deblur-tests-")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         # Begun in a shell's background, and so would be all commands that are to be interrupted.
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_unconfigure() -> None:
+    shutil.rmtree(os.environ["XDG_CACHE_HOME"], ignore_errors=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
