@@ -99,9 +99,9 @@ def _promised(container: av.container.InputContainer) -> dict[int, float]:
             start = float((stream.start_time or 0) * stream.time_base)
             ends[stream.index] = start + float(stream.frames / stream.average_rate)
     # Others say it of the file alone, which may have more streams that last longer. Matroska counts
-    # from zero, not from where the streams start; MPEG-TS has no header to say it in.
+    # from zero, not from where the streams start. Of all further formats FFmpeg guesses it.
     alone = not ends and len(streams) == len(container.streams)
-    if alone and container.duration and not {"mov", "mpegts"} & kinds:
+    if alone and container.duration and {"matroska", "avi", "flv", "asf"} & kinds:
         start = 0 if "matroska" in kinds else container.start_time or 0
         ends = {_WHOLE: (start + container.duration) / av.time_base}
     return ends

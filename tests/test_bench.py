@@ -401,7 +401,8 @@ def test_a_real_job_is_forecast_from_its_first_frames(tmp_path: Path) -> None:
     told: list[Estimate] = []
     silent: list[Estimate] = []
     seen: list[Progress] = []
-    eager, usual = Forecast(told.append, longer_than_s=0, least_s=0.05), Forecast(silent.append)
+    eager = Forecast(told.append, longer_than_s=0, least_s=0.05)
+    usual = Forecast(silent.append, longer_than_s=3600)
 
     def watch(progress: Progress) -> None:
         seen.append(progress)

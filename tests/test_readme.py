@@ -69,6 +69,7 @@ SLOW = Fraction(1, 10)
 """Seconds per frame: clips that are long enough for every command, and quickly restored."""
 
 
+@pytest.mark.timeout(1200)  # dozens of them, on a busy machine as well
 def test_commands_work_one_after_the_other(tmp_path: Path) -> None:
     """Those that begin with `deblur` and end by themselves, in the order of the pages."""
     make_clip(tmp_path / "shaky.mp4", size=(96, 64), frames=130, time_base=SLOW, audio=("eng",))

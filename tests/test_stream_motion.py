@@ -111,7 +111,7 @@ def test_of_the_first_and_last_frames_one_side_is_told() -> None:
         assert has(one, AFTER, frame) == (index < 4), index
         assert one[0].max() > 0.05, "known from one side as well"
     alone = of(told(frames[:1]))[0]
-    assert torch.allclose(alone, unknown(seen(frames[0])[1])[0], atol=0.51 * CODE)
+    assert torch.allclose(alone.float(), unknown(seen(frames[0])[1])[0], atol=0.6 * CODE)
 
 
 @pytest.mark.parametrize("ahead", [True, False])
