@@ -13,7 +13,7 @@ from tests.clips import make_clip
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="resident memory is told in KiB")
 
 
-@pytest.mark.parametrize(("size", "frames"), [((640, 360), 40), ((3840, 2160), 8)])
+@pytest.mark.parametrize(("size", "frames"), [((640, 360), 40), ((3840, 2160), 5)])
 def test_a_run_takes_no_more_memory_than_promised(
     size: tuple[int, int], frames: int, tmp_path: Path
 ) -> None:
