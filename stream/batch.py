@@ -15,6 +15,7 @@ from stream.models import AUTO, find_upscaler, fingerprint, load_model
 from stream.place import check_input, target_of
 from stream.report import Progress, Report
 from stream.settings import Settings
+from stream.several import Several
 from stream.tasks import Task
 from stream.work import folder_of, model_of
 
@@ -32,19 +33,18 @@ class Outcome:
     report: Report | None = None
 
 
-class Batch:
+class Batch(Several):
     """Files to restore one after the other. A file that fails does not stop the rest."""
 
     def __init__(
         self, tasks: Sequence[Task], settings: Settings, *, window: Window | None = None
     ) -> None:
         """In `window` before and after can be looked at."""
+        super().__init__()
         self.tasks = tasks
         self._window = window
         # What was begun is gone on with, as what is finished is not done again.
         self.settings = replace(settings, resume=settings.resume or not settings.overwrite)
-        self._job: Job | None = None
-        self._stopped = False
 
     def run(self, progress: Callable[[Task, Progress], None] | None = None) -> Iterator[Outcome]:
         """Restore file after file, and say of each what became of it.
@@ -117,18 +117,6 @@ class Batch:
             why = f"it was made with another {', '.join(other)}"
         said = f"{output} is out of date, {why}; make it again with --overwrite, or remove it"
         return Outcome(task, "outdated", said)
-
-    def stop(self) -> None:
-        """Finish the frames in hand and end."""
-        self._stopped = True
-        if self._job is not None:
-            self._job.stop()
-
-    def cancel(self) -> None:
-        """End at once; what is done of the file at work is kept."""
-        self._stopped = True
-        if self._job is not None:
-            self._job.cancel()
 
 
 def summary(outcomes: Sequence[Outcome], planned: int) -> str:

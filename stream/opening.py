@@ -17,13 +17,12 @@ from stream.ending import whole_boxes
 from stream.errors import NoInputError, SourceError
 from stream.formats import NAMED_ALONE
 from stream.frame import Packet
+from stream.limits import DEFAULT_MAX_PIXELS
 from stream.place import check_input
 from stream.remux import is_cover
 
 _log = logging.getLogger(__name__)
 
-DEFAULT_MAX_PIXELS = 8192 * 4352
-"""Larger frames are refused: a small file can claim a picture that fills all memory."""
 
 _TEXTS = {"webvtt", "ffmetadata", "tty"}
 """Formats that any text can be taken for."""

@@ -7,7 +7,7 @@ from typing import Any
 import av
 from av.stream import Disposition, Stream
 
-from stream.opening import DEFAULT_MAX_PIXELS
+from stream.limits import DEFAULT_MAX_PIXELS
 from stream.reading import Reading
 from stream.remux import title
 from stream.source import Source

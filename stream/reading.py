@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from stream.errors import UsageError
-from stream.opening import DEFAULT_MAX_PIXELS
+from stream.limits import DEFAULT_MAX_PIXELS
 
 DECODERS: Final = ("auto", "software", "cuda")
 """What `--decoder` takes."""

@@ -7,8 +7,8 @@ from filters import USUAL_SMOOTHING
 from stream.encoders import EncoderSettings
 from stream.errors import UsageError
 from stream.exposure import Exposure
+from stream.limits import DEFAULT_MAX_PIXELS
 from stream.models import NONE, choose_devices
-from stream.opening import DEFAULT_MAX_PIXELS
 from stream.place import Overwrite
 from stream.reading import Reading, Span
 from stream.scale import Scale

@@ -15,6 +15,7 @@ from stream.place import Overwrite, check_input, check_output, fitted, target_of
 from stream.reading import Span
 from stream.report import Progress, Report
 from stream.settings import Settings
+from stream.several import Several
 from stream.source import Source
 
 _LONGEST_S = 60.0
@@ -31,7 +32,7 @@ class Tried:
     report: Report
 
 
-class Trial:
+class Trial(Several):
     """Restores some seconds of one file with a few settings. `stop` and `cancel` as for `Job`."""
 
     def __init__(
@@ -45,6 +46,7 @@ class Trial:
     ) -> None:
         """`settings` hold for all but the model and the strength; without `starts` the seconds are
         those in the middle. The page is `NAME.try.html` beside the input unless given."""
+        super().__init__()
         if not 0 < length_s <= _LONGEST_S:
             raise UsageError(f"--try takes up to {_LONGEST_S:g} seconds, got {length_s:g}")
         own: Overwrite = "own" if page is None else settings.overwrite
@@ -54,8 +56,6 @@ class Trial:
             raise UsageError(f"--try writes a page, and {self.page} does not end in .html")
         self.tried: list[Tried] = []
         self._settings, self._length_s, self._starts = settings, length_s, starts
-        self._job: Job | None = None
-        self._stopped = False
 
     def run(self, progress: Callable[[str, Progress], None] | None = None) -> Comparison:
         """Restore, compare and write the page. Raises a `DeblurError`."""
@@ -84,18 +84,6 @@ class Trial:
                 max_pixels=self._settings.max_pixels,
             )
             return compare(self.input, outputs, self.page, showing)
-
-    def stop(self) -> None:
-        """End it; there is no page then."""
-        self._stopped = True
-        if self._job is not None:
-            self._job.stop()
-
-    def cancel(self) -> None:
-        """End it at once."""
-        self._stopped = True
-        if self._job is not None:
-            self._job.cancel()
 
     def _span(self) -> Span:
         begin = self._settings.span.start

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -183,6 +184,21 @@ def test_options_of_a_feed_that_have_no_effect(
     assert {name for name, (met, _) in _needs(described).items() if not met} == idle
 
 
+def ended(
+    words: Sequence[str],
+    code: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> tuple[str, str]:
+    """What the command says that ends with `code`."""
+    monkeypatch.setattr("sys.argv", ["deblur", *words])
+    monkeypatch.setattr("stream.cli.keep_streams", lambda: None)
+    with pytest.raises(SystemExit) as exited:
+        main()
+    assert exited.value.code == code
+    return capsys.readouterr()
+
+
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
@@ -202,12 +218,7 @@ def test_what_cannot_be_understood_is_said_in_one_line(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr("sys.argv", ["deblur", *words])
-    monkeypatch.setattr("stream.cli.keep_streams", lambda: None)
-    with pytest.raises(SystemExit) as ended:
-        main()
-    (line,) = capsys.readouterr().err.splitlines()
-    assert ended.value.code == code
+    (line,) = ended(words, code, monkeypatch, capsys)[1].splitlines()
     assert line.startswith("deblur: ")
     assert said in line
 
@@ -219,10 +230,5 @@ def test_help_and_version(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr("sys.argv", ["deblur", *words])
-    monkeypatch.setattr("stream.cli.keep_streams", lambda: None)
-    with pytest.raises(SystemExit) as ended:
-        main()
-    assert ended.value.code == code
-    out, err = capsys.readouterr()
+    out, err = ended(words, code, monkeypatch, capsys)
     assert "deblur-stream" in out if "--version" in words else "Usage" in out + err

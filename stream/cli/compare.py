@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
-from stream.cli.options import Argument, Duration, Option, Start, seconds
+from stream.cli.options import Argument, Duration, MaxPixels, Option, Start, seconds
 from stream.cli.terminal import counter, reported, say
+from stream.limits import DEFAULT_MAX_PIXELS
 
 
 def compare(
@@ -65,7 +66,7 @@ def compare(
     json_file: Annotated[
         Path | None, Option("--json", help="Write the figures of each frame to this file.")
     ] = None,
-    max_pixels: Annotated[int, typer.Option(help="Refuse larger frames.")] = 8192 * 4352,
+    max_pixels: MaxPixels = DEFAULT_MAX_PIXELS,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
 ) -> None:
     """Show what became of a video: a page to look at, a sheet of crops, or a video of all."""

@@ -7,14 +7,15 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from stream.cli.options import Argument, Duration, Start, span_of
+from stream.cli.options import Argument, Duration, MaxPixels, Start, span_of
 from stream.cli.terminal import out, plain, reported, say
+from stream.limits import DEFAULT_MAX_PIXELS
 
 
 def info(
     file: Annotated[Path, Argument(help="The video file.", show_default=False)],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    max_pixels: Annotated[int, typer.Option(help="Refuse larger frames.")] = 8192 * 4352,
+    max_pixels: MaxPixels = DEFAULT_MAX_PIXELS,
 ) -> None:
     """Say what the program sees in a file."""
     from stream.place import check_input
@@ -66,7 +67,7 @@ def verify(
     drop: Annotated[
         list[str] | None, typer.Option(help="A kind of streams that OUTPUT was to leave out.")
     ] = None,
-    max_pixels: Annotated[int, typer.Option(help="Refuse larger frames.")] = 8192 * 4352,
+    max_pixels: MaxPixels = DEFAULT_MAX_PIXELS,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Prove that OUTPUT differs from INPUT in nothing but the blur; ends with 1 if it does not."""

@@ -55,6 +55,9 @@ Shutter = Annotated[
         "the pictures."
     ),
 ]
+MaxPixels = Annotated[
+    int, typer.Option(help="Refuse larger frames (a small file can claim a huge picture).")
+]
 Device = Annotated[
     str,
     typer.Option(help="auto, cpu, cuda, cuda:1 or mps; or several GPUs, such as cuda:0,cuda:1."),

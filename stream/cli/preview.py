@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from stream.cli.terminal import clock, err, rate, say
+from stream.limits import DEFAULT_MAX_PIXELS
 
 if TYPE_CHECKING:
     from stream.live.settings import InUse, Restoring
@@ -77,7 +78,7 @@ class Beside:
         self._page = Preview(
             access, secrets=Secrets((), [own]), say=lambda who, text: say(f"{who}: {text}")
         )
-        most = 8192 * 4352
+        most = DEFAULT_MAX_PIXELS
         self.window = Window(multiprocessing.get_context("spawn"), most, most)
         self._showing = Showing(self.window)
         self._loop = asyncio.new_event_loop()

@@ -21,6 +21,7 @@ from stream.cli.options import (
     Encoder,
     Engine,
     Fuse,
+    MaxPixels,
     Model,
     Option,
     Precision,
@@ -36,6 +37,7 @@ from stream.cli.options import (
 )
 from stream.cli.preview import Beside, beside
 from stream.cli.terminal import bar, clock, err, forecast, handle_signals, reported, say
+from stream.limits import DEFAULT_MAX_PIXELS
 
 if TYPE_CHECKING:
     from stream.batch import Batch, Outcome
@@ -127,9 +129,7 @@ def run(
         int | None,
         typer.Option(help="Largest side restored in one piece; smaller needs less memory."),
     ] = None,
-    max_pixels: Annotated[
-        int, typer.Option(help="Refuse larger frames (a small file can claim a huge picture).")
-    ] = 8192 * 4352,
+    max_pixels: MaxPixels = DEFAULT_MAX_PIXELS,
     deinterlace: Annotated[
         str, typer.Option(help="auto (frames marked as interlaced), on or off.")
     ] = "auto",

@@ -23,7 +23,7 @@ from stream.compare.shift import find_shift
 from stream.compare.spread import Spread
 from stream.compare.versions import Versions
 from stream.errors import SinkError, UsageError, WriteError
-from stream.opening import DEFAULT_MAX_PIXELS
+from stream.limits import DEFAULT_MAX_PIXELS
 from stream.place import Overwrite, check_output, fitted, publish, target_of
 from stream.reading import Span
 

@@ -4,7 +4,7 @@ import os
 from collections.abc import Collection, Sequence
 from fractions import Fraction
 
-from stream.opening import DEFAULT_MAX_PIXELS
+from stream.limits import DEFAULT_MAX_PIXELS
 from stream.verify.conformance import (
     ABSENT,
     Asked,

@@ -25,8 +25,8 @@ from stream.convert import has_alpha
 from stream.demux import Reader, discontinuous
 from stream.ending import early_end
 from stream.errors import SourceError
+from stream.limits import DEFAULT_MAX_PIXELS
 from stream.opening import (
-    DEFAULT_MAX_PIXELS,
     decoder_of,
     main_video,
     open_input,
