@@ -23,13 +23,14 @@ TAPS: Final = (-1.0, -0.5, 0.5, 1.0)
 PLANES: Final = 2 + 3 * len(TAPS) + 6
 """What there is beside the frame, in this order: the blur, x and y, in units of 20 pixels and with
 x not below 0; the frame at each tap, R'G'B' in 0..1; the frame before and the one after it, each
-registered to it, R'G'B' in 0..1. What is not known is the frame itself, and a blur of 0."""
+registered to it, R'G'B' in 0..1. Where the one after is not there yet, as live, its place is taken by
+the frame two before. What is not known is the frame itself, and a blur of 0."""
 _UNIT = 20.0
 
 
 @dataclass(frozen=True, eq=False)
 class Neighbor:
-    """The frame before or after."""
+    """A frame before or after."""
 
     picture: Tensor
     """As `planes` takes the frame."""
@@ -37,20 +38,29 @@ class Neighbor:
     """From the frame to it."""
 
 
-def planes(frame: Tensor, before: Neighbor | None, after: Neighbor | None, share: float) -> Tensor:
+def planes(
+    frame: Tensor,
+    before: Neighbor | None,
+    after: Neighbor | None,
+    share: float,
+    *,
+    earlier: Neighbor | None = None,
+) -> Tensor:
     """What to tell a network of a frame: (1, PLANES, H, W).
 
     `frame` is (H, W, 3) uint8 RGB on a CPU, of which float16 is made, or (1, 3, H, W)
     floating-point RGB in 0..1 on any device, of which float32 is. `share` is that of the frame
     interval for which the shutter was open, 0..1. Where there is only one neighbor the motion is
-    taken to be steady; without any it is not known.
+    taken to be steady; without any it is not known. `earlier`, the frame two before, is shown in the
+    place of the one after where that is missing.
     """
     back, ahead = (each.there if each else None for each in (before, after))
     if back is None and ahead is None:
         return unknown(frame.float() if frame.ndim == 4 else _values(frame))
     motion: Any = ahead if back is None else -back if ahead is None else (ahead - back) / 2
     sample = _by_torch if frame.ndim == 4 else _by_opencv
-    return sample(frame, before, after, np.asarray(motion * np.float32(share), np.float32))
+    second = earlier if after is None else after
+    return sample(frame, before, second, np.asarray(motion * np.float32(share), np.float32))
 
 
 def unknown(image: Tensor) -> Tensor:

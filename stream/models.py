@@ -77,9 +77,7 @@ def load_model(
             keep_freed()
         return Untouched(runs)
     try:
-        restore = mssnet.load(weights.path(name), tile=tile, engine=runs)
-    except weights.WeightsError as error:
-        raise ModelError(f"{error}; see `deblur models`") from error
+        restore = mssnet.load(_file(name), tile=tile, engine=runs)
     except (ValueError, OSError) as error:
         raise ModelError(f"cannot use the model {name}: {error}") from error
     if where.type == "cpu":
@@ -117,19 +115,25 @@ def find_upscaler(name: str, engine: mssnet.Engine) -> Upscaler | str:
     if name in INTERPOLATIONS:
         return name
     try:
-        file = weights.path(name)
+        file = _file(name)
         if engine.name == "eager":
             return load_upscaler(file, device=engine.device, dtype=engine.dtype)
         return load_upscaler(file, engine=one_by_one(engine))
-    except weights.WeightsError as error:
-        raise ModelError(f"{error}; see `deblur models`") from error
     except (ValueError, OSError) as error:
         raise ModelError(f"cannot use the upscaler {name}: {error}") from error
 
 
 def fingerprint(name: str) -> str:
-    """The SHA-256 of a model's weights, or the name of what has none."""
-    return name if name in (*INTERPOLATIONS, NONE, AUTO) else weights.sha256(weights.path(name))
+    """The SHA-256 of a model's weights, or the name of what has none. Raises `ModelError`."""
+    return name if name in (*INTERPOLATIONS, NONE, AUTO) else weights.sha256(_file(name))
+
+
+def _file(name: str) -> Path:
+    """Where a model's weights are. Raises `ModelError`."""
+    try:
+        return weights.path(name)
+    except weights.WeightsError as error:
+        raise ModelError(f"{error}; see `deblur models`") from error
 
 
 def choose_devices(names: str) -> list[torch.device]:

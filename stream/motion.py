@@ -15,6 +15,8 @@ from stream.frame import Frame
 
 _Around: TypeAlias = tuple[Flow | None, Flow | None]
 """The ways from a frame to those before and after it; None: there is none that shows the same."""
+REACH = 2
+"""Frames before that may be shown."""
 _WATCHED = 5
 """One in so many frames is asked for how long the shutter is open."""
 
@@ -65,14 +67,14 @@ class Motion:
             not frame.damaged,
             wanted,
         )
-        self._frames = [*self._frames, shown][-3:]
+        self._frames = [*self._frames, shown][-2 - REACH :]
         self._count += 1
         middle = None
-        if not self._shutter.known and self._count % _WATCHED == 0 and len(self._frames) == 3:
-            middle = self._around(1)
+        if not self._shutter.known and self._count % _WATCHED == 0 and len(self._frames) > 2:
+            middle = self._around(len(self._frames) - 2)
             before, after = middle
             if before is not None and after is not None:
-                self._shutter.watch(self._frames[1].luma, before, after)
+                self._shutter.watch(self._frames[-2].luma, before, after)
         if not self._ahead:
             yield self._tell(len(self._frames) - 1)
         elif len(self._frames) > 1:
@@ -89,13 +91,13 @@ class Motion:
         now = self._frames[index]
         if not now.wanted:
             return None
-        before, after = (
-            None if there is None else Neighbor(self._frames[number].picture, there)
-            for number, there in zip(
-                (index - 1, index + 1), around or self._around(index), strict=True
-            )
+        back, ahead = around or self._around(index)
+        far = self._far(index) if back is not None and ahead is None else None
+        before, after, earlier = (
+            None if there is None else Neighbor(self._frames[index + step].picture, there)
+            for step, there in ((-1, back), (1, ahead), (-REACH, far))
         )
-        return planes(now.picture, before, after, self._shutter.share)
+        return planes(now.picture, before, after, self._shutter.share, earlier=earlier)
 
     def _around(self, index: int) -> _Around:
         """The ways to the frames before and after one, where they show the same."""
@@ -104,11 +106,18 @@ class Motion:
         after = self._frames[index + 1] if index + 1 < len(self._frames) else None
         if after is not None and after.cut:
             after = None
-        back, ahead = (
-            None if each is None or not each.usable else way(now.guide, each.guide)
-            for each in (before, after)
-        )
+        back, ahead = (None if each is None else _way(now, each) for each in (before, after))
         return back, ahead
+
+    def _far(self, index: int) -> Flow | None:
+        """The way from a frame, that has one before it, to the one before that."""
+        if index < REACH or self._frames[index - 1].cut:
+            return None
+        return _way(self._frames[index], self._frames[index - REACH])
+
+
+def _way(now: _Shown, other: _Shown) -> Flow | None:
+    return way(now.guide, other.guide) if other.usable else None
 
 
 def way(now: Guide, other: Guide) -> Flow | None:

@@ -9,6 +9,7 @@ from stream.errors import UsageError
 from stream.exposure import Exposure
 from stream.limits import DEFAULT_MAX_PIXELS
 from stream.models import NONE, choose_devices
+from stream.motion import REACH
 from stream.place import Overwrite
 from stream.reading import Reading, Span
 from stream.scale import Scale
@@ -111,8 +112,9 @@ class Settings:
     @property
     def reach(self) -> int:
         """On how many frames before and after it a frame's result depends."""
-        # One for what the network is told of those that a frame is fused with.
-        return sum(before for before, _ in self.passes) + (self.model != NONE)
+        # Beyond those that a frame is fused with, what the network is told of these.
+        told = 0 if self.model == NONE else REACH
+        return sum(before for before, _ in self.passes) + told
 
     @property
     def reading(self) -> Reading:

@@ -110,6 +110,18 @@ def test_with_one_neighbor_motion_is_steady(form: Form) -> None:
 
 
 @both_forms
+def test_the_frame_two_before_takes_the_place_of_the_missing_one_after(form: Form) -> None:
+    frame, other, there = form(soft(1)), form(soft(2)), field(3, 6)
+    before, far = Neighbor(other, -there), Neighbor(form(soft(3)), -2 * there)
+    told = planes(frame, before, None, 0.5, earlier=far)
+    assert torch.equal(told[:, :-3], planes(frame, before, None, 0.5)[:, :-3]), "the motion too"
+    assert torch.equal(told[0, AFTER], planes(frame, before, far, 0.5)[0, AFTER])
+    after = Neighbor(other, there)
+    both = planes(frame, before, after, 0.5)
+    assert torch.equal(planes(frame, before, after, 0.5, earlier=far), both)
+
+
+@both_forms
 def test_blurs_of_opposite_directions_are_the_same(form: Form) -> None:
     frame, there = form(soft(4)), field(5, 8)
     one, other = (planes(frame, None, Neighbor(frame, way), 0.6) for way in (there, -there))

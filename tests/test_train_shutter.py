@@ -18,7 +18,7 @@ from weights.train.data import DataSettings
 from weights.train.photos import Photos, PhotoSettings
 from weights.train.response import srgb
 from weights.train.shutter import train_shutter
-from weights.train.synthesis import BlurSettings, Clip, Scene
+from weights.train.synthesis import NOW, BlurSettings, Clip, Scene
 
 # All go nearly the longest way.
 FAST = BlurSettings(
@@ -36,7 +36,7 @@ def filmed(shares: list[float], count: int, seed: int) -> list[list[Clip]]:
 
 
 def luma(clip: Clip) -> NDArray[np.uint8]:
-    gray = cv2.cvtColor(codes(clip.frames[1]), cv2.COLOR_RGB2GRAY)
+    gray = cv2.cvtColor(codes(clip.frames[NOW]), cv2.COLOR_RGB2GRAY)
     return np.asarray(gray, np.uint8)
 
 
@@ -44,8 +44,8 @@ def told(net: ShutterNet, seed: int) -> tuple[float, float]:
     """What shares of 0.05 and 1.0 are told to be, by a few clips of each."""
     short, long = Shutter(net, kept=1.0), Shutter(net, kept=1.0)
     for one, other in filmed([0.05, 1.0], count=10, seed=seed):
-        short.watch(luma(one), *one.flows)
-        long.watch(luma(other), *other.flows)
+        short.watch(luma(one), *one.flows[:2])
+        long.watch(luma(other), *other.flows[:2])
     return short.share, long.share
 
 
@@ -93,5 +93,5 @@ def test_where_nothing_moves_nothing_is_told() -> None:
     still = replace(FAST, still=1)
     scene = Scene(photos, 128, still, [srgb()], np.random.default_rng(0))
     for clip in scene.film([0.05, 1.0]):
-        shutter.watch(luma(clip), *clip.flows)
+        shutter.watch(luma(clip), *clip.flows[:2])
     assert shutter.share == before

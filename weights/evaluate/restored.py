@@ -38,7 +38,8 @@ class Restored:
     """The versions of the frames of a sequence: `blurred`, `restored`, `fused` and `causal`.
 
     `restored` is what the network makes of a frame, and is left out where there is none; `fused`
-    and `causal` are what `deblur run` and `deblur live` make of it.
+    and `causal` are what `deblur run` and `deblur live` make of it. Without fusion a network that is
+    told the motion has a `causal` version too: told of frames of the past alone.
     """
 
     def __init__(
@@ -57,9 +58,10 @@ class Restored:
         self._restore = restore if isinstance(restore, Untouched) else _Once(restore)
         self._exposure = exposure
         self._settings = {} if isinstance(restore, Untouched) else {"restored": Settings(fuse=0)}
+        if not fuse:
+            versions = ["causal"] if self._restore.is_told and "causal" in versions else []
         self._settings |= {
-            name: Settings(fuse=fuse, smooth=smooth, delay=_DELAYS[name])
-            for name in (versions if fuse else ())
+            name: Settings(fuse=fuse, smooth=smooth, delay=_DELAYS[name]) for name in versions
         }
 
     def __call__(self, frames: Iterable[Frame]) -> Iterator[dict[str, Tensor]]:

@@ -38,7 +38,9 @@ class NeighborSettings:
     """Shares of the samples in which a neighbor is not what it should be."""
 
     no_after: float = 0.20
-    """There is no frame after, as live and at the end of a file."""
+    """There is no frame after, as live and at the end of a file ..."""
+    no_earlier: float = 0.20
+    """... and in so many of these none two before either."""
     no_before: float = 0.05
     """There is no frame before."""
     wrong: float = 0.02
@@ -128,7 +130,7 @@ def _sample(
     if rng.random() < settings.camera.subsampled:
         filmed, sharp = [subsample(each) for each in filmed], subsample(sharp)
     frames = compress([codes(each) for each in filmed], settings.camera, rng)
-    before, now, after = (torch.from_numpy(each) for each in frames)
+    earlier, before, now, after = (torch.from_numpy(each) for each in frames)
     told = float(np.clip(clip.share * rng.uniform(*_TOLD), 0, 1))
     neighbors: list[Neighbor | None] = [
         Neighbor(before, clip.flows[0]),
@@ -136,17 +138,21 @@ def _sample(
     ]
     odd, which = settings.neighbors, int(rng.integers(2))
     kind = rng.random()
+    far = None
     if kind < odd.no_after:
         neighbors[1] = None
+        if rng.random() >= odd.no_earlier:
+            far = Neighbor(earlier, clip.flows[2])
     elif kind < odd.no_after + odd.no_before:
         neighbors[0] = None
     elif kind < odd.no_after + odd.no_before + odd.wrong:
-        neighbors[which] = Neighbor(torch.from_numpy(codes(other.frames[0])), other.flows[0])
+        neighbors[which] = Neighbor(torch.from_numpy(codes(other.frames[1])), other.flows[0])
     elif kind < odd.no_after + odd.no_before + odd.wrong + odd.repeated:
         neighbors[which] = Neighbor(now, np.zeros_like(clip.flows[0]))
     inside = slice(_MARGIN, _MARGIN + settings.patch)
     own = now.permute(2, 0, 1)[None].float() / 255
-    shown = torch.cat([own, planes(now, neighbors[0], neighbors[1], told)], dim=1)
+    beside = planes(now, neighbors[0], neighbors[1], told, earlier=far)
+    shown = torch.cat([own, beside], dim=1)
     return shown[0, :, inside, inside].half(), codes(sharp)[inside, inside]
 
 

@@ -94,8 +94,8 @@ class EnlargingSamples:
         clip = scene.film([share(phase.blur, rng)])[0]
         small = [_array(third(_tensor(frame)).clamp(0, 1)) for frame in clip.frames]
         frames = [codes(frame) for frame in sensor(small, phase.camera, rng)]
-        before, now, after = map(torch.from_numpy, compress(frames, phase.camera, rng))
-        back, ahead = clip.flows
+        _, before, now, after = map(torch.from_numpy, compress(frames, phase.camera, rng))
+        back, ahead, _ = clip.flows
         told = planes(now, Neighbor(before, back), Neighbor(after, ahead), clip.share)
         with torch.inference_mode():
             restored = self._restore(now.permute(2, 0, 1)[None].float() / 255, told).cpu()

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from filters.shutter import INPUTS, SAMPLES, SHARES, ShutterNet, likely_share, profiles
 from weights.train.camera import codes, compress, sensor
 from weights.train.data import DataSettings, Samples
-from weights.train.synthesis import Scene, share
+from weights.train.synthesis import NOW, Scene, share
 
 _SIZE = 192
 _PLACES = 96
@@ -82,8 +82,8 @@ def _clips(
         for clip in scene.film([share(settings.blur, rng) for _ in range(settings.uses)]):
             made += 1
             frames = [codes(each) for each in sensor(clip.frames, settings.camera, rng)]
-            now = cv2.cvtColor(compress(frames, settings.camera, rng)[1], cv2.COLOR_RGB2GRAY)
-            seen = profiles(np.asarray(now, np.uint8), *clip.flows, rng, _PLACES)
+            now = cv2.cvtColor(compress(frames, settings.camera, rng)[NOW], cv2.COLOR_RGB2GRAY)
+            seen = profiles(np.asarray(now, np.uint8), *clip.flows[:2], rng, _PLACES)
             if seen is not None:
                 yield seen, clip.share
 

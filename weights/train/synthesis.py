@@ -1,10 +1,10 @@
 """Short clips, blurred, and what is sharp of them, made from photographs the way a camera films.
 
 A scene has layers: a photograph behind, and objects with soft masks, cut from other photographs,
-in front. Camera and objects move on along paths of their own through three frame intervals, the
+in front. Camera and objects move on along paths of their own through four frame intervals, the
 shutter is open for a share of each, and what the sensor sees meanwhile is averaged, as light or,
 for a share of the scenes, as encoded values, as data sets averaged from high-speed video do. The
-sharp picture is that of the middle of the middle exposure. What moved from frame to frame is found
+sharp picture is that of the middle of the third exposure. What moved from frame to frame is found
 in much more of the scene than the patch shows, at the size at which a video is followed.
 """
 
@@ -23,8 +23,9 @@ from weights.train.response import Response
 Image = NDArray[np.float32]
 """(H, W, 3) RGB in 0..1."""
 
-FRAMES = 3
-"""Before, now and after."""
+TIMES = (-2, -1, 0, 1)
+"""When the frames of a clip are filmed: two before, before, now and after."""
+NOW = TIMES.index(0)
 _MOST_LAYERS = 3
 # Pixels that a point moves between sub-frames. Light flows without gaps; data sets averaged from
 # high-speed video have steps, which show as ghosts, so averages of encoded values get them too.
@@ -69,14 +70,14 @@ class BlurSettings:
 
 @dataclass(frozen=True, eq=False)
 class Clip:
-    """Three frames and what is known of them."""
+    """A few frames and what is known of them."""
 
     frames: list[Image]
-    """Before, now and after."""
+    """At `TIMES`."""
     sharp: Image
     """Now."""
-    flows: tuple[Flow, Flow]
-    """From now to before and to after, (H, W, 2) in pixels."""
+    flows: tuple[Flow, Flow, Flow]
+    """From now to before, to after and to two before, (H, W, 2) in pixels."""
     share: float
     """Of the frame interval that the shutter was open."""
 
@@ -137,7 +138,7 @@ class Scene:
         step = min(step, _STEP_ROLLING) if self._rolling else step
         self._steps = int(np.clip(speed / step, 5, _MOST_STEPS)) if speed else 1
         factor = int(rng.integers(_FACTORS[0], _FACTORS[1] + 1))
-        margin = int(1.6 * speed) + 10
+        margin = int(2.1 * speed) + 10
         side, small = size + 2 * margin, _FOLLOWED + 2 * -(-margin // factor)
         self._full = _View(size, side, size, 1)
         self._small = _View(_FOLLOWED, small, size, factor)
@@ -179,16 +180,18 @@ class Scene:
         sharp = self._middle()
         clips = []
         for index, share in enumerate(shares):
-            before, now, after = (_gray(each) for each in followed[index])
-            flows = self._in_full(follow(now, before)), self._in_full(follow(now, after))
-            clips.append(Clip(frames[index], sharp, flows, share))
+            earlier, before, now, after = (_gray(each) for each in followed[index])
+            back, ahead, far = (
+                self._in_full(follow(now, each)) for each in (before, after, earlier)
+            )
+            clips.append(Clip(frames[index], sharp, (back, ahead, far), share))
         return clips
 
     def _exposed(self, view: _View, shares: Sequence[float]) -> list[list[Image]]:
         """The frames of each clip."""
         size, steps = view.size, self._steps
-        centers = np.arange(FRAMES)[:, None] - FRAMES // 2 + self._rolling * view.rows
-        total = np.zeros((len(shares), FRAMES, size, size, 4), np.float32)
+        centers = np.array(TIMES)[:, None] + self._rolling * view.rows
+        total = np.zeros((len(shares), len(TIMES), size, size, 4), np.float32)
         half = np.array(shares)[:, None, None] / 2
         last = int(np.ceil(steps * (np.abs(centers).max() + max(shares) / 2)))
         for number in range(-last, last + 1):
