@@ -23,8 +23,8 @@ TAPS: Final = (-1.0, -0.5, 0.5, 1.0)
 PLANES: Final = 2 + 3 * len(TAPS) + 6
 """What there is beside the frame, in this order: the blur, x and y, in units of 20 pixels and with
 x not below 0; the frame at each tap, R'G'B' in 0..1; the frame before and the one after it, each
-registered to it, R'G'B' in 0..1. Where the one after is not there yet, as live, its place is taken by
-the frame two before. What is not known is the frame itself, and a blur of 0."""
+registered to it, R'G'B' in 0..1. Where the one after is not there yet, as live, its place
+is taken by the frame two before. What is not known is the frame itself, and a blur of 0."""
 _UNIT = 20.0
 
 
@@ -51,8 +51,8 @@ def planes(
     `frame` is (H, W, 3) uint8 RGB on a CPU, of which float16 is made, or (1, 3, H, W)
     floating-point RGB in 0..1 on any device, of which float32 is. `share` is that of the frame
     interval for which the shutter was open, 0..1. Where there is only one neighbor the motion is
-    taken to be steady; without any it is not known. `earlier`, the frame two before, is shown in the
-    place of the one after where that is missing.
+    taken to be steady; without any it is not known. `earlier`, the frame two before, is shown in
+    the place of the one after where that is missing.
     """
     back, ahead = (each.there if each else None for each in (before, after))
     if back is None and ahead is None:

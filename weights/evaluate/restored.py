@@ -38,8 +38,8 @@ class Restored:
     """The versions of the frames of a sequence: `blurred`, `restored`, `fused` and `causal`.
 
     `restored` is what the network makes of a frame, and is left out where there is none; `fused`
-    and `causal` are what `deblur run` and `deblur live` make of it. Without fusion a network that is
-    told the motion has a `causal` version too: told of frames of the past alone.
+    and `causal` are what `deblur run` and `deblur live` make of it. Without fusion a network that
+    is told the motion has a `causal` version too: told of frames of the past alone.
     """
 
     def __init__(
