@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from stream.batch import Batch, Outcome
-    from stream.encoders import EncoderSettings
+    from stream.encoding import EncoderSettings
     from stream.errors import (
         CancelledError,
         DeblurError,
@@ -60,7 +60,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "EncoderSettings": "encoders",
+    "EncoderSettings": "encoding",
     "Frame": "frame",
     "Scale": "scale",
     "Exposure": "exposure",

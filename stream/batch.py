@@ -11,10 +11,10 @@ from stream.errors import CancelledError, DeblurError
 from stream.identity import asked_for
 from stream.job import Job
 from stream.live.window import Window
-from stream.models import AUTO, find_upscaler, fingerprint, load_model
+from stream.models import find_upscaler, fingerprint, load_model
 from stream.place import check_input, target_of
 from stream.report import Progress, Report
-from stream.settings import Settings
+from stream.settings import AUTO, Settings
 from stream.several import Several
 from stream.tasks import Task
 from stream.work import folder_of, model_of

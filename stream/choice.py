@@ -18,10 +18,10 @@ import torch
 import mssnet
 from filters import Coding, Shutter
 from stream.frame import Frame
-from stream.models import NONE, choose_devices, fingerprint, load_model
+from stream.models import choose_devices, fingerprint, load_model
 from stream.motion import Motion
 from stream.processor import Processor
-from stream.settings import Settings
+from stream.settings import NONE, Settings
 from stream.stages import bursts_of
 
 _USUAL = "lite"

@@ -13,35 +13,8 @@ import torch
 
 from filters import Coding
 from stream.convert import pix_fmt_of
+from stream.encoding import EncoderSettings
 from stream.errors import SinkError, UsageError
-
-KINDS: Final = ("auto", "software", "nvenc")
-"""What `--encoder` takes."""
-
-
-@dataclass(frozen=True)
-class EncoderSettings:
-    """How the restored video is encoded."""
-
-    codec: str | None = None
-    """One of `CODECS`; None stays with the source's, or H.264 where it has no encoder here."""
-    quality: int | None = None
-    """The encoder's CRF (NVENC's: its QP), lower is better; None is visually lossless."""
-    preset: str | None = None
-    """The encoder's own name for its effort; None is a fast one."""
-    encoder: str = "auto"
-    """One of `KINDS`. "auto" is software, which needs fewer bits for the same quality, unless
-    `codec` names one of NVENC's encoders."""
-
-    def __post_init__(self) -> None:
-        if self.encoder not in KINDS:
-            raise UsageError(f"--encoder must be {', '.join(KINDS)}, got {self.encoder}")
-
-    @property
-    def nvenc(self) -> bool:
-        """Whether an NVIDIA GPU is to encode."""
-        named = self.codec in {encoder.name for encoder in NVENC}
-        return self.encoder == "nvenc" or (self.encoder == "auto" and named)
 
 
 @dataclass(frozen=True)

@@ -82,3 +82,9 @@ class CancelledError(DeblurError):
     """The job was told to end at once."""
 
     exit_code = 130
+
+
+def reason(error: Exception) -> str:
+    """What went wrong, without the address that FFmpeg's errors carry."""
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return str(text).rstrip(".")

@@ -19,10 +19,10 @@ from stream.encoders import (
     ENCODERS,
     NVENC,
     Encoder,
-    EncoderSettings,
     keeps,
     ordinary_scheduling,
 )
+from stream.encoding import EncoderSettings
 from stream.errors import DeviceError
 from stream.frame import Frame
 

@@ -15,7 +15,7 @@ from filters import Enlarger, Shutter, Upscaler
 from stream import advice, made
 from stream.choice import CHOICES, choose_model
 from stream.cores import shared
-from stream.encoders import EncoderSettings
+from stream.encoding import EncoderSettings
 from stream.errors import (
     CancelledError,
     DeblurError,
@@ -31,8 +31,6 @@ from stream.join import Joined, check_header, join
 from stream.live.window import Window
 from stream.look import Looked
 from stream.models import (
-    AUTO,
-    NONE,
     Untouched,
     find_upscaler,
     fingerprint,
@@ -51,11 +49,11 @@ from stream.place import (
 )
 from stream.reading import Span
 from stream.report import Progress, Report, bytes_beside, warnings_of, without_effect
-from stream.settings import Settings
+from stream.settings import AUTO, NONE, Settings
 from stream.shutter import shutter_of
 from stream.sink import Plan, SegmentSink, plan
 from stream.source import Source
-from stream.stages import stages_of
+from stream.stages import reading_of, stages_of
 from stream.verify import Asked, Conformance, verify
 from stream.work import Segment, Work, check_free, folder_of, model_of
 
@@ -109,7 +107,7 @@ class Job:
         check_input(self.input)
         check_output(self.input, self.output, overwrite=settings.overwrite)
         check_free(folder_of(self.output))
-        source = Source(self.input, settings.reading)
+        source = Source(self.input, reading_of(settings))
         try:
             if say is not None:
                 for line in without_effect(settings, source):

@@ -12,6 +12,7 @@ from filters import INTERPOLATIONS, Upscaler, keep_freed, load_upscaler
 from stream.engine import choose_engine, one_by_one
 from stream.errors import DeviceError, ModelError, NoInputError, UsageError
 from stream.place import check_input
+from stream.settings import AUTO, NONE
 from stream.spread import Spread
 
 PRECISIONS = {
@@ -22,8 +23,6 @@ PRECISIONS = {
 """What `--precision` takes, beside auto."""
 
 
-NONE, AUTO = "none", "auto"
-"""What `--model` takes beside names: fusion alone, and what suits the machine."""
 _MOST_ON_CPU = 3 << 30
 """Bytes that a network may take on a CPU by the estimate of `tile_within`, which is well above what
 it takes: larger pieces than that are no faster."""

@@ -12,11 +12,10 @@ from filters.motion import Flow, Guide, flow, guide, trust
 from filters.shutter import Shutter
 from mssnet.motion import Neighbor, planes
 from stream.frame import Frame
+from stream.settings import TOLD_BEFORE
 
 _Around: TypeAlias = tuple[Flow | None, Flow | None]
 """The ways from a frame to those before and after it; None: there is none that shows the same."""
-REACH = 2
-"""Frames before that may be shown."""
 _WATCHED = 5
 """One in so many frames is asked for how long the shutter is open."""
 
@@ -67,7 +66,7 @@ class Motion:
             not frame.damaged,
             wanted,
         )
-        self._frames = [*self._frames, shown][-2 - REACH :]
+        self._frames = [*self._frames, shown][-2 - TOLD_BEFORE :]
         self._count += 1
         middle = None
         if not self._shutter.known and self._count % _WATCHED == 0 and len(self._frames) > 2:
@@ -95,7 +94,7 @@ class Motion:
         far = self._far(index) if back is not None and ahead is None else None
         before, after, earlier = (
             None if there is None else Neighbor(self._frames[index + step].picture, there)
-            for step, there in ((-1, back), (1, ahead), (-REACH, far))
+            for step, there in ((-1, back), (1, ahead), (-TOLD_BEFORE, far))
         )
         return planes(now.picture, before, after, self._shutter.share, earlier=earlier)
 
@@ -111,9 +110,9 @@ class Motion:
 
     def _far(self, index: int) -> Flow | None:
         """The way from a frame, that has one before it, to the one before that."""
-        if index < REACH or self._frames[index - 1].cut:
+        if index < TOLD_BEFORE or self._frames[index - 1].cut:
             return None
-        return _way(self._frames[index], self._frames[index - REACH])
+        return _way(self._frames[index], self._frames[index - TOLD_BEFORE])
 
 
 def _way(now: _Shown, other: _Shown) -> Flow | None:

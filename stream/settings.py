@@ -4,16 +4,18 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from filters import USUAL_SMOOTHING
-from stream.encoders import EncoderSettings
+from stream.encoding import EncoderSettings
 from stream.errors import UsageError
 from stream.exposure import Exposure
 from stream.limits import DEFAULT_MAX_PIXELS
-from stream.models import NONE, choose_devices
-from stream.motion import REACH
 from stream.place import Overwrite
-from stream.reading import Reading, Span
+from stream.reading import Span
 from stream.scale import Scale
 
+NONE, AUTO = "none", "auto"
+"""What `--model` takes beside names: fusion alone, and what suits the machine."""
+TOLD_BEFORE = 2
+"""Frames before a frame that a network may be told of."""
 KINDS = ("audio", "subtitle", "data", "attachment", "video")
 """What `--drop` takes."""
 MOST_CROP = 0.5
@@ -113,22 +115,5 @@ class Settings:
     def reach(self) -> int:
         """On how many frames before and after it a frame's result depends."""
         # Beyond those that a frame is fused with, what the network is told of these.
-        told = 0 if self.model == NONE else REACH
+        told = 0 if self.model == NONE else TOLD_BEFORE
         return sum(before for before, _ in self.passes) + told
-
-    @property
-    def reading(self) -> Reading:
-        """How the input is read. Raises `DeviceError` or `UsageError`."""
-        decoder, gpu = self.decoder, 0
-        if decoder != "software" and self.device != "cpu":
-            device = choose_devices(self.device)[0]
-            gpu = device.index or 0
-            if device.type != "cuda" and decoder == "auto":
-                decoder = "software"
-        elif decoder == "auto":
-            decoder = "software"
-        return Reading(
-            *(self.span, self.max_pixels, self.deinterlace, self.apply_rotation, decoder, gpu),
-            alpha=True,
-            around=self.reach,
-        )

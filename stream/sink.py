@@ -24,11 +24,11 @@ from stream.deinterlace import FieldMarker
 from stream.encoders import (
     ENCODERS,
     Encoder,
-    EncoderSettings,
     candidates,
     choose,
     ordinary_scheduling,
 )
+from stream.encoding import EncoderSettings
 from stream.errors import SinkError, UsageError, WriteError
 from stream.frame import Frame, Memory, Packet
 from stream.place import megabytes

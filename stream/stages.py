@@ -4,10 +4,11 @@ import mssnet
 from filters import Burst, Enlarger, Shutter
 from stream.frame import Frame, Memory
 from stream.gauge import Gauge
-from stream.models import Untouched
+from stream.models import Untouched, choose_devices
 from stream.motion import Motion
 from stream.pipeline import Stage
 from stream.processor import Processor
+from stream.reading import Reading
 from stream.settings import Settings
 from stream.stabilize import LookAhead, Move
 
@@ -62,3 +63,27 @@ def bursts_of(settings: Settings, waited: int = 0) -> list[Burst]:
         Burst(before, after - waited, smoothing=0.0 if index else smoothing, sharpen=sharpen)
         for index, (before, after) in enumerate(settings.passes)
     ]
+
+
+def reading_of(settings: Settings) -> Reading:
+    """How the input is read. Raises `DeviceError` or `UsageError`."""
+    decoder, gpu = settings.decoder, 0
+    if decoder != "software" and settings.device != "cpu":
+        device = choose_devices(settings.device)[0]
+        gpu = device.index or 0
+        if device.type != "cuda" and decoder == "auto":
+            decoder = "software"
+    elif decoder == "auto":
+        decoder = "software"
+    return Reading(
+        *(
+            settings.span,
+            settings.max_pixels,
+            settings.deinterlace,
+            settings.apply_rotation,
+            decoder,
+            gpu,
+        ),
+        alpha=True,
+        around=settings.reach,
+    )

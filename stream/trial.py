@@ -10,13 +10,13 @@ from stream.choice import CHOICES
 from stream.compare import Comparison, Showing, compare
 from stream.errors import CancelledError, UsageError
 from stream.job import Job
-from stream.models import AUTO, NONE
 from stream.place import Overwrite, check_input, check_output, fitted, target_of
 from stream.reading import Span
 from stream.report import Progress, Report
-from stream.settings import Settings
+from stream.settings import AUTO, NONE, Settings
 from stream.several import Several
 from stream.source import Source
+from stream.stages import reading_of
 
 _LONGEST_S = 60.0
 
@@ -88,7 +88,7 @@ class Trial(Several):
     def _span(self) -> Span:
         begin = self._settings.span.start
         if not self._starts:
-            with closing(Source(self.input, self._settings.reading)) as source:
+            with closing(Source(self.input, reading_of(self._settings))) as source:
                 begin = max(0.0, ((source.duration_s or 0.0) - self._length_s) / 2)
         return Span(begin, self._length_s)
 

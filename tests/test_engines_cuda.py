@@ -24,6 +24,7 @@ from stream.models import choose_devices, load_model
 from stream.precision import closest
 from stream.processor import Processor
 from stream.spread import Spread
+from stream.stages import reading_of
 from stream.staging import Arrived, Direct
 from stream.work import Work
 from tests.pictures import begins
@@ -401,7 +402,9 @@ def test_devices_are_chosen(two_gpus: None) -> None:
     assert choose_devices("cuda:1, cuda") == [torch.device("cuda:1"), torch.device("cuda:0")]
     assert choose_devices("cpu") == [CPU]
     assert choose_devices("auto") == [torch.device("cuda")]
-    assert stream.Settings(device="cuda:1,cuda:0").reading.gpu == 1, "it decodes on the first one"
+    assert reading_of(stream.Settings(device="cuda:1,cuda:0")).gpu == 1, (
+        "it decodes on the first one"
+    )
     with pytest.raises(stream.UsageError, match="one by one use one GPU"):
         load_model("lite", device="cuda:0,cuda:1", late=False)
 

@@ -16,6 +16,7 @@ from stream.identity import describe
 from stream.processor import Processor
 from stream.sink import plan
 from stream.source import Source
+from stream.stages import reading_of
 from stream.verify import Asked, verify
 from tests.clips import look, make_clip
 from tests.pictures import begins
@@ -169,7 +170,7 @@ def test_interlaced_frames_are_not_enlarged(tmp_path: Path) -> None:
 
 
 def test_another_upscaler_is_another_job(tmp_path: Path, restore: mssnet.Deblurrer) -> None:
-    source = Source(make_clip(tmp_path / "in.mp4"), stream.Settings().reading)
+    source = Source(make_clip(tmp_path / "in.mp4"), reading_of(stream.Settings()))
     jobs = []
     for upscale, upscaler in ((None, "auto"), (3, "auto"), (2, "auto"), (3, "bicubic")):
         scale = stream.Scale(upscale) if upscale else None

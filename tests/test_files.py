@@ -11,7 +11,8 @@ import pytest
 
 import stream
 from demo import scene
-from stream.encoders import ENCODERS, Encoder, EncoderSettings
+from stream.encoders import ENCODERS, Encoder
+from stream.encoding import EncoderSettings
 from stream.sink import SegmentSink, plan
 from stream.source import Source
 from stream.work import Work

@@ -19,12 +19,14 @@ from filters import Coding
 from stream import hardware
 from stream.convert import Tags, Unpacker, coding_of, packed, pix_fmt_of, planes_of, to_av
 from stream.decoding import same_pictures
-from stream.encoders import CODECS, ENCODERS, NVENC, Encoder, EncoderSettings, candidates
+from stream.encoders import CODECS, ENCODERS, NVENC, Encoder, candidates
+from stream.encoding import EncoderSettings
 from stream.errors import DeviceError, SinkError, UsageError
 from stream.frame import Frame, Plane
 from stream.reading import Reading
 from stream.sink import SegmentSink, plan
 from stream.source import Source
+from stream.stages import reading_of
 from stream.work import Work
 from tests.clips import look, make_clip
 
@@ -347,17 +349,17 @@ def test_the_same_pictures_have_the_same_codes_and_times() -> None:
 
 
 def test_auto_is_software_where_the_network_runs_on_the_cpu() -> None:
-    assert stream.Settings(device="cpu").reading.decoder == "software"
-    assert stream.Settings(device="cpu", decoder="cuda").reading.decoder == "cuda"
+    assert reading_of(stream.Settings(device="cpu")).decoder == "software"
+    assert reading_of(stream.Settings(device="cpu", decoder="cuda")).decoder == "cuda"
     with pytest.raises(UsageError, match="--decoder must be auto, software, cuda, got x"):
-        _ = stream.Settings(decoder="x").reading
+        _ = reading_of(stream.Settings(decoder="x"))
 
 
 @no_gpu
 def test_without_a_gpu_auto_is_software_and_it_is_logged(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert stream.Settings().reading.decoder == "software"
+    assert reading_of(stream.Settings()).decoder == "software"
     caplog.set_level(logging.INFO)
     source = Source(make_clip(tmp_path / "in.mp4"), Reading(decoder="auto"))
     assert source.decoder == "software"

@@ -202,8 +202,8 @@ def test_addresses_that_differ_in_what_is_hidden() -> None:
 def test_names_are_those_that_are_known() -> None:
     from stream.engine import ENGINES
     from stream.live import ladder, settings
-    from stream.models import NONE, PRECISIONS
-    from stream.settings import MOST_DELAY, MOST_FUSE, USUAL_FUSE
+    from stream.models import PRECISIONS
+    from stream.settings import MOST_DELAY, MOST_FUSE, NONE, USUAL_FUSE
 
     assert settings.ENGINES == ENGINES
     assert ("auto", *PRECISIONS) == settings.PRECISIONS

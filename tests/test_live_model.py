@@ -33,9 +33,10 @@ from stream.live.picture import Mailbox, Picture
 from stream.live.restoring import start
 from stream.live.settings import Beyond, LiveSettings, Restoring
 from stream.live.window import Window
-from stream.models import NONE, Untouched, load_model
+from stream.models import Untouched, load_model
 from stream.scale import Scale
 from stream.secrets import Secrets
+from stream.settings import NONE
 from tests.pictures import Planes, frames, write
 from tests.test_fusion import scene, shapes
 

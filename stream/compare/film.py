@@ -19,7 +19,8 @@ from stream.compare.pictures import Picture, fitted, labeled
 from stream.compare.versions import Versions
 from stream.convert import Tags, pix_fmt_of, to_av
 from stream.demux import earlier, when
-from stream.encoders import ENCODERS, EncoderSettings
+from stream.encoders import ENCODERS
+from stream.encoding import EncoderSettings
 from stream.errors import WriteError
 from stream.frame import Frame, Packet
 from stream.remux import CopiedTrack, copy_stream

@@ -53,7 +53,8 @@ def _codec(name: str) -> str:
 
 def _auto(working: set[str]) -> Finding:
     from stream.convert import Tags, coding_of
-    from stream.encoders import ENCODERS, EncoderSettings, choose
+    from stream.encoders import ENCODERS, choose
+    from stream.encoding import EncoderSettings
 
     codecs = {encoder.codec for encoder in ENCODERS}
     coding = coding_of("yuv420p", Tags(), *_SIZE)

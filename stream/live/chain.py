@@ -20,9 +20,9 @@ from stream.live.halved import Halved, through
 from stream.live.ladder import Rung, rungs
 from stream.live.picture import Picture, Size
 from stream.live.settings import Restoring
-from stream.models import NONE, Untouched, find_upscaler, usual_upscaler
+from stream.models import Untouched, find_upscaler, usual_upscaler
 from stream.pipeline import Stage
-from stream.settings import Settings
+from stream.settings import NONE, Settings
 from stream.shutter import shutter_net
 from stream.stages import stages_of
 

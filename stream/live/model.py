@@ -16,7 +16,8 @@ from stream.live.ladder import Ladder
 from stream.live.picture import Mailbox, Picture
 from stream.live.settings import Beyond, InUse, LiveSettings, Restoring
 from stream.live.window import Window
-from stream.models import NONE, deblurrers, load_model
+from stream.models import deblurrers, load_model
+from stream.settings import NONE
 
 _WAIT_S = 0.1
 _GAP_NS = 500_000_000

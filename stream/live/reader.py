@@ -11,7 +11,7 @@ import av.container
 import av.error
 import av.logging
 
-from stream.errors import SourceError, UsageError
+from stream.errors import SourceError, UsageError, reason
 from stream.live import memory
 from stream.live.answers import Answers
 from stream.live.camera import Camera
@@ -24,7 +24,6 @@ from stream.live.pulse import Pulse
 from stream.live.session import LostError, Session, Sink
 from stream.live.settings import LiveSettings
 from stream.live.sound import SoundRing
-from stream.live.writer import reason
 from stream.secrets import split_login
 
 _LOOK_UP_S = 60.0

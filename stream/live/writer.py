@@ -9,7 +9,7 @@ from typing import Protocol
 
 import av.error
 
-from stream.errors import DeblurError
+from stream.errors import DeblurError, reason
 from stream.live.child import Beat, Control
 from stream.live.coder import SoundCoder
 from stream.live.patience import LOGIN_S, back_off
@@ -436,9 +436,3 @@ class Writer:
             ),
             now=now,
         )
-
-
-def reason(error: Exception) -> str:
-    """What went wrong, without the address that FFmpeg's errors carry."""
-    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return str(text).rstrip(".")

@@ -21,8 +21,8 @@ import weights
 from filters import USUAL_SMOOTHING, load_upscaler
 from stream.errors import DeblurError
 from stream.exposure import Exposure
-from stream.models import NONE, Untouched
-from stream.settings import MOST_FUSE, USUAL_FUSE, Settings
+from stream.models import Untouched
+from stream.settings import MOST_FUSE, NONE, USUAL_FUSE, Settings
 from weights import device as devices
 from weights.evaluate import tables
 from weights.evaluate.enlarged import evaluate_enlarged

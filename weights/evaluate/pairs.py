@@ -10,7 +10,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from weights.train.photos import read_rgb
+from weights.pictures import read_rgb
 
 Frame: TypeAlias = NDArray[np.uint8]
 """(H, W, 3) RGB."""

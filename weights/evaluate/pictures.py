@@ -11,7 +11,7 @@ import numpy as np
 from filters.sampling import FACTOR, third
 from weights.evaluate.pairs import Frame, PairsError
 from weights.evaluate.quality import to_frame, to_tensor
-from weights.train.photos import find_images, read_rgb
+from weights.pictures import find_images, read_rgb
 
 _SMALLEST = 18
 """Pixels that a side must have for SSIM's window inside of what is cut off."""

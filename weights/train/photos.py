@@ -9,12 +9,12 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
+from weights.pictures import find_images, read_rgb
 from weights.train.procedural import chart, picture
 
 Picture = NDArray[np.uint8]
 """(H, W, 3) RGB."""
 
-_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 _DRAWN = 96
 """Drawn pictures to choose from; each costs as much time as several scenes."""
 _TRIES = 3
@@ -146,19 +146,3 @@ def symmetric(image: Picture, which: int) -> Picture:
     """(H, W, ...) turned and mirrored in one of the 8 ways, `which` in 0..7."""
     image = image[:, ::-1] if which >= 4 else image
     return np.ascontiguousarray(np.rot90(image, which % 4))
-
-
-def find_images(folder: Path) -> list[Path]:
-    """All pictures in a folder and the folders below it, in order of their names."""
-    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in _SUFFIXES)
-    if not files:
-        raise ValueError(f"no pictures ({', '.join(sorted(_SUFFIXES))}) in {folder}")
-    return files
-
-
-def read_rgb(path: Path) -> Picture:
-    """Read a picture as (H, W, 3) RGB."""
-    bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if bgr is None:
-        raise ValueError(f"cannot read the picture {path}")
-    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
