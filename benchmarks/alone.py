@@ -16,13 +16,13 @@ from benchmarks.plan import Plan
 from benchmarks.timing import Stopwatch, in_turns
 from filters import Enlarger, Shutter, Upscaler, to_rgb
 from mssnet import PRESETS, Deblurrer, MSSNet, Result
-from stream.cores import shared
+from stream.compute.threads import shared
 from stream.frame import Frame
+from stream.input.source import Source
+from stream.output.checkpoint import Work
+from stream.output.segment_sink import SegmentSink, plan
 from stream.pipeline import Stage
-from stream.sink import SegmentSink, plan
-from stream.source import Source
-from stream.stages import stages_of
-from stream.work import Work
+from stream.stages.build import stages_of
 
 
 class Untouched(Deblurrer):

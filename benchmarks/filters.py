@@ -11,9 +11,9 @@ from benchmarks.plan import Plan, named
 from benchmarks.tables import Part, Table, figure
 from benchmarks.timing import synchronize
 from filters import Coding, Upscaler, changes_of, luma, need
-from stream.models import find_upscaler, load_model
-from stream.settings import Settings
-from stream.stages import bursts_of
+from stream.compute.models import find_upscaler, load_model
+from stream.options.settings import Settings
+from stream.stages.build import bursts_of
 
 _T = TypeVar("_T")
 _WARM_UP = 8

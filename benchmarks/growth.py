@@ -10,7 +10,7 @@ from benchmarks.plan import LONG_S, SMALLEST, Plan, Size, named
 from benchmarks.runner import Runner
 from benchmarks.tables import Part, Table, figure
 from benchmarks.timing import in_turns
-from stream.models import load_model
+from stream.compute.models import load_model
 
 
 def measure(plan: Plan) -> Part:

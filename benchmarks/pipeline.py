@@ -16,8 +16,8 @@ from benchmarks.runner import Runner
 from benchmarks.tables import Part, Table, figure
 from benchmarks.timing import Stopwatch, cores
 from filters import Upscaler
-from stream.models import find_upscaler, load_model
-from stream.source import Source
+from stream.compute.models import find_upscaler, load_model
+from stream.input.source import Source
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "default": {},

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from mssnet import PRESETS
-from stream.models import choose_device
+from stream.compute.models import choose_device
 
 Size = tuple[int, int]
 """Width and height."""

@@ -11,9 +11,9 @@ from torch import nn
 import weights
 from mssnet import PRESETS, MSSNet
 from mssnet.model import Scale
-from stream.engine import ENGINES, choose_engine
+from stream.compute.engines import ENGINES, choose_engine
+from stream.compute.models import PRECISIONS
 from stream.errors import DeblurError
-from stream.models import PRECISIONS
 
 _CHANGE = 0.03
 """Standard deviation of what networks change, on a scale of 0 to 1."""

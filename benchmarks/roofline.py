@@ -28,8 +28,8 @@ from benchmarks.tables import Part, Table, figure
 from benchmarks.timing import Stopwatch
 from mssnet import PRESETS, MSSNet
 from mssnet.model import Leaving
-from stream.engine import choose_engine
-from stream.models import PRECISIONS
+from stream.compute.engines import choose_engine
+from stream.compute.models import PRECISIONS
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from torch import Tensor
 import mssnet
 from benchmarks.clip import image, told
 from benchmarks.timing import synchronize
-from stream.models import load_model
+from stream.compute.models import load_model
 
 _FRAMES = 4
 """Different pictures, taken one after the other."""

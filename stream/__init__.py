@@ -7,8 +7,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from stream.batch import Batch, Outcome
-    from stream.encoding import EncoderSettings
     from stream.errors import (
         CancelledError,
         DeblurError,
@@ -22,14 +20,16 @@ if TYPE_CHECKING:
         UsageError,
         WriteError,
     )
-    from stream.exposure import Exposure
+    from stream.files.batch import Batch, Outcome
+    from stream.files.job import Job, run
+    from stream.files.report import Progress, Report
+    from stream.files.tasks import Task, tasks_of
     from stream.frame import Frame
-    from stream.job import Job, run
-    from stream.reading import Span
-    from stream.report import Progress, Report
-    from stream.scale import Scale
-    from stream.settings import Settings
-    from stream.tasks import Task, tasks_of
+    from stream.options.encoding import EncoderSettings
+    from stream.options.exposure import Exposure
+    from stream.options.reading import Span
+    from stream.options.scale import Scale
+    from stream.options.settings import Settings
 
 __all__ = [
     "Batch",
@@ -60,16 +60,16 @@ __all__ = [
 ]
 
 _HOMES = {
-    "EncoderSettings": "encoding",
+    "EncoderSettings": "options.encoding",
     "Frame": "frame",
-    "Scale": "scale",
-    "Exposure": "exposure",
-    "Span": "reading",
-    "Settings": "settings",
-    **dict.fromkeys(("Batch", "Outcome"), "batch"),
-    **dict.fromkeys(("Task", "tasks_of"), "tasks"),
-    **dict.fromkeys(("Job", "run"), "job"),
-    **dict.fromkeys(("Progress", "Report"), "report"),
+    "Scale": "options.scale",
+    "Exposure": "options.exposure",
+    "Span": "options.reading",
+    "Settings": "options.settings",
+    **dict.fromkeys(("Batch", "Outcome"), "files.batch"),
+    **dict.fromkeys(("Task", "tasks_of"), "files.tasks"),
+    **dict.fromkeys(("Job", "run"), "files.job"),
+    **dict.fromkeys(("Progress", "Report"), "files.report"),
 }
 
 

@@ -10,7 +10,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.encoders import ordinary_scheduling
+from stream.media.encoders import ordinary_scheduling
 
 
 def picture(index: int, width: int, height: int) -> NDArray[np.uint8]:

@@ -13,8 +13,8 @@ import pytest
 import torch
 
 import mssnet
-from stream.encoders import ordinary_scheduling
-from stream.models import load_model
+from stream.compute.models import load_model
+from stream.media.encoders import ordinary_scheduling
 from tests.clips import make_clip
 from tests.rig.server import RtspServer, why_not
 from tests.tracks import Piece

@@ -13,10 +13,10 @@ from typing import Self
 import av
 import numpy as np
 
-from stream.live.child import Beat, Control, Fatal, Line, Stop, enter
-from stream.live.picture import Mailbox, Picture, Size
-from stream.live.sound import SoundFormat, SoundRing
-from stream.live.writer import Feed, Target
+from stream.ipc.child import Beat, Control, Fatal, Line, Stop, enter
+from stream.ipc.mailbox import Mailbox, Picture, Size
+from stream.ipc.sound_ring import SoundFormat, SoundRing
+from stream.live.output.writer import Feed, Target
 from stream.secrets import Secrets
 
 SPAWN = multiprocessing.get_context("spawn")

@@ -15,7 +15,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.source import Source
+from stream.input.source import Source
 
 _SIDE, _ACROSS, _BITS = 8, 8, 16
 FPS = 25

@@ -14,11 +14,11 @@ from torch import Tensor
 
 import mssnet
 import stream
-from stream.deinterlace import FieldMarker, top_first
 from stream.frame import Frame
-from stream.processor import Submit
-from stream.reading import Reading
-from stream.source import Source
+from stream.input.deinterlace import FieldMarker, top_first
+from stream.input.source import Source
+from stream.options.reading import Reading
+from stream.stages.processor import Submit
 
 Planes = Sequence[NDArray[Any]]
 Tags = tuple[int, int, int, int]

@@ -16,13 +16,14 @@ from typer.testing import CliRunner
 
 import stream
 from filters import Coding
-from stream import advice, made
-from stream.advice import Gauged, Look, look, said_of
+from stream import provenance
 from stream.cli import app
+from stream.files.job import Job
+from stream.files.trial import Trial
 from stream.frame import Frame
-from stream.job import Job
-from stream.source import Source
-from stream.trial import Trial
+from stream.input.source import Source
+from stream.stages import advice
+from stream.stages.advice import Gauged, Look, look, said_of
 from tests.clips import make_clip
 
 SIZE = 240, 180
@@ -152,7 +153,7 @@ def test_a_trial(tmp_path: Path) -> None:
     assert len(found.summary.splitlines()) == 4
     assert {figure.second for figure in found.figures} == {0.4, 0.44, 0.48, 0.52, 0.56}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mp4", "a.try.html"]
-    assert made.by_us(tmp_path / "a.try.html")
+    assert provenance.by_us(tmp_path / "a.try.html")
     page = (tmp_path / "a.try.html").read_text()
     assert "model-lite-strength-auto.mkv" in page
     (tmp_path / "a.try.html").write_text("mine")

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 import stream
-from stream.batch import Batch, summary
-from stream.tasks import Task, tasks_of
-from stream.work import folder_of
+from stream.files.batch import Batch, summary
+from stream.files.tasks import Task, tasks_of
+from stream.output.checkpoint import folder_of
 from tests.clips import make_clip
 from tests.test_command import DEBLUR, deblur
 

@@ -27,12 +27,12 @@ from benchmarks.plots import available as plots_available
 from benchmarks.presets import checkpoint, engines
 from benchmarks.roofline import Peaks, bound, layers_of, layers_of_preset
 from benchmarks.tables import Part, Table, figure
-from stream.bench import Findings, Row, bench
 from stream.cli.terminal import estimated, spoken
-from stream.forecast import Estimate, Forecast, Pace
-from stream.models import load_model
-from stream.report import Progress
-from stream.weighing import Weighing
+from stream.compute.models import load_model
+from stream.files.bench import Findings, Row, bench
+from stream.files.estimate import Estimate, Forecast, Pace
+from stream.files.report import Progress
+from stream.output.size_estimate import Weighing
 from tests.clips import make_clip
 
 ROOT = Path(__file__).parents[1]

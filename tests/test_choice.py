@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from stream.choice import _choose, choose_model
-from stream.settings import Settings
+from stream.files.choice import _choose, choose_model
+from stream.options.settings import Settings
 
 
 def chosen(settings: Settings) -> str:

@@ -25,7 +25,7 @@ from stream.compare.pictures import picture_of
 from stream.compare.spread import Spread
 from stream.errors import DeblurError, SinkError, UsageError
 from stream.frame import Frame
-from stream.reading import Span
+from stream.options.reading import Span
 from tests.clips import look, make_clip
 from tests.test_command import deblur
 from tests.test_fusion import noisy, scene

@@ -7,8 +7,8 @@ import pytest
 
 import mssnet
 import stream
-from stream.encoders import CODECS
-from stream.sink import CONTAINERS
+from stream.media.encoders import CODECS
+from stream.output.segment_sink import CONTAINERS
 from stream.verify import verify
 from tests.clips import make_clip
 from tests.tracks import Piece, sound, together

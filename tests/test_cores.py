@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from mssnet import Eager
-from stream import openvino
-from stream.cores import shared
+from stream.compute import openvino
+from stream.compute.threads import shared
 
 needs_openvino = pytest.mark.skipif(not openvino.available(), reason="OpenVINO is not installed")
 

@@ -20,13 +20,13 @@ import weights
 from filters import Burst, Coding, Enlarger, Shutter, Upscaler, load_upscaler
 from mssnet import PRESETS, Deblurrer, Eager, MSSNet
 from mssnet.motion import Neighbor, planes
-from stream.cuda import BATCH, Cuda, fused
+from stream.compute.cuda import BATCH, Cuda, fused
+from stream.compute.models import find_upscaler, load_model
+from stream.compute.multi_device import Spread
 from stream.frame import Frame
-from stream.gauge import Gauge
-from stream.models import find_upscaler, load_model
-from stream.motion import Motion
-from stream.processor import Processor
-from stream.spread import Spread
+from stream.stages.blur_map import Gauge
+from stream.stages.motion import Motion
+from stream.stages.processor import Processor
 from tests.clips import make_clip
 from tests.test_engines_cuda import sensible
 from tests.test_fusion import noisy, scene
@@ -91,7 +91,7 @@ def nothing_waits() -> Iterator[None]:
 @pytest.fixture
 def no_warning(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     """Fails where something was done without, which a warning would tell."""
-    with caplog.at_level(logging.WARNING, logger="stream.cuda"):
+    with caplog.at_level(logging.WARNING, logger="stream.compute.cuda"):
         yield
     assert not [record.getMessage() for record in caplog.records]
 

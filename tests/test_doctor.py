@@ -19,11 +19,11 @@ import pytest
 import torch
 
 import weights
+from stream.compute.models import load_model
 from stream.doctor import CHECKS, Finding, Group, Verdict, graphics, program, room
 from stream.doctor.clean import cleaner
 from stream.doctor.processor import limits
 from stream.doctor.worker import examine
-from stream.models import load_model
 from tests.clips import make_clip
 from tests.test_mssnet import tiny
 

@@ -23,11 +23,11 @@ from filters import UPSCALERS, Upscaler, load_upscaler
 from filters.motion import follow
 from mssnet import PRESETS, Deblurrer, Eager, Engine, MSSNet
 from mssnet.motion import Neighbor, planes
-from stream import openvino
-from stream.engine import choose_engine, one_by_one
+from stream.compute import openvino
+from stream.compute.engines import choose_engine, one_by_one
+from stream.compute.models import find_upscaler, load_model
+from stream.compute.openvino import OpenVino
 from stream.errors import DeviceError, UsageError
-from stream.models import find_upscaler, load_model
-from stream.openvino import OpenVino
 from tests.test_mssnet import beside
 from tests.test_upscale import untrained
 
@@ -59,7 +59,7 @@ def footage(tmp_path_factory: pytest.TempPathFactory) -> list[Tensor]:
 
 
 def told_of(frames: Sequence[Tensor], index: int) -> Tensor:
-    """What is told of a frame whose neighbors are these, as `stream.motion` has it told."""
+    """What is told of a frame whose neighbors are these, as `stream.stages.motion` has it told."""
     codes = [(frame[0] * 255).round().byte().permute(1, 2, 0).contiguous() for frame in frames]
     grays = [np.ascontiguousarray(each[::2, ::2, 1].numpy()) for each in codes]
     before, after = (
@@ -241,7 +241,7 @@ def test_nobody_is_told_that_the_program_runs(tmp_path: Path) -> None:
     """OpenVINO notes its use in the user's home and tells its maker, unless it is kept from it."""
     code = """
 import sys, torch
-from stream.models import load_model
+from stream.compute.models import load_model
 load_model("lite", device="cpu", engine="openvino")(torch.rand(1, 3, 80, 80))
 print([name for name, module in sys.modules.items() if module and "telemetry" in name])
 """

@@ -17,16 +17,16 @@ import stream
 from filters import Coding
 from mssnet import PRESETS, Config, Deblurrer, Eager, MSSNet, widened
 from mssnet.model import Leaving
-from stream.cuda import BATCH, Cuda, Run, fused, through
-from stream.engine import choose_engine, one_by_one
+from stream.compute.cuda import BATCH, Cuda, Run, fused, through
+from stream.compute.engines import choose_engine, one_by_one
+from stream.compute.models import choose_devices, load_model
+from stream.compute.multi_device import Spread
+from stream.compute.precision import closest
+from stream.compute.staging import Arrived, Direct
 from stream.frame import Frame, Plane
-from stream.models import choose_devices, load_model
-from stream.precision import closest
-from stream.processor import Processor
-from stream.spread import Spread
-from stream.stages import reading_of
-from stream.staging import Arrived, Direct
-from stream.work import Work
+from stream.output.checkpoint import Work
+from stream.stages.build import reading_of
+from stream.stages.processor import Processor
 from tests.pictures import begins
 from tests.test_mssnet import beside, inputs_of
 
@@ -471,9 +471,9 @@ def test_frames_are_on_their_way_back_while_others_are_worked_on(
 
             return arrived
 
-    monkeypatch.setattr("stream.processor.staging_for", Slow)
+    monkeypatch.setattr("stream.stages.processor.staging_for", Slow)
     if large:
-        monkeypatch.setattr("stream.processor._HELD", 12 * 24 * 32)
+        monkeypatch.setattr("stream.stages.processor._HELD", 12 * 24 * 32)
     unchanged = begins(torch.clone)
     processor = Processor(unchanged, CPU, in_flight=in_flight)
     frames = [frame(index) for index in range(12)]

@@ -12,11 +12,11 @@ import stream
 import weights
 from filters import Coding, Enlarger, Upscaler, load_upscaler, to_planes, to_rgb
 from stream.frame import Frame
-from stream.identity import describe
-from stream.processor import Processor
-from stream.sink import plan
-from stream.source import Source
-from stream.stages import reading_of
+from stream.input.source import Source
+from stream.output.fingerprint import describe
+from stream.output.segment_sink import plan
+from stream.stages.build import reading_of
+from stream.stages.processor import Processor
 from stream.verify import Asked, verify
 from tests.clips import look, make_clip
 from tests.pictures import begins

@@ -14,11 +14,11 @@ from typer.testing import CliRunner
 
 from filters import Coding, Upscaler, codes_of, to_rgb
 from mssnet import Deblurrer, Eager
-from stream.exposure import Exposure
+from stream.compute.models import Untouched
 from stream.frame import Frame
-from stream.models import Untouched
-from stream.settings import Settings
-from stream.stages import stages_of
+from stream.options.exposure import Exposure
+from stream.options.settings import Settings
+from stream.stages.build import stages_of
 from tests.test_evaluate import identity, in_memory, texture, tiny_model, write_folder
 from tests.test_mssnet import TOLD, tiny
 from tests.test_upscale import untrained

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import stream
-from stream.reading import Reading
+from stream.options.reading import Reading
 from tests.pictures import (
     apart,
     combed,

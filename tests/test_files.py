@@ -11,11 +11,11 @@ import pytest
 
 import stream
 from demo import scene
-from stream.encoders import ENCODERS, Encoder
-from stream.encoding import EncoderSettings
-from stream.sink import SegmentSink, plan
-from stream.source import Source
-from stream.work import Work
+from stream.input.source import Source
+from stream.media.encoders import ENCODERS, Encoder
+from stream.options.encoding import EncoderSettings
+from stream.output.checkpoint import Work
+from stream.output.segment_sink import SegmentSink, plan
 from tests.clips import Seen, look, make_clip
 
 LOSSLESS = stream.EncoderSettings(quality=0)

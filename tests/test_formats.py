@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 
 import stream
 from filters import to_rgb
-from stream.convert import FATAL, Unpacker, has_alpha
 from stream.errors import SourceError
-from stream.live import convert as live
-from stream.opening import decoder_of
-from stream.reading import Reading
-from stream.source import Source
+from stream.input.opening import decoder_of
+from stream.input.source import Source
+from stream.ipc import convert as live
+from stream.media.convert import FATAL, Unpacker, has_alpha
+from stream.options.reading import Reading
+from stream.output.checkpoint import Work
 from stream.verify import facts, verify
-from stream.work import Work
 from tests.pictures import run, write
 
 ON_A_DEVICE = {

@@ -16,18 +16,18 @@ from av.video.reformatter import VideoReformatter
 
 import stream
 from filters import Coding
-from stream import hardware
-from stream.convert import Tags, Unpacker, coding_of, packed, pix_fmt_of, planes_of, to_av
-from stream.decoding import same_pictures
-from stream.encoders import CODECS, ENCODERS, NVENC, Encoder, candidates
-from stream.encoding import EncoderSettings
 from stream.errors import DeviceError, SinkError, UsageError
 from stream.frame import Frame, Plane
-from stream.reading import Reading
-from stream.sink import SegmentSink, plan
-from stream.source import Source
-from stream.stages import reading_of
-from stream.work import Work
+from stream.input.decoding import same_pictures
+from stream.input.source import Source
+from stream.media import hardware
+from stream.media.convert import Tags, Unpacker, coding_of, packed, pix_fmt_of, planes_of, to_av
+from stream.media.encoders import CODECS, ENCODERS, NVENC, Encoder, candidates
+from stream.options.encoding import EncoderSettings
+from stream.options.reading import Reading
+from stream.output.checkpoint import Work
+from stream.output.segment_sink import SegmentSink, plan
+from stream.stages.build import reading_of
 from tests.clips import look, make_clip
 
 no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")

@@ -11,74 +11,128 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("stream", "mssnet", "filters", "weights")
-MAY_IMPORT = {
-    "mssnet": set(),
-    "filters": set(),
-    "weights": set(),
-    "weights.train": {"mssnet", "filters"},
-    "weights.evaluate": {"mssnet", "filters", "stream"},
-    "stream": {"mssnet", "filters", "weights"},
-}
+FLOORS = (
+    ("filters", "mssnet"),
+    ("weights",),
+    # The flat modules of the package; its __init__ is the public interface, on the highest floor.
+    ("stream",),
+    ("stream.web", "stream.ipc"),
+    ("stream.options",),
+    ("stream.media",),
+    ("stream.input",),
+    ("stream.compute",),
+    ("stream.stages",),
+    ("stream.output", "stream.verify", "weights.evaluate"),
+    ("stream.compare", "weights.train"),
+    ("stream.files",),
+    ("stream.live.input", "stream.live.restore", "stream.live.encoding", "stream.live.rtsp"),
+    ("stream.live.output",),
+    ("stream.live",),
+    ("stream.preview",),
+    ("stream.doctor",),
+    ("stream.cli",),
+)
+"""Folders, lowest first: each may import those on lower floors, and no equal."""
+SHARED = {"stream.web.page"}
+"""Assets of pages, imported by name."""
 MAY_USE_AV = {
-    *(f"stream/{name}.py" for name in ("convert", "encoders", "frame", "probe", "remux")),
-    *(f"stream/{name}.py" for name in ("deinterlace", "hdr", "join", "orientation", "transcode")),
-    *(f"stream/{name}.py" for name in ("beside", "bench", "decoding", "demux", "hardware")),
-    *(f"stream/{name}.py" for name in ("ending", "formats", "identity", "opening")),
-    *(f"stream/{name}.py" for name in ("sink", "source")),
-    "stream/live/encode.py",
-    *(f"stream/live/{name}.py" for name in ("camera", "coder", "convert", "reader", "session")),
-    "stream/live/rtsp/output.py",
-    *(f"stream/live/{name}.py" for name in ("hls", "mux", "publish", "record", "writer")),
-    *(f"stream/doctor/{name}.py" for name in ("live", "program")),
-    "stream/preview/broadcast.py",
-    "stream/preview/pair.py",
-    "stream/compare/clip.py",
-    "stream/compare/film.py",
-    "stream/verify/reading.py",
-    "stream/verify/seen.py",
-    "stream/verify/gather.py",
-    "weights/evaluate/pairs.py",
-    "weights/train/camera.py",
+    "stream.compare",
+    "stream.doctor",
+    "stream.frame",
+    "stream.input",
+    "stream.ipc.convert",
+    "stream.live",
+    "stream.media",
+    "stream.output",
+    "stream.preview",
+    "stream.verify",
+    "stream.files.bench",
+    "weights.evaluate.pairs",
+    "weights.train.camera",
 }
 MAY_USE_THREADS = {
-    "stream/pipeline.py",
+    "stream.pipeline",
     # The preview's process is looked after while the job itself tells nothing.
-    "stream/cli/preview.py",
+    "stream.cli.preview",
 }
+MOST_FLAT, MOST_MODULES = 16, 14
 
 
 def modules() -> Iterator[tuple[str, ast.Module]]:
     for package in PACKAGES:
         for file in sorted((ROOT / package).rglob("*.py")):
-            yield str(file.relative_to(ROOT)), ast.parse(file.read_text())
+            dotted = ".".join(file.relative_to(ROOT).with_suffix("").parts)
+            yield dotted.removesuffix(".__init__"), ast.parse(file.read_text())
+
+
+MODULES = dict(modules())
 
 
 def imports(tree: ast.Module) -> set[str]:
+    """The modules that one imports anywhere, in functions and for types as well."""
     found = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found.add(node.module)
+            inner = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name if name in MODULES else node.module for name in inner}
     return found
 
 
-@pytest.mark.parametrize(("name", "tree"), list(modules()))
-def test_layers(name: str, tree: ast.Module) -> None:
-    dotted = name.removesuffix(".py").replace("/", ".")
-    layer = max((known for known in MAY_IMPORT if dotted.startswith(known)), key=len)
-    own = dotted.split(".")[0]
+def folder(module: str) -> str:
+    """The folder that a module lies in: its own one, of a package's `__init__`."""
+    if (ROOT / module.replace(".", "/")).is_dir():
+        return module
+    return module.rpartition(".")[0]
+
+
+def floor(module: str) -> int:
+    if module in ("stream", "stream.__main__"):
+        return len(FLOORS)
+    rooms = {room: number for number, floor in enumerate(FLOORS) for room in floor}
+    room = folder(module)
+    while room not in rooms:
+        room = room.rpartition(".")[0]
+    return rooms[room]
+
+
+def among(module: str, names: set[str]) -> bool:
+    return any(module == name or module.startswith(f"{name}.") for name in names)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_folders_import_downwards_only(name: str) -> None:
+    tree = MODULES[name]
     for imported in imports(tree):
-        first = imported.split(".")[0]
-        if first in PACKAGES and first != own:
-            assert first in MAY_IMPORT[layer], f"{name} imports {imported}"
-        if first == "av":
-            assert name in MAY_USE_AV, f"{name} imports av"
-        if first == "threading":
+        if imported in MODULES and folder(imported) != folder(name):
+            # The command is written against the public interface.
+            public = imported == "stream" and name.startswith("stream.cli")
+            lower = floor(imported) < floor(name) or imported in SHARED or public
+            assert lower, f"{name} imports {imported}"
+        if imported.split(".")[0] == "av":
+            assert among(name, MAY_USE_AV), f"{name} imports av"
+        if imported == "threading":
             assert name in MAY_USE_THREADS, f"{name} imports threading"
-    if not name.startswith("stream/cli/") and not name.startswith("weights/"):
+    if not name.startswith(("stream.cli", "weights")):
         called = {ast.unparse(n.func) for n in ast.walk(tree) if isinstance(n, ast.Call)}
         assert not called & {"print", "sys.exit", "exit", "os._exit", "logging.basicConfig"}, name
+
+
+def test_modules_of_a_folder_do_not_import_each_other_in_circles() -> None:
+    graph = {
+        name: {each for each in imports(tree) if each in MODULES} - {name, "stream"}
+        for name, tree in MODULES.items()
+    }
+    while leaves := {name for name, needs in graph.items() if not needs}:
+        graph = {name: needs - leaves for name, needs in graph.items() if name not in leaves}
+    assert not graph, "these import each other"
+
+
+def test_no_folder_is_full() -> None:
+    for room in {folder(name) for name in MODULES if name.startswith("stream")}:
+        count = sum(folder(name) == room and name != room for name in MODULES)
+        assert count <= (MOST_FLAT if room == "stream" else MOST_MODULES), room
 
 
 @pytest.mark.parametrize("package", PACKAGES)
@@ -107,7 +161,7 @@ def test_the_command_starts_without_torch() -> None:
 def test_importing_does_nothing() -> None:
     """No GPU is touched, no logging configured and no thread started by importing."""
     code = (
-        "import logging, threading, torch, stream, stream.job, mssnet, filters, weights;"
+        "import logging, threading, torch, stream, stream.files.job, mssnet, filters, weights;"
         "assert not torch.cuda.is_initialized();"
         "assert not logging.getLogger().handlers;"
         "assert threading.active_count() == 1"

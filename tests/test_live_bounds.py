@@ -17,12 +17,12 @@ from pathlib import Path
 
 import pytest
 
-from stream.live.camera import Camera
-from stream.live.child import Line, enter
-from stream.live.picture import Mailbox
-from stream.live.reader import start
-from stream.live.settings import LiveSettings
-from stream.live.sound import SoundRing
+from stream.ipc.child import Line, enter
+from stream.ipc.mailbox import Mailbox
+from stream.ipc.sound_ring import SoundRing
+from stream.live.input.camera import Camera
+from stream.live.input.reader import start
+from stream.options.live import LiveSettings
 from stream.secrets import Secrets
 
 if sys.platform != "linux":
@@ -203,7 +203,7 @@ def test_memory_has_a_bound(way: str, outcomes: dict[str, Outcome]) -> None:
 def test_what_is_asked_for_at_once_and_in_all_has_a_bound() -> None:
     code = f"""if True:
         import av
-        from stream.live.memory import bound
+        from stream.ipc.memory import bound
         bound({PIXELS})
         av.Packet({PIECE - (1 << 20)})
         for ask in (lambda: av.Packet({PIECE + 1}), lambda: bytearray({WHOLE + 1})):

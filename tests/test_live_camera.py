@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from stream.errors import NoInputError, UsageError
-from stream.live.camera import Camera, resolve
-from stream.live.settings import LiveSettings
+from stream.live.input.camera import Camera, resolve
+from stream.options.live import LiveSettings
 from tests.clips import make_clip
 
 SETTINGS = LiveSettings()

@@ -7,7 +7,7 @@ import pytest
 
 from stream.errors import UsageError
 from stream.live.config import parse, read
-from stream.live.record import Record
+from stream.live.output.record import Record
 
 GOOD = """
 # Two of them.
@@ -200,10 +200,11 @@ def test_addresses_that_differ_in_what_is_hidden() -> None:
 
 
 def test_names_are_those_that_are_known() -> None:
-    from stream.engine import ENGINES
-    from stream.live import ladder, settings
-    from stream.models import PRECISIONS
-    from stream.settings import MOST_DELAY, MOST_FUSE, NONE, USUAL_FUSE
+    from stream.compute.engines import ENGINES
+    from stream.compute.models import PRECISIONS
+    from stream.live.restore import ladder
+    from stream.options import live as settings
+    from stream.options.settings import MOST_DELAY, MOST_FUSE, NONE, USUAL_FUSE
 
     assert settings.ENGINES == ENGINES
     assert ("auto", *PRECISIONS) == settings.PRECISIONS

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from stream.live.child import Beat
-from stream.live.figures import Meter, ProcessFigures, Snapshot, quantile
+from stream.ipc.child import Beat
+from stream.ipc.stats import Meter, ProcessFigures, Snapshot, quantile
 
 
 def test_counts_go_on_when_a_process_is_started_again() -> None:

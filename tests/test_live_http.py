@@ -10,10 +10,10 @@ import aiohttp
 import pytest
 
 from stream.errors import SinkError, UsageError
-from stream.live import entrance
-from stream.live.figures import ProcessFigures, Snapshot
-from stream.live.hosts import is_loopback
+from stream.ipc.stats import ProcessFigures, Snapshot
 from stream.live.http import DEFAULT_PORT, Address, Http
+from stream.web import admission as entrance
+from stream.web.hosts import is_loopback
 
 TOKEN = "a token of ours"
 

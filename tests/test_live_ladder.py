@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from stream.live.ladder import Ladder, Rung, percentile, rungs
+from stream.live.restore.ladder import Ladder, Rung, percentile, rungs
 
 COSTS = 50.0, 15.0, 5.0, 5.0
 """Milliseconds of a picture at each step, on a machine that does nothing else."""

@@ -22,21 +22,21 @@ from torch import Tensor
 import mssnet
 import stream
 from filters import Shutter
-from stream.engine import choose_engine
+from stream.compute.engines import choose_engine
+from stream.compute.models import Untouched, load_model
 from stream.errors import UsageError
-from stream.live import model
-from stream.live.chain import Chain, Load, Made, frame_of
-from stream.live.child import Beat, Control, Fatal, Line, Stop, enter
-from stream.live.halved import Halved
-from stream.live.model import Restoration
-from stream.live.picture import Mailbox, Picture
-from stream.live.restoring import start
-from stream.live.settings import Beyond, LiveSettings, Restoring
-from stream.live.window import Window
-from stream.models import Untouched, load_model
-from stream.scale import Scale
+from stream.ipc.child import Beat, Control, Fatal, Line, Stop, enter
+from stream.ipc.mailbox import Mailbox, Picture
+from stream.ipc.window import Window
+from stream.live.restore import restorer as model
+from stream.live.restore.chain import Chain, Load, Made, frame_of
+from stream.live.restore.half_size import Halved
+from stream.live.restore.process import start
+from stream.live.restore.restorer import Restoration
+from stream.options.live import Beyond, LiveSettings, Restoring
+from stream.options.scale import Scale
+from stream.options.settings import NONE
 from stream.secrets import Secrets
-from stream.settings import NONE
 from tests.pictures import Planes, frames, write
 from tests.test_fusion import scene, shapes
 
@@ -806,7 +806,7 @@ def test_ten_times_too_slow_is_bounded_and_recovers() -> None:
 
 def test_only_the_models_process_loads_torch() -> None:
     code = (
-        "import sys, stream.live.restoring, stream.live.ladder;"
+        "import sys, stream.live.restore.process, stream.live.restore.ladder;"
         "assert not {'torch', 'av'} & sys.modules.keys()"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[1])

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from stream.live.moments import Moments
+from stream.live.input.clock_mapping import Moments
 
 MS = 1_000_000
 S = 1_000_000_000

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 
 from stream.errors import SinkError, UsageError
-from stream.live.hls import Hls
-from stream.live.null import Null
-from stream.live.publish import Publish
-from stream.live.record import Record
-from stream.live.rtsp.serve import Serve
-from stream.live.targets import OutputSettings, parse
+from stream.live.output.hls import Hls
+from stream.live.output.null import Null
+from stream.live.output.publish import Publish
+from stream.live.output.record import Record
+from stream.live.output.serve import Serve
+from stream.live.output.targets import OutputSettings, parse
 from tests.feeds import MULAW, Lane, aac, times
 
 TONE = [bytes(range(128, 208)) * 2]

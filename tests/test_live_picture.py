@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from stream.live.picture import Mailbox, Picture
-from stream.live.slate import Canvas
-from stream.live.sound import SoundFormat, SoundRing
+from stream.ipc.mailbox import Mailbox, Picture
+from stream.ipc.sound_ring import SoundFormat, SoundRing
+from stream.live.output.slate import Canvas
 from tests.feeds import MULAW, PATIENCE_S, SPAWN, gray
 
 SIZES = (1920, 1080), *[(160, 90)] * 9

@@ -17,13 +17,13 @@ import pytest
 from aiohttp import web
 
 from stream.errors import SinkError, UsageError
-from stream.live.settings import InUse, Restoring
-from stream.live.window import Window
+from stream.ipc.window import Window
+from stream.options.live import InUse, Restoring
+from stream.options.scale import Scale
 from stream.preview.access import Access, Guard
 from stream.preview.process import runner_of
 from stream.preview.server import Page
 from stream.preview.shown import Change, Feeds, Figures, Shown
-from stream.scale import Scale
 from tests.feeds import SPAWN, gray
 
 WORD = "a word of ours"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from stream.live.targets import OutputSettings, parse
+from stream.live.output.targets import OutputSettings, parse
 from tests.feeds import Lane, aac, times
 from tests.rig.fakes import Fake
 from tests.rig.ports import free_port

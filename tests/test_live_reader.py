@@ -20,9 +20,9 @@ import numpy as np
 import pytest
 
 from stream.errors import SourceError
-from stream.live.convert import Unpacker, tags_of
-from stream.live.patience import Patience, back_off
-from stream.live.sound import SoundFormat
+from stream.ipc.backoff import Patience, back_off
+from stream.ipc.convert import Unpacker, tags_of
+from stream.ipc.sound_ring import SoundFormat
 from tests.clips import make_clip, picture
 from tests.rig.chaos import Chaos
 from tests.rig.command import until
@@ -36,7 +36,7 @@ CODED = "pa%26ss%3Aw%25rd%401"
 
 
 def test_the_process_does_without_torch() -> None:
-    code = "import sys, stream.live.reader; assert 'torch' not in sys.modules"
+    code = "import sys, stream.live.input.reader; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

@@ -17,13 +17,13 @@ import numpy as np
 import pytest
 
 from stream.errors import SinkError, UsageError
-from stream.live.child import Control
-from stream.live.rtsp.login import Login
+from stream.ipc.child import Control
+from stream.live.output.serve import Serve
+from stream.live.output.writer import Feed
 from stream.live.rtsp.paths import Backlog, InterleavedPath
-from stream.live.rtsp.serve import Serve
 from stream.live.rtsp.session import Session
 from stream.live.rtsp.track import Batch, Media, Show, Track, fields, packet
-from stream.live.writer import Feed
+from stream.web.login import Login
 from tests.rig.clients import PLAYERS
 from tests.rig.feeding import Feeding
 from tests.rig.meter import Measured, measure

@@ -9,8 +9,9 @@ from itertools import pairwise
 
 import pytest
 
-from stream.live.rtsp import rtcp, sdp, sound
-from stream.live.rtsp.login import Attempts, Challenge, Login
+from stream.ipc.sound_ring import Sound, SoundFormat
+from stream.live.output import rtp_sound as sound
+from stream.live.rtsp import rtcp, sdp
 from stream.live.rtsp.messages import (
     MAX_HEAD,
     MalformedError,
@@ -22,7 +23,7 @@ from stream.live.rtsp.messages import (
 )
 from stream.live.rtsp.track import Batch, Media, Show, Track, fields, packet
 from stream.live.rtsp.transport import Interleaved, Unicast, choose
-from stream.live.sound import Sound, SoundFormat
+from stream.web.login import Attempts, Challenge, Login
 
 ASKED = (
     b"SETUP rtsp://127.0.0.1:8554/a%20b/trackID=0?x=1 RTSP/1.0\r\n"

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from stream.errors import DeblurError, ModelError
-from stream.live.camera import Camera
-from stream.live.settings import LiveSettings, Restoring
+from stream.live.input.camera import Camera
+from stream.live.output.targets import parse
 from stream.live.supervisor import Supervisor
-from stream.live.targets import parse
+from stream.options.live import LiveSettings, Restoring
 from stream.secrets import Secrets
 
 SOURCE = "testsrc:?size=160x120"

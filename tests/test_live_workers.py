@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from stream.live.child import Beat, Control
-from stream.live.workers import Worker, Workers
+from stream.ipc.child import Beat, Control
+from stream.ipc.workers import Worker, Workers
 from stream.secrets import Secrets
 
 DEADLINE_S = 120.0

@@ -13,10 +13,10 @@ import av
 import numpy as np
 import pytest
 
-from stream.live.child import Beat, Control, Stop
-from stream.live.picture import Picture, Size
-from stream.live.sound import Sound, SoundFormat
-from stream.live.writer import Feed, LoginRefusedError, Writer
+from stream.ipc.child import Beat, Control, Stop
+from stream.ipc.mailbox import Picture, Size
+from stream.ipc.sound_ring import Sound, SoundFormat
+from stream.live.output.writer import Feed, LoginRefusedError, Writer
 from tests.feeds import MULAW, PATIENCE_S, SPAWN, Lane, gray
 
 NS = 1_000_000_000

@@ -10,8 +10,8 @@ import pytest
 
 from filters import Coding
 from stream.frame import Frame, Plane
-from stream.live.window import Window
-from stream.look import Looked, picture_of
+from stream.ipc.window import Window
+from stream.stages.preview_tap import Looked, picture_of
 from tests.feeds import SPAWN
 
 
@@ -60,7 +60,7 @@ def window() -> Iterator[Window]:
 def test_each_after_is_beside_its_own_before(
     window: Window, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stream.look._EVERY_NS", 0)
+    monkeypatch.setattr("stream.stages.preview_tap._EVERY_NS", 0)
     looked = Looked(Late(), window)
     window.look()
     passed = []

@@ -12,12 +12,12 @@ import pytest
 from typer.testing import CliRunner
 
 import stream
-from stream import made
+from stream import provenance
 from stream.cli import app
-from stream.job import Job
-from stream.place import default_output
-from stream.tasks import Task, tasks_of
-from stream.work import folder_of
+from stream.files.job import Job
+from stream.files.tasks import Task, tasks_of
+from stream.output.checkpoint import folder_of
+from stream.paths import default_output
 from tests.clips import look, make_clip
 
 PLAIN = stream.Settings(model="none", strength=0, device="cpu")
@@ -142,7 +142,7 @@ def test_a_file_that_comes_while_a_run_is_at_work_stays(
         job.run(come)
     assert out.read_text() == "mine"
     assert len(look(tmp_path / "out-2.mp4").moments) == 4
-    assert made.by_us(tmp_path / "out-2.mp4")
+    assert provenance.by_us(tmp_path / "out-2.mp4")
     assert sorted(os.listdir(tmp_path)) == ["a.mp4", "out-2.mp4", "out.mp4"]
     out.unlink()
     assert Job(a, out, PLAIN).run().conforms

@@ -15,8 +15,8 @@ import av
 import pytest
 
 import stream
+from stream.input.opening import choose_video, first_frames, open_input
 from stream.limits import DEFAULT_MAX_PIXELS
-from stream.opening import choose_video, first_frames, open_input
 from tests.clips import make_clip
 
 OTHERS = {

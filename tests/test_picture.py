@@ -13,10 +13,10 @@ import torch
 import stream
 from filters import Coding, to_rgb
 from filters.color import to_planes
-from stream.convert import Unpacker
-from stream.hdr import hdr_of
-from stream.orientation import display_matrix
-from stream.processor import Processor
+from stream.media.convert import Unpacker
+from stream.media.hdr import hdr_of
+from stream.media.orientation import display_matrix
+from stream.stages.processor import Processor
 from tests.pictures import (
     COLORS,
     LOSSLESS,

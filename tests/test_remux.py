@@ -11,8 +11,8 @@ from av.stream import Disposition, Stream
 
 import mssnet
 import stream
-from stream.language import terminological
-from stream.probe import probe
+from stream.input.probe import probe
+from stream.media.language import terminological
 from stream.verify import verify
 from tests import tracks
 from tests.clips import make_clip

@@ -14,11 +14,11 @@ import pytest
 
 import mssnet
 import stream
-from stream import job
+from stream.files import job
 from stream.frame import Frame
-from stream.sink import SegmentSink
-from stream.source import Source
-from stream.work import Work, folder_of, frames_done
+from stream.input.source import Source
+from stream.output.checkpoint import Work, folder_of, frames_done
+from stream.output.segment_sink import SegmentSink
 from tests.clips import make_clip
 from tests.pictures import write
 from tests.test_stabilize import shaken
@@ -88,8 +88,10 @@ def test_any_interruption_ends_in_the_same_file(
 ) -> None:
     monkeypatch.setattr(job, "SegmentSink", Dies)
     monkeypatch.setattr(Dies, "left", 10**9)
-    monkeypatch.setattr("stream.sink._REDONE_S", 0.0)  # keep every frame, however fast
-    monkeypatch.setattr("stream.work._KEEP_S", keep_s)
+    monkeypatch.setattr(
+        "stream.output.segment_sink._REDONE_S", 0.0
+    )  # keep every frame, however fast
+    monkeypatch.setattr("stream.output.checkpoint._KEEP_S", keep_s)
     settings = partial(stream.Settings, model="none", fuse=fuse, stabilize=stabilize, device="cpu")
     if stabilize:
         clip = shaky
@@ -131,8 +133,10 @@ def test_what_a_network_is_told_does_not_depend_on_interruptions(
     """Nor does what is told of the first and last frames of a part of a file."""
     monkeypatch.setattr(job, "SegmentSink", Dies)
     monkeypatch.setattr(Dies, "left", 10**9)
-    monkeypatch.setattr("stream.sink._REDONE_S", 0.0)  # keep every frame, however fast
-    monkeypatch.setattr("stream.work._KEEP_S", 0.0)
+    monkeypatch.setattr(
+        "stream.output.segment_sink._REDONE_S", 0.0
+    )  # keep every frame, however fast
+    monkeypatch.setattr("stream.output.checkpoint._KEEP_S", 0.0)
     half, lossless = stream.Exposure("180deg"), stream.EncoderSettings(codec="ffv1")
     settings = partial(
         stream.Settings, "lite", fuse=fuse, shutter=half, device="cpu", encoder=lossless
@@ -214,8 +218,10 @@ def test_what_a_power_cut_leaves_is_made_good(
     whole, output = tmp_path / "whole.mp4", tmp_path / "out.mp4"
     settings = partial(stream.Settings, strength=0, device="cpu")
     stream.Job(clip, whole, settings()).run()
-    monkeypatch.setattr("stream.sink._REDONE_S", 0.0)  # keep every frame, however fast
-    monkeypatch.setattr("stream.work._KEEP_S", 0.0)
+    monkeypatch.setattr(
+        "stream.output.segment_sink._REDONE_S", 0.0
+    )  # keep every frame, however fast
+    monkeypatch.setattr("stream.output.checkpoint._KEEP_S", 0.0)
     folder = interrupted(clip, output, monkeypatch, 70)
     before = frames_done(folder)
     assert before > 50

@@ -13,8 +13,8 @@ from torch import Tensor
 from filters import Coding, need
 from filters.sharpness import CELL, blur, noise
 from stream.frame import Frame
-from stream.gauge import Gauge
-from stream.processor import Processor
+from stream.stages.blur_map import Gauge
+from stream.stages.processor import Processor
 from tests.pictures import begins
 
 _BASE = Fraction(1, 25)

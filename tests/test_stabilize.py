@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 import stream
 from filters import STILL, Camera, Coding, Path, Similarity, moved
-from stream import stabilize
 from stream.frame import Frame
-from stream.stabilize import LookAhead
+from stream.stages import stabilize
+from stream.stages.stabilize import LookAhead
 from tests import pictures
 from tests.pictures import Planes
 from tests.test_fusion import scene

@@ -18,14 +18,14 @@ import mssnet
 from filters import CELL, Coding, Shutter, rgb_of, values_of
 from mssnet.motion import unknown
 from stream.errors import UsageError
-from stream.exposure import Exposure
 from stream.frame import Frame
-from stream.motion import Motion
+from stream.input.source import Source
+from stream.options.exposure import Exposure
+from stream.options.settings import Settings
 from stream.pipeline import Stage
-from stream.settings import Settings
-from stream.shutter import shutter_of
-from stream.source import Source
-from stream.stages import stages_of
+from stream.stages.build import stages_of
+from stream.stages.motion import Motion
+from stream.stages.shutter import shutter_of
 from tests.pictures import write
 from tests.test_command import deblur
 

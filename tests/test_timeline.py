@@ -12,8 +12,8 @@ import av
 import pytest
 
 import stream
-from stream.reading import Reading
-from stream.source import Source
+from stream.input.source import Source
+from stream.options.reading import Reading
 from tests.marked import Heard, film, hear, read, retimed
 
 FRAME = Fraction(1, 25)

@@ -14,8 +14,8 @@ from av.stream import Disposition
 from typer.testing import CliRunner
 
 import stream
-from stream.beside import side_data
 from stream.cli import app
+from stream.media.side_data import side_data
 from stream.verify import Asked, Conformance, compare, facts, verify
 from tests.clips import make_clip
 from tests.harm import INTRA, Harm, clip, copied, part_of, sounding, told

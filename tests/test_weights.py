@@ -12,7 +12,7 @@ import mssnet
 import weights
 from mssnet import MSSNet
 from stream import ModelError
-from stream.models import import_checkpoint, load_model
+from stream.compute.models import import_checkpoint, load_model
 from tests.test_mssnet import TINY, published_names, tiny
 
 

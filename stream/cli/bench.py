@@ -29,8 +29,8 @@ def bench(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Measure for about a minute how fast this machine is, and recommend a model."""
-    from stream.bench import LIVE_FPS, SIZES
-    from stream.bench import bench as measured
+    from stream.files.bench import LIVE_FPS, SIZES
+    from stream.files.bench import bench as measured
 
     with reported():
         sizes = SIZES if size is None else (_size(size),)

@@ -71,14 +71,14 @@ def compare(
 ) -> None:
     """Show what became of a video: a page to look at, a sheet of crops, or a video of all."""
     import stream
-    from stream.place import check_input, check_output
+    from stream.paths import check_input, check_output
 
     with reported():
         check_input(input)
         check_input(outputs[0])
-        from stream.advice import said_of
         from stream.compare import Showing, parse_crop, target
         from stream.compare import compare as compared
+        from stream.stages.advice import said_of
 
         if to is None and len(outputs) > 1 and outputs[-1].suffix.lower() in (".html", ".png"):
             *outputs, to = outputs

@@ -18,11 +18,11 @@ def info(
     max_pixels: MaxPixels = DEFAULT_MAX_PIXELS,
 ) -> None:
     """Say what the program sees in a file."""
-    from stream.place import check_input
+    from stream.paths import check_input
 
     with reported():
         check_input(file)
-        from stream.probe import probe
+        from stream.input.probe import probe
 
         facts = probe(file, max_pixels=max_pixels)
     if as_json:
@@ -72,7 +72,7 @@ def verify(
 ) -> None:
     """Prove that OUTPUT differs from INPUT in nothing but the blur; ends with 1 if it does not."""
     import stream
-    from stream.place import check_input
+    from stream.paths import check_input
 
     with reported():
         check_input(input)

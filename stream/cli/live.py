@@ -29,9 +29,9 @@ from stream.cli.options import (
 from stream.cli.terminal import clock, err, reported, say
 
 if TYPE_CHECKING:
+    from stream.ipc.stats import Snapshot
     from stream.live.cameras import Cameras
     from stream.live.description import Description
-    from stream.live.figures import Snapshot
     from stream.live.http import Http
     from stream.preview.host import Preview as Page
 
@@ -246,8 +246,8 @@ def live(
 
 def _needs(described: "Description") -> dict[str, tuple[bool, str]]:
     """What options of one camera need to have an effect, and whether it is there."""
-    from stream.live.publish import Publish
-    from stream.live.record import Record
+    from stream.live.output.publish import Publish
+    from stream.live.output.record import Record
 
     camera, targets = described.camera, described.targets
     records = any(isinstance(each, Record) for each in targets)

@@ -42,7 +42,7 @@ def import_model(
     name: Annotated[str, typer.Option(help="The name that --model then takes.")],
 ) -> None:
     """Convert a checkpoint, such as one of MSSNet's authors, into a model of this program."""
-    from stream.models import import_checkpoint
+    from stream.compute.models import import_checkpoint
 
     with reported():
         checkpoint = import_checkpoint(file, name)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from stream.reading import Span
+    from stream.options.reading import Span
 
 # What cannot be read is said in the program's own words, with its own exit code.
 Argument = partial(typer.Argument, readable=False)

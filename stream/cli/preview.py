@@ -12,9 +12,9 @@ from stream.cli.terminal import clock, err, rate, say
 from stream.limits import DEFAULT_MAX_PIXELS
 
 if TYPE_CHECKING:
-    from stream.live.settings import InUse, Restoring
-    from stream.live.window import Window
-    from stream.report import Progress
+    from stream.files.report import Progress
+    from stream.ipc.window import Window
+    from stream.options.live import InUse, Restoring
 
 
 class Showing:
@@ -27,7 +27,7 @@ class Showing:
         self.name = "file"
         self.window = window
         self._progress: Progress | None = None
-        from stream.forecast import Pace
+        from stream.files.estimate import Pace
 
         self._pace = Pace()
 
@@ -67,7 +67,7 @@ class Beside:
         """Begin to show. Raises `UsageError` or `SinkError`."""
         import multiprocessing
 
-        from stream.live.window import Window
+        from stream.ipc.window import Window
         from stream.preview.access import Access
         from stream.preview.host import Preview
         from stream.secrets import Secrets

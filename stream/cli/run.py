@@ -40,11 +40,11 @@ from stream.cli.terminal import bar, clock, err, forecast, handle_signals, repor
 from stream.limits import DEFAULT_MAX_PIXELS
 
 if TYPE_CHECKING:
-    from stream.batch import Batch, Outcome
-    from stream.forecast import Forecast
-    from stream.report import Progress, Report
-    from stream.settings import Settings
-    from stream.tasks import Task
+    from stream.files.batch import Batch, Outcome
+    from stream.files.estimate import Forecast
+    from stream.files.report import Progress, Report
+    from stream.files.tasks import Task
+    from stream.options.settings import Settings
 
 
 def run(
@@ -164,8 +164,8 @@ def run(
     """Restore a video file: everything in it but the blur stays as it is."""
     # Here, so that --help and a wrong option answer at once; torch takes seconds to load.
     import stream
-    from stream.place import check_input
-    from stream.tasks import tasks_of
+    from stream.files.tasks import tasks_of
+    from stream.paths import check_input
 
     with reported():
         if not paths and list_file is None:
@@ -221,8 +221,8 @@ def run(
             written = to if to is not None else paths[1] if len(paths) == 2 else None
             _try(paths[0], written, settings, seconds("--try", trial), "start" in given(context))
             return
-        from stream import advice
-        from stream.batch import Batch
+        from stream.files.batch import Batch
+        from stream.stages import advice
 
         if tasks is not None:
             with beside(preview, preview_host) as page:
@@ -262,7 +262,7 @@ def run(
 
 
 def _try(input: Path, page: Path | None, settings: "Settings", length: float, starts: bool) -> None:
-    from stream.trial import Trial
+    from stream.files.trial import Trial
 
     trial = Trial(input, page, settings, length, starts=starts)
     with bar(input.name) as show, _quiet_end():
@@ -293,8 +293,8 @@ def _strength(text: str) -> float | Literal["auto"]:
 
 def _run_batch(batch: "Batch", page: "Beside | None") -> None:
     import stream
-    from stream.advice import said_of
-    from stream.batch import summary
+    from stream.files.batch import summary
+    from stream.stages.advice import said_of
 
     handle_signals(batch)
     outcomes: list[Outcome] = []

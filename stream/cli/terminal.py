@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-    from stream.forecast import Estimate, Forecast
-    from stream.report import Progress as JobProgress
+    from stream.files.estimate import Estimate, Forecast
+    from stream.files.report import Progress as JobProgress
 
 _JOINERS = "\u200c\u200d"
 """Without these some scripts and emoji fall apart."""
@@ -174,7 +174,7 @@ def estimated(estimate: "Estimate") -> str:
 
 def forecast(name: str = "", *, longer_than_s: float = 30.0, least_s: float = 1.0) -> "Forecast":
     """What says, once, how long a job will take, where that is longer than so many seconds."""
-    from stream.forecast import Forecast
+    from stream.files.estimate import Forecast
 
     return Forecast(
         lambda estimate: say(f"{name}{estimated(estimate)}"),
@@ -255,7 +255,7 @@ def bar(name: str = "") -> Iterator["Callable[[str, JobProgress], None] | None"]
     if not err.is_terminal:
         yield None
         return
-    from stream.forecast import Pace
+    from stream.files.estimate import Pace
 
     columns = (
         TextColumn("{task.description}", markup=False),

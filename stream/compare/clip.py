@@ -8,10 +8,10 @@ from pathlib import Path
 
 import av
 
-from stream.demux import when
 from stream.frame import Frame
-from stream.reading import Reading, Span
-from stream.source import Source
+from stream.input.demux import when
+from stream.input.source import Source
+from stream.options.reading import Reading, Span
 
 Timed = tuple[float, Frame]
 """When a frame is shown, in seconds on its file's clock, and the frame."""

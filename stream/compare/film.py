@@ -17,16 +17,16 @@ from filters import Coding, to_planes
 from stream.compare.matches import Match
 from stream.compare.pictures import Picture, fitted, labeled
 from stream.compare.versions import Versions
-from stream.convert import Tags, pix_fmt_of, to_av
-from stream.demux import earlier, when
-from stream.encoders import ENCODERS
-from stream.encoding import EncoderSettings
 from stream.errors import WriteError
 from stream.frame import Frame, Packet
-from stream.remux import CopiedTrack, copy_stream
-from stream.sink import open_output
-from stream.source import Source
-from stream.transcode import ConvertedAudio, ConvertedText, convert_stream
+from stream.input.demux import earlier, when
+from stream.input.source import Source
+from stream.media.convert import Tags, pix_fmt_of, to_av
+from stream.media.encoders import ENCODERS
+from stream.media.remux import CopiedTrack, copy_stream
+from stream.media.transcode import ConvertedAudio, ConvertedText, convert_stream
+from stream.options.encoding import EncoderSettings
+from stream.output.segment_sink import open_output
 
 VIEWS = ("side-by-side", "split")
 _LONGEST = 3840

@@ -7,19 +7,17 @@ from collections.abc import Sequence
 from html import escape
 from importlib.resources import files
 from string import Template
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 
-from stream import page as shared
 from stream.compare.chart import COLORS, TRUTH, svg
 from stream.compare.matches import Match
 from stream.compare.pictures import Picture, encoded, fitted, stamp, within
+from stream.compare.result import Comparison
 from stream.compare.versions import Versions
 from stream.errors import UsageError
-
-if TYPE_CHECKING:
-    from stream.compare.comparison import Comparison
+from stream.web import page as shared
 
 _LONGEST = 2560
 """Pixels of the longer side of a picture; more would make the file too large for a phone."""

@@ -1,7 +1,6 @@
 """A sheet of crops, pixel for pixel: before, after and their difference, or several versions."""
 
 import re
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -10,11 +9,9 @@ from stream.compare.chart import drawn
 from stream.compare.clip import Clip
 from stream.compare.matches import Match
 from stream.compare.pictures import FONT, Picture, detail, encoded, enlarged, stamp
+from stream.compare.result import Comparison
 from stream.compare.versions import Versions
 from stream.errors import UsageError
-
-if TYPE_CHECKING:
-    from stream.compare.comparison import Comparison
 
 _WIDEST, _HIGHEST = 240, 180
 """Pixels of the input in a crop, where none is asked for."""

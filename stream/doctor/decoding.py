@@ -6,6 +6,6 @@ from stream.doctor.finding import Finding
 
 def look() -> list[Finding]:
     """What became of a frame of each codec, and of decoding it on a GPU."""
-    from stream import hardware
+    from stream.media import hardware
 
     return [told(tried.name, tried.works, tried.why) for tried in hardware.decoders()]

@@ -19,7 +19,7 @@ _SIZE = 1280, 720
 
 def look() -> list[Finding]:
     """What became of a frame, and what a run takes for H.264, which is what most videos are."""
-    from stream import hardware
+    from stream.media import hardware
 
     found = [told(tried.name, tried.works, tried.why) for tried in hardware.encoders()]
     working = {finding.what for finding in found if finding.state == "ok"}
@@ -46,15 +46,15 @@ def _nvidia() -> bool:
 
 
 def _codec(name: str) -> str:
-    from stream.encoders import ENCODERS
+    from stream.media.encoders import ENCODERS
 
     return next((_NAMES.get(each.codec, "") for each in ENCODERS if each.name == name), "")
 
 
 def _auto(working: set[str]) -> Finding:
-    from stream.convert import Tags, coding_of
-    from stream.encoders import ENCODERS, choose
-    from stream.encoding import EncoderSettings
+    from stream.media.convert import Tags, coding_of
+    from stream.media.encoders import ENCODERS, choose
+    from stream.options.encoding import EncoderSettings
 
     codecs = {encoder.codec for encoder in ENCODERS}
     coding = coding_of("yuv420p", Tags(), *_SIZE)

@@ -50,8 +50,8 @@ class _Tried:
 
 def look() -> list[Finding]:
     """Each engine's speed and how near it is to PyTorch in float32; and which one is taken."""
-    from stream.engine import ENGINES
-    from stream.models import choose_device, load_model
+    from stream.compute.engines import ENGINES
+    from stream.compute.models import choose_device, load_model
 
     image = _image()
     try:
@@ -128,7 +128,7 @@ def _auto(device: str, image: "Tensor", exact: "Tensor | None", tried: list[_Tri
 
 def _load(device: str, engine: str = "auto") -> "Deblurrer":
     """The model as a run has it; on a GPU as a live feed has it: compiling may take a minute."""
-    from stream.models import load_model
+    from stream.compute.models import load_model
 
     return load_model(_MODEL, device=device, engine=engine, late=device == "cpu")
 

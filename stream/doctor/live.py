@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from stream.doctor.finding import Facts, Finding, attempt, gigabytes, reason
 
 if TYPE_CHECKING:
-    from stream.live.picture import Picture
+    from stream.ipc.mailbox import Picture
 
 _HOST = "127.0.0.1"
 _PATH = "doctor"
@@ -52,7 +52,7 @@ def _rtsp() -> Finding:
 
 async def _served() -> int:
     """Serve a test pattern with the server of `serve:`, and read it; how many frames came."""
-    from stream.live.rtsp.output import Served
+    from stream.live.output.rtsp_output import Served
     from stream.live.rtsp.server import Server
     from stream.live.rtsp.stage import Stage
 
@@ -81,7 +81,7 @@ def _pictures() -> Iterator["Picture"]:
     import av
     import numpy as np
 
-    from stream.live.picture import Picture
+    from stream.ipc.mailbox import Picture
 
     end = time.monotonic() + _PATIENCE_S
     source = f"testsrc2=size={_SIZE[0]}x{_SIZE[1]}:rate={_RATE}"
@@ -98,8 +98,8 @@ def _pictures() -> Iterator["Picture"]:
 def _read(port: int) -> int:
     import av
 
-    from stream.live.camera import Camera
-    from stream.live.settings import LiveSettings
+    from stream.live.input.camera import Camera
+    from stream.options.live import LiveSettings
 
     camera = Camera.parse(f"rtsp://{_HOST}:{port}/{_PATH}", LiveSettings())
     count = 0
@@ -118,7 +118,7 @@ def _read(port: int) -> int:
 
 
 def _memory() -> Finding:
-    from stream.live.memory import Shared
+    from stream.ipc.memory import Shared
 
     what, todo = "shared memory", "in a container: docker run --shm-size 256m"
     free = shutil.disk_usage(_SHARED).free if _SHARED.is_dir() else None
@@ -163,7 +163,7 @@ def _line(file: Path) -> str:
 
 def _virtual() -> Finding:
     from stream.errors import DeblurError
-    from stream.live.virtual import VirtualCamera
+    from stream.live.output.virtual_camera import VirtualCamera
 
     what = "virtual webcam"
     if find_spec("pyvirtualcam") is None:
@@ -184,8 +184,8 @@ def _screen() -> Finding:
     import av
     import av.error
 
-    from stream.live.camera import Camera
-    from stream.live.settings import LiveSettings
+    from stream.live.input.camera import Camera
+    from stream.options.live import LiveSettings
 
     if not sys.platform.startswith("linux"):
         return Finding("screen", "none", "not tried: the system would ask whether it may be seen")

@@ -112,7 +112,7 @@ def _instructions() -> Finding:
 def _precision() -> Finding:
     import torch
 
-    from stream.models import choose_dtype
+    from stream.compute.models import choose_dtype
 
     dtype = choose_dtype("auto", torch.device("cpu"))
     name = str(dtype).removeprefix("torch.")

@@ -5,13 +5,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from stream.errors import DeblurError
+from stream.ipc.stats import Snapshot
+from stream.ipc.workers import Say
 from stream.live.description import Description
-from stream.live.figures import Snapshot
-from stream.live.rtsp.doors import SHARES, Doors
-from stream.live.rtsp.serve import Serve
+from stream.live.output.serve import Serve
+from stream.live.output.writer import Target
+from stream.live.rtsp.mounts import SHARES, Doors
 from stream.live.supervisor import Supervisor
-from stream.live.workers import Say
-from stream.live.writer import Target
 from stream.secrets import Secrets
 
 _RESTORING = ("model", "strength", "fuse", "delay", "smooth", "shutter", "upscaler")

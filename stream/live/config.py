@@ -21,9 +21,9 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from stream.errors import DeblurError, NoInputError, SinkError, UsageError
 from stream.live.description import Description
-from stream.live.null import Null
-from stream.live.rtsp.doors import SHARES
-from stream.live.rtsp.serve import Serve
+from stream.live.output.null import Null
+from stream.live.output.serve import Serve
+from stream.live.rtsp.mounts import SHARES
 from stream.secrets import Secrets, hidden
 
 _MOST_BYTES = 1 << 20

@@ -5,14 +5,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from stream.errors import UsageError
-from stream.exposure import Exposure
-from stream.live import targets
-from stream.live.camera import Camera, resolve
-from stream.live.picture import Size
-from stream.live.settings import DEFAULT_MAX_PIXELS, USUAL_FUSE, LiveSettings, Restoring
-from stream.live.targets import OutputSettings
-from stream.live.writer import Target
-from stream.scale import Scale
+from stream.ipc.mailbox import Size
+from stream.live.input.camera import Camera, resolve
+from stream.live.output import targets
+from stream.live.output.targets import OutputSettings
+from stream.live.output.writer import Target
+from stream.options.exposure import Exposure
+from stream.options.live import DEFAULT_MAX_PIXELS, USUAL_FUSE, LiveSettings, Restoring
+from stream.options.scale import Scale
 
 _HOURS = {"h": 1, "d": 24}
 DEFAULT_OUTPUT = "serve:8554/live"

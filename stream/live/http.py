@@ -12,10 +12,10 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from stream.errors import SinkError, UsageError
-from stream.live.entrance import Entrance
-from stream.live.figures import ProcessFigures, Snapshot
-from stream.live.guesses import Guesses, check_chosen, given_word
-from stream.live.hosts import is_ours
+from stream.ipc.stats import ProcessFigures, Snapshot
+from stream.web.admission import Entrance
+from stream.web.hosts import is_ours
+from stream.web.tokens import Guesses, check_chosen, given_word
 
 DEFAULT_PORT = 9554
 _KEEP_S = 75.0

@@ -8,16 +8,16 @@ from contextlib import suppress
 from dataclasses import replace
 
 from stream.errors import DeblurError
-from stream.live.camera import Camera
-from stream.live.figures import Snapshot
-from stream.live.picture import Mailbox, Picture
-from stream.live.reader import start as read
-from stream.live.restoring import start as restore
-from stream.live.settings import Beyond, InUse, LiveSettings, Restoring
-from stream.live.sound import SoundRing
-from stream.live.window import Window
-from stream.live.workers import TICK_S, Say, Worker, Workers
-from stream.live.writer import Feed, Target
+from stream.ipc.mailbox import Mailbox, Picture
+from stream.ipc.sound_ring import SoundRing
+from stream.ipc.stats import Snapshot
+from stream.ipc.window import Window
+from stream.ipc.workers import TICK_S, Say, Worker, Workers
+from stream.live.input.camera import Camera
+from stream.live.input.reader import start as read
+from stream.live.output.writer import Feed, Target
+from stream.live.restore.process import start as restore
+from stream.options.live import Beyond, InUse, LiveSettings, Restoring
 from stream.secrets import Secrets
 
 ALONE = "live"

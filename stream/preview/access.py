@@ -8,9 +8,9 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from stream.errors import SinkError, UsageError
-from stream.live.guesses import Guesses, check_chosen, given_word
-from stream.live.hosts import is_loopback, is_ours
-from stream.live.rtsp.login import same
+from stream.web.hosts import is_loopback, is_ours
+from stream.web.login import same
+from stream.web.tokens import Guesses, check_chosen, given_word
 
 DEFAULT_PORT = 9555
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import av
 
-from stream.live.window import Window
+from stream.ipc.window import Window
 from stream.preview.pair import Pairs, shown_size, side_by_side
 
 Kind = Literal["video", "jpeg"]

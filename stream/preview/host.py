@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Protocol
 
-from stream.live.figures import ProcessFigures
-from stream.live.settings import InUse, Restoring
-from stream.live.window import Window
-from stream.live.workers import TICK_S, Say, Worker, Workers
+from stream.ipc.stats import ProcessFigures
+from stream.ipc.window import Window
+from stream.ipc.workers import TICK_S, Say, Worker, Workers
+from stream.options.live import InUse, Restoring
 from stream.preview.access import Access
 from stream.preview.process import serve
 from stream.preview.shown import Change, Feeds, Figures, Shown

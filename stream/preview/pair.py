@@ -10,9 +10,9 @@ import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
-from stream.live.convert import is_full, swscale_matrix
-from stream.live.encode import Quality, VideoEncoder, frame_of
-from stream.live.picture import Picture, Plane, Size
+from stream.ipc.convert import is_full, swscale_matrix
+from stream.ipc.mailbox import Picture, Plane, Size
+from stream.live.encoding.video import Quality, VideoEncoder, frame_of
 
 MOST_PIXELS = 1280 * 720
 """Of each of both in the video; stills have all of theirs."""

@@ -8,12 +8,12 @@ from dataclasses import replace
 import cv2
 from aiohttp import web
 
-from stream.live.child import BEAT_S, Beat, Control
-from stream.live.entrance import Entrance
+from stream.ipc.child import BEAT_S, Beat, Control
 from stream.preview.access import Access, Guard
 from stream.preview.rtc import use_addresses
 from stream.preview.server import Page
 from stream.preview.shown import Feeds
+from stream.web.admission import Entrance
 
 
 def serve(control: Control, listening: socket.socket, access: Access) -> None:

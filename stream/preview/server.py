@@ -9,15 +9,15 @@ from typing import Any
 
 from aiohttp import WSMsgType, web
 
-from stream import page
 from stream.errors import UsageError
-from stream.live.entrance import Entrance
-from stream.live.settings import InUse, Restoring
+from stream.options.live import InUse, Restoring
+from stream.options.scale import Scale
 from stream.preview.access import Guard
 from stream.preview.broadcast import Broadcast
 from stream.preview.rtc import Peer
 from stream.preview.shown import Change, Feeds, Figures, Shown
-from stream.scale import Scale
+from stream.web import page
+from stream.web.admission import Entrance
 
 _TYPES = {
     "viewer.css": "text/css",

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from stream.live.settings import Restoring
-from stream.live.window import Window
+from stream.ipc.window import Window
+from stream.options.live import Restoring
 
 
 @dataclass(frozen=True)

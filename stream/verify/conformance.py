@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from typing import Any, Literal
 
-from stream.scale import Scale
+from stream.options.scale import Scale
 from stream.verify.moments import Moments
 from stream.verify.reading import Facts, Track
 

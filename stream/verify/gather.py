@@ -11,11 +11,11 @@ import av.error
 from av.stream import Stream
 from av.video.reformatter import VideoReformatter
 
-from stream.beside import FIXED, MOVING, side_data
-from stream.convert import opacity
 from stream.frame import Packet
-from stream.opening import Tail, hides_alpha
-from stream.remux import TEXTS, is_hidden
+from stream.input.opening import Tail, hides_alpha
+from stream.media.convert import opacity
+from stream.media.remux import TEXTS, is_hidden
+from stream.media.side_data import FIXED, MOVING, side_data
 
 _TRIED = 8
 """Packets of each stream of sound that are decoded, to hear whether they still can be."""

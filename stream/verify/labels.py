@@ -4,8 +4,8 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from stream.language import terminological
-from stream.remux import own_keys
+from stream.media.language import terminological
+from stream.media.remux import own_keys
 from stream.verify.conformance import ABSENT, Case, Row, container_name
 from stream.verify.reading import Track
 

@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import Final
 
 from stream.errors import UsageError
-from stream.scale import Scale, Size
+from stream.options.scale import Scale, Size
 from stream.verify.conformance import ABSENT, Case, Row
 from stream.verify.labels import label_rows
 from stream.verify.reading import UPRIGHT, Picture, Turn

@@ -20,20 +20,15 @@ from av.sidedata.sidedata import Type
 from av.stream import Disposition, Stream
 from av.video.reformatter import VideoReformatter
 
-from stream.beside import side_data
-from stream.convert import has_alpha
-from stream.demux import Reader, discontinuous
-from stream.ending import early_end
 from stream.errors import SourceError
+from stream.input.demux import Reader, discontinuous
+from stream.input.ending import early_end
+from stream.input.opening import decoder_of, main_video, open_input, threads_of
+from stream.input.timeline import Timeline
 from stream.limits import DEFAULT_MAX_PIXELS
-from stream.opening import (
-    decoder_of,
-    main_video,
-    open_input,
-    threads_of,
-)
-from stream.remux import describe, is_cover
-from stream.timeline import Timeline
+from stream.media.convert import has_alpha
+from stream.media.remux import describe, is_cover
+from stream.media.side_data import side_data
 from stream.verify.clock import Clock, ClockJumpsError
 from stream.verify.gather import Frames, Packets
 from stream.verify.moments import Moments

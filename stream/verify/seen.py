@@ -8,7 +8,7 @@ import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
-from stream.convert import FATAL
+from stream.media.convert import FATAL
 
 Seen: TypeAlias = NDArray[np.float32]
 """(4, 8, 8): red, green, blue and opacity from 0 to 1, means of what lies there."""
@@ -25,7 +25,7 @@ _OFF, _STRETCHED = 0.04, 0.1
 def seen(frame: av.VideoFrame, reformatter: VideoReformatter) -> Seen | None:
     """What a player shows of a frame; None of a format that cannot be converted.
 
-    It shares no rule with `stream.convert`, so that a mistake there is seen: FFmpeg's own
+    It shares no rule with `stream.media.convert`, so that a mistake there is seen: FFmpeg's own
     conversion, with what is not said decided as players do.
     """
     form = frame.format

@@ -3,7 +3,7 @@
 from collections import Counter
 from fractions import Fraction
 
-from stream.remux import TEXTS, can_hold, usual_speakers
+from stream.media.remux import TEXTS, can_hold, usual_speakers
 from stream.verify.conformance import (
     ABSENT,
     Case,

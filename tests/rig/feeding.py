@@ -18,11 +18,11 @@ import av
 import numpy as np
 from av.codec.context import Flags
 
-from stream.live.child import Beat, Control, Line, Stop, enter
-from stream.live.picture import Mailbox, Picture
-from stream.live.rtsp.serve import Serve
-from stream.live.sound import SoundFormat, SoundRing
-from stream.live.writer import Feed, Target
+from stream.ipc.child import Beat, Control, Line, Stop, enter
+from stream.ipc.mailbox import Mailbox, Picture
+from stream.ipc.sound_ring import SoundFormat, SoundRing
+from stream.live.output.serve import Serve
+from stream.live.output.writer import Feed, Target
 from stream.secrets import Secrets
 from tests.rig import stamp
 from tests.rig.aside import Aside, obey

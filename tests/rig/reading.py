@@ -7,12 +7,12 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any, Self
 
-from stream.live.camera import Camera
-from stream.live.child import Beat, Control, Line, Stop
-from stream.live.picture import Mailbox, Picture
-from stream.live.reader import read
-from stream.live.settings import LiveSettings
-from stream.live.sound import SoundRing
+from stream.ipc.child import Beat, Control, Line, Stop
+from stream.ipc.mailbox import Mailbox, Picture
+from stream.ipc.sound_ring import SoundRing
+from stream.live.input.camera import Camera
+from stream.live.input.reader import read
+from stream.options.live import LiveSettings
 
 PIXELS = 1280 * 720
 DEADLINE_S = 30.0

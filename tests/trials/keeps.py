@@ -21,7 +21,7 @@ from av.stream import Disposition
 
 import mssnet
 import stream
-from stream.models import load_model
+from stream.compute.models import load_model
 from stream.verify import Row
 from tests import tracks
 from tests.clips import make_clip

@@ -26,7 +26,7 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from stream.work import folder_of, frames_done
+from stream.output.checkpoint import folder_of, frames_done
 from tests.trials.media import RATE, Fingerprint, fingerprint, moments, write
 from tests.trials.runner import alive, console, deblur, load, run, start, stop
 

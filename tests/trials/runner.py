@@ -65,7 +65,7 @@ def load() -> None:
     """Import all that a run needs, without computing anything."""
     # As the command does, and like there before torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    for name in ("torch", "stream.cli", "stream.job", "mssnet", "filters", "weights"):
+    for name in ("torch", "stream.cli", "stream.files.job", "mssnet", "filters", "weights"):
         import_module(name)
 
 

@@ -19,10 +19,10 @@ from rich.progress import Progress
 import mssnet
 import weights
 from filters import USUAL_SMOOTHING, load_upscaler
+from stream.compute.models import Untouched
 from stream.errors import DeblurError
-from stream.exposure import Exposure
-from stream.models import Untouched
-from stream.settings import MOST_FUSE, NONE, USUAL_FUSE, Settings
+from stream.options.exposure import Exposure
+from stream.options.settings import MOST_FUSE, NONE, USUAL_FUSE, Settings
 from weights import device as devices
 from weights.evaluate import tables
 from weights.evaluate.enlarged import evaluate_enlarged

@@ -12,11 +12,11 @@ from torch import Tensor
 import mssnet
 import stream.frame
 from filters import Coding, Shutter, codes_of, to_rgb
-from stream.exposure import Exposure
-from stream.models import Untouched
-from stream.settings import USUAL_FUSE, Settings
-from stream.shutter import share_of
-from stream.stages import stages_of
+from stream.compute.models import Untouched
+from stream.options.exposure import Exposure
+from stream.options.settings import USUAL_FUSE, Settings
+from stream.stages.build import stages_of
+from stream.stages.shutter import share_of
 from weights.evaluate.measure import Restore, Row, measure
 from weights.evaluate.pairs import Frame, PairSet
 
@@ -159,11 +159,11 @@ def evaluate(
 ) -> list[Row]:
     """Measure `restore`, which never sees the sharp frame of what it restores.
 
-    With `stream.models.Untouched` fusion alone is measured. `fuse` is with how many frames before
-    and after it each one is fused, 0: not at all, and `smooth` how much of the noise is averaged
-    away by that, None: as much as is usual. Returns a row for each set, and a last one, `all`, with
-    the means over all frames. `on_pair` is called after each pair. Raises `PairsError` for pairs
-    that cannot be read.
+    With `stream.compute.models.Untouched` fusion alone is measured. `fuse` is with how many frames
+    before and after it each one is fused, 0: not at all, and `smooth` how much of the noise is
+    averaged away by that, None: as much as is usual. Returns a row for each set, and a last one,
+    `all`, with the means over all frames. `on_pair` is called after each pair. Raises `PairsError`
+    for pairs that cannot be read.
     """
     return measure(
         Restored(restore, fuse, smooth, exposure=exposure),

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import torch
 
-from stream.exposure import Exposure
+from stream.options.exposure import Exposure
 from weights.evaluate.measure import Restore
 from weights.evaluate.pairs import Frame, PairSet
 from weights.evaluate.quality import to_frame

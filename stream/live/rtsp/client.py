@@ -6,13 +6,13 @@ from contextlib import suppress
 from urllib.parse import quote, urlsplit
 
 from stream.live.rtsp import sdp
-from stream.live.rtsp.login import Challenge
 from stream.live.rtsp.messages import MalformedError, RefusedError, Request, read, response
 from stream.live.rtsp.paths import MOST_BYTES, Backlog, InterleavedPath, UdpPath
 from stream.live.rtsp.session import TIMEOUT_S, Session
 from stream.live.rtsp.stage import Stage
 from stream.live.rtsp.transport import Interleaved, Unicast, choose
-from stream.live.visitors import IDLE_S, Visitors
+from stream.web.connections import IDLE_S, Visitors
+from stream.web.login import Challenge
 
 _SHOW_S = 10.0
 """How long DESCRIBE and PLAY wait for a picture."""

@@ -8,7 +8,7 @@ from stream.errors import SinkError
 from stream.live.rtsp.client import Client
 from stream.live.rtsp.messages import MAX_HEAD
 from stream.live.rtsp.stage import Stage
-from stream.live.visitors import BACKLOG, Visitors
+from stream.web.connections import BACKLOG, Visitors
 
 _UNSENT_BYTES = 64 << 10
 """What the system takes of a connection before it sends: more would make slow readers later."""
@@ -39,7 +39,7 @@ class Server:
             raise SinkError(f"cannot serve at {host}, port {port}: {why}") from None
 
     def adopt(self, channel: socket.socket) -> None:
-        """Take connections that come on a channel: see `stream.live.rtsp.doors`."""
+        """Take connections that come on a channel: see `stream.live.rtsp.mounts`."""
         channel.setblocking(False)
         self._channel = channel
         asyncio.get_running_loop().add_reader(channel, self._receive)

@@ -6,9 +6,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from stream.live.rtsp.login import Attempts, Login
 from stream.live.rtsp.session import Session
 from stream.live.rtsp.track import Batch, Show
+from stream.web.login import Attempts, Login
 
 _SAY_S = 10.0
 """Between lines about logins that were refused."""

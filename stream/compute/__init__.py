@@ -1,0 +1,1 @@
+"""Where the networks run: devices, engines, precision, and how planes get there and back."""

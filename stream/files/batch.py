@@ -1,0 +1,149 @@
+"""Many files, one after the other, with one model."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from stream import provenance
+from stream.compute.models import find_upscaler, fingerprint, load_model
+from stream.errors import CancelledError, DeblurError
+from stream.files.choice import choose_model
+from stream.files.job import Job
+from stream.files.report import Progress, Report
+from stream.files.several import Several
+from stream.files.tasks import Task
+from stream.ipc.window import Window
+from stream.options.settings import AUTO, Settings
+from stream.output.checkpoint import folder_of, model_of
+from stream.output.fingerprint import asked_for
+from stream.paths import check_input, target_of
+
+State = Literal["done", "differs", "skipped", "outdated", "stopped", "failed"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one file."""
+
+    task: Task
+    state: State
+    said: str
+    """One line for people."""
+    report: Report | None = None
+
+
+class Batch(Several):
+    """Files to restore one after the other. A file that fails does not stop the rest."""
+
+    def __init__(
+        self, tasks: Sequence[Task], settings: Settings, *, window: Window | None = None
+    ) -> None:
+        """In `window` before and after can be looked at."""
+        super().__init__()
+        self.tasks = tasks
+        self._window = window
+        # What was begun is gone on with, as what is finished is not done again.
+        self.settings = replace(settings, resume=settings.resume or not settings.overwrite)
+
+    def run(self, progress: Callable[[Task, Progress], None] | None = None) -> Iterator[Outcome]:
+        """Restore file after file, and say of each what became of it.
+
+        A model or a device that cannot be used is raised at once, as it is the same for all.
+        """
+        settings, asked = self.settings, self.settings
+        if settings.model == AUTO:
+            settings = replace(settings, model=choose_model(settings).model)
+        restore = load_model(
+            settings.model,
+            device=settings.device,
+            precision=settings.precision,
+            engine=settings.engine,
+            tile=settings.tile,
+        )
+        upscaler = None
+        if settings.upscale is not None:
+            upscaler = find_upscaler(settings.upscaler, restore.engine)
+        tile = restore.tile
+        for task in self.tasks:
+            if self._stopped:
+                return
+            if (found := self._found(task)) is not None:
+                yield found
+                continue
+            restore.tile = tile
+            # Work that was begun with what suited another moment is gone on with as it was.
+            begun = model_of(folder_of(task.output)) if asked.model == AUTO else None
+            same = begun in (None, fingerprint(settings.model))
+            self._job = Job(
+                *(task.input, task.output, settings if same else asked),
+                window=self._window,
+                asked=asked,
+            )
+            show = None if progress is None else lambda seen, task=task: progress(task, seen)
+            try:
+                task.output.parent.mkdir(parents=True, exist_ok=True)
+                report = self._job.run(show, restore=restore if same else None, upscaler=upscaler)
+            except CancelledError as error:
+                yield Outcome(task, "stopped", str(error))
+                return
+            except DeblurError as error:
+                yield Outcome(task, "failed", str(error))
+                continue
+            except OSError as error:
+                yield Outcome(task, "failed", f"cannot write {task.output}: {error.strerror}")
+                continue
+            yield _outcome(task, report)
+
+    def _found(self, task: Task) -> Outcome | None:
+        """What is to be said of an output that is there, where it stays."""
+        output = target_of(task.output)
+        try:
+            if self.settings.overwrite or not output.exists():
+                return None
+            check_input(task.input)
+            asked = asked_for(task.input, self.settings)
+        except DeblurError as error:
+            return Outcome(task, "failed", str(error))
+        except OSError as error:
+            return Outcome(task, "failed", f"cannot read {error.filename}: {error.strerror}")
+        known = provenance.of(output)
+        other = [f"--{key}" for key in asked if known and known.get(key, asked[key]) != asked[key]]
+        if not other:
+            return Outcome(task, "skipped", f"{output} is there already")
+        if "--input" in other:
+            why = f"{task.input.name} was another file then"
+        else:
+            why = f"it was made with another {', '.join(other)}"
+        said = f"{output} is out of date, {why}; make it again with --overwrite, or remove it"
+        return Outcome(task, "outdated", said)
+
+
+def summary(outcomes: Sequence[Outcome], planned: int) -> str:
+    """What became of all files, in one line."""
+    counts = Counter(outcome.state for outcome in outcomes)
+    words: dict[State, str] = {
+        "done": "done",
+        "differs": "done with losses",
+        "skipped": "done before",
+        "outdated": "out of date",
+        "stopped": "stopped",
+        "failed": "failed",
+    }
+    said = [f"{counts[state]} {word}" for state, word in words.items() if counts[state]]
+    if left := planned - len(outcomes):
+        said.append(f"{left} not begun")
+    files = "1 file" if planned == 1 else f"{planned} files"
+    return f"{files}: {', '.join(said) or 'nothing to do'}"
+
+
+def _outcome(task: Task, report: Report) -> Outcome:
+    done = f"{report.frames} frames ({report.fps:.1f} fps) -> {report.output}"
+    if report.stopped:
+        return Outcome(task, "stopped", f"{done}; the same command goes on", report)
+    assert report.conformance is not None
+    state: State = "done" if report.conforms else "differs"
+    said = done
+    if not report.conforms:
+        said = f"{done}; {report.conformance.summary.removeprefix('differs: ')}"
+    return Outcome(task, state, said, report)

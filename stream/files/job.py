@@ -1,0 +1,445 @@
+"""A whole job: a file in, a sharper file out."""
+
+import os
+import time
+from collections.abc import Callable
+from contextlib import nullcontext, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+import mssnet
+from filters import Enlarger, Shutter, Upscaler
+from stream import provenance
+from stream.compute.models import Untouched, find_upscaler, fingerprint, load_model
+from stream.compute.threads import shared
+from stream.errors import (
+    CancelledError,
+    DeblurError,
+    DeviceError,
+    SinkError,
+    SourceError,
+    UsageError,
+    WriteError,
+)
+from stream.files.choice import CHOICES, choose_model
+from stream.files.report import Progress, Report, bytes_beside, warnings_of, without_effect
+from stream.frame import Frame
+from stream.input.source import Source
+from stream.ipc.window import Window
+from stream.options.encoding import EncoderSettings
+from stream.options.reading import Span
+from stream.options.settings import AUTO, NONE, Settings
+from stream.output.checkpoint import Segment, Work, check_free, folder_of, model_of
+from stream.output.fingerprint import asked_for, describe
+from stream.output.join import Joined, check_header, join
+from stream.output.segment_sink import Plan, SegmentSink, plan
+from stream.paths import (
+    check_input,
+    check_output,
+    check_space,
+    default_output,
+    fitted,
+    publish,
+    publish_beside,
+    target_of,
+)
+from stream.pipeline import Pipeline, Stage
+from stream.stages import advice
+from stream.stages.build import reading_of, stages_of
+from stream.stages.preview_tap import Looked
+from stream.stages.shutter import shutter_of
+from stream.verify import Asked, Conformance, verify
+
+
+class Job:
+    """One file to restore. `run` does it; `stop` and `cancel` may be called from elsewhere."""
+
+    def __init__(
+        self,
+        input: str | os.PathLike[str],
+        output: str | os.PathLike[str] | None = None,
+        settings: Settings | None = None,
+        *,
+        window: Window | None = None,
+        asked: Settings | None = None,
+    ) -> None:
+        """In `window` before and after can be looked at while it runs; `asked` are the settings as
+        they were given, where those hold what was chosen for them."""
+        self.input = Path(input)
+        self.output = target_of(Path(output) if output is not None else default_output(self.input))
+        self.part = folder_of(self.output) / f"whole{self.output.suffix}"
+        """Where the file is written until it is whole."""
+        self.unfinished = fitted(self.output.parent, self.output.stem, f".part{self.output.suffix}")
+        """The name of what there is of a file that does not become whole."""
+        self.settings = settings or Settings()
+        self._asked = asked or self.settings
+        self._window = window
+        self._pipeline: Pipeline[Frame] | None = None
+        self._stopped = self._cancelled = False
+        self._why = ""
+        self._gauged: advice.Gauged | None = None
+
+    def run(
+        self,
+        progress: Callable[[Progress], None] | None = None,
+        *,
+        say: Callable[[str], None] | None = None,
+        restore: mssnet.Deblurrer | None = None,
+        upscaler: Upscaler | str | None = None,
+    ) -> Report:
+        """Restore the file. `progress` is called about ten times a second.
+
+        `say` gets lines that are news at once, such as what a look at some frames of a long video
+        promises; `restore` and `upscaler` are the settings' models,
+        where they are loaded already. Raises a `DeblurError`. Nothing is under the output's name
+        until it is whole. What is done when a job fails on the way stays on disk, and
+        `Settings.resume` goes on with it; of an input that ends early the error names a file with
+        what could be restored.
+        """
+        settings = self.settings
+        check_input(self.input)
+        check_output(self.input, self.output, overwrite=settings.overwrite)
+        check_free(folder_of(self.output))
+        source = Source(self.input, reading_of(settings))
+        try:
+            if say is not None:
+                for line in without_effect(settings, source):
+                    say(f"note: {line}")
+            if source.top_first is not None:
+                # Rows that belong to other moments cannot be registered together.
+                settings = self.settings = replace(settings, fuse=0)
+            if settings.stabilize and source.top_first is not None:
+                raise UsageError("interlaced frames cannot be stabilized; use --deinterlace on")
+            chosen = plan(self.output, source, settings.encoder, settings.upscale)
+            check_header(self.output, source, chosen, drop=settings.drop)
+            if say is not None and source.coding.alpha > chosen.coding.alpha:
+                say(
+                    f"{chosen.encoder.codec} in {self.output.suffix} has no transparency, it is "
+                    "left out; .mov, .mkv and .webm keep it, with the codec left to choose"
+                )
+            check_space(self.input, self.output.parent)
+            long = (source.expected_frames or 0) >= advice.LONG and settings.strength != 0
+            new = long and model_of(folder_of(self.output)) is None
+            if say is not None and new and (seen := advice.look(source)) is not None:
+                say(f"a look at some frames: {seen.said}")
+            if restore is None:
+                settings = self.settings = self._settled(settings)
+                restore = load_model(
+                    settings.model,
+                    device=settings.device,
+                    precision=settings.precision,
+                    engine=settings.engine,
+                    tile=settings.tile,
+                )
+            enlarge = None
+            if chosen.size != source.size:
+                if upscaler is None:
+                    upscaler = find_upscaler(settings.upscaler, restore.engine)
+                enlarge = Enlarger(chosen.size, upscaler)
+            shutter = None
+            # Rows that belong to other moments move like no picture does.
+            if restore.is_told and settings.strength != 0 and source.top_first is None:
+                shutter = shutter_of(source, settings.shutter)
+            work = self._open(source, chosen, restore, shutter)
+            try:
+                if work.done and say is not None:
+                    say(f"resuming: {work.done} frames are done already")
+                aspect = float(source.aspect or 1)
+                stages = stages_of(settings, restore, enlarge, work.memory(), aspect, shutter)
+                if settings.strength != 0:
+                    stages["deblur"] = self._gauged = advice.Gauged(stages["deblur"])
+                if self._window is not None:
+                    stages["deblur"] = Looked(stages["deblur"], self._window)
+                dtype = str(restore.dtype).removeprefix("torch.")
+                alone = isinstance(restore, Untouched)
+                runs_on = "no network" if alone else f"{restore.engine.name}, {dtype}"
+                # Without a network nothing else wants the cores.
+                with (
+                    nullcontext() if alone else shared(restore.engine, enlarges=enlarge is not None)
+                ):
+                    return self._run(source, chosen, stages, work, progress, runs_on)
+            finally:
+                work.close()
+        finally:
+            source.close()
+
+    def stop(self) -> None:
+        """End the job early but properly: the frames in hand are finished."""
+        self._stopped = True
+        if self._pipeline is not None:
+            self._pipeline.stop()
+
+    def cancel(self) -> None:
+        """End the job at once; what was done so far stays for `Settings.resume`."""
+        self._stopped = self._cancelled = True
+        if self._pipeline is not None:
+            self._pipeline.fail(CancelledError("stopped at once"))
+
+    def _settled(self, settings: Settings) -> Settings:
+        """The settings with a model in the place of `auto`: that of the work which is gone on with,
+        or the one that suits this machine."""
+        if settings.model != AUTO:
+            return settings
+        if settings.resume and (begun := model_of(folder_of(self.output))) is not None:
+            known = {fingerprint(name): name for name in CHOICES}
+            return replace(settings, model=known.get(begun, NONE))
+        chosen = choose_model(settings)
+        self._why = chosen.why
+        return replace(settings, model=chosen.model)
+
+    def _open(
+        self, source: Source, chosen: Plan, restore: mssnet.Deblurrer, shutter: Shutter | None
+    ) -> Work:
+        """The job's work: begun, or gone on with where it is there and of the same job."""
+        folder, settings = folder_of(self.output), self.settings
+        job = describe(source, chosen, settings, restore, shutter)
+        unfinished = (folder / "job.json").exists()
+        if unfinished and settings.resume:
+            work = Work.resume(folder)
+            # How large pieces were restored at once depends on the memory there was.
+            restore.tile = work.job.get("tile")
+            job["tile"] = restore.tile
+            if other := sorted(key for key in job if work.job.get(key) != job[key]):
+                work.close()
+                raise SinkError(
+                    f"the unfinished work in {folder} was begun with another {', '.join(other)}; "
+                    "use the same again, or begin anew with --overwrite"
+                )
+            return work
+        if unfinished and not settings.overwrite:
+            raise SinkError(
+                f"there is unfinished work for {self.output}; go on with --resume, "
+                "or begin anew with --overwrite"
+            )
+        return Work.begin(folder, job)
+
+    def _run(
+        self,
+        source: Source,
+        chosen: Plan,
+        stages: dict[str, Stage[Frame]],
+        work: Work,
+        progress: Callable[[Progress], None] | None,
+        runs_on: str,
+    ) -> Report:
+        earlier = work.done
+        source.go_on(earlier, *work.known(source.reading.around))
+        begun = time.monotonic()
+        sink: SegmentSink | None = None
+        try:
+            sink = SegmentSink(work, source, chosen, stopped=lambda: self._stopped)
+            pipeline = self._pipeline = Pipeline[Frame](source, stages, sink)
+            if self._stopped:
+                pipeline.stop()
+
+            def seen(phase: str) -> None:
+                if progress is not None:
+                    elapsed = max(time.monotonic() - begun, 1e-9)
+                    progress(
+                        Progress(
+                            phase=phase,
+                            frames=sink.frames,
+                            earlier=earlier,
+                            expected_frames=source.expected_frames,
+                            position_s=source.position_s,
+                            duration_s=source.duration_s,
+                            elapsed_s=elapsed,
+                            busy={clock.name: clock.busy_s / elapsed for clock in pipeline.clocks},
+                            expected_bytes=self._expected_bytes(source, sink),
+                            runs_on=runs_on,
+                        )
+                    )
+
+            pipeline.run(lambda: seen("restoring"))
+            stopped = self._stopped
+            if not stopped:
+                source.check_damage()
+            seen("writing")
+            joined, segments = self._join(source, sink, work)
+            found = None
+            if not stopped:
+                self._check_end(source)
+                seen("verifying")
+                found = self._verify(source, segments)
+                output = self._commit(work)
+            else:
+                output = self._leave()
+        except BaseException as error:
+            if sink is not None:
+                sink.abandon()
+            raise self._told(error, sink, work) from error
+        seconds = time.monotonic() - begun
+        return Report(
+            output=output,
+            frames=sink.frames,
+            earlier=earlier,
+            model=self.settings.model,
+            why=self._why,
+            from_neighbors=sink.from_neighbors,
+            seconds=seconds,
+            damaged=source.damaged,
+            dropped=joined.dropped,
+            warnings=warnings_of(self.output, source, joined),
+            stopped=stopped,
+            conformance=found,
+            gain=self._gauged.gain if self._gauged is not None else None,
+            busy={clock.name: clock.busy_s / seconds for clock in pipeline.clocks},
+        )
+
+    def _expected_bytes(self, source: Source, sink: SegmentSink) -> int | None:
+        each, frames = sink.bytes_per_frame, source.expected_frames
+        if each is None or frames is None:
+            return None
+        return round(each * frames) + bytes_beside(source, self.settings.drop)
+
+    def _join(self, source: Source, sink: SegmentSink, work: Work) -> tuple[Joined, list[Segment]]:
+        segments = list(work.segments)
+        if sink.tail is not None:
+            segments.append(Segment(sink.tail, sink.tail_pts))
+        if not segments:
+            if self._stopped:
+                raise CancelledError("stopped before the first frame was done")
+            raise SourceError(
+                f"there is no frame of {self.input} in the part asked for; "
+                f"it is {source.origin_s + (source.container.duration or 0) / 1e6:.1f} s long"
+            )
+        stopped = self._stopped
+
+        def check() -> None:
+            if self._cancelled:
+                raise CancelledError("stopped at once")
+            if self._stopped and not stopped:
+                raise CancelledError("stopped while the file was written")
+
+        joined = join(
+            self.part, source, segments, sink.plan.tags, drop=self.settings.drop, check=check
+        )
+        return joined, segments
+
+    def _check_end(self, source: Source) -> None:
+        if source.early is not None:
+            raise SourceError(f"{self.input} {source.early}; it is truncated or damaged")
+
+    def _verify(self, source: Source, segments: list[Segment]) -> Conformance:
+        settings = self.settings
+        moments = None
+        if not (source.made_up or source.jumps):
+            base, shift_s = source.time_base, source.shift_s
+            moments = [pts * base + shift_s for segment in segments for pts in segment.pts]
+        asked = Asked(
+            settings.span.start,
+            settings.span.duration,
+            source.turned,
+            source.deinterlaced,
+            settings.drop,
+            settings.upscale,
+        )
+        return verify(
+            self.input,
+            self.part,
+            asked,
+            decode=False,
+            moments=moments,
+            beside=source.beside,
+            transparent=source.transparent,
+            max_pixels=settings.max_pixels,
+        )
+
+    def _commit(self, work: Work) -> Path:
+        """Give the finished file its own name."""
+        try:
+            publish(self.part, self.output, overwrite=self.settings.overwrite)
+        except FileExistsError as error:
+            other = fitted(self.output.parent, self.output.stem, f"-2{self.output.suffix}")
+            kept = publish_beside(self.part, other, overwrite=False)
+            provenance.note(kept, asked_for(self.input, self._asked))
+            work.remove()
+            raise SinkError(
+                f"{self.output} came while this was at work and is left as it is; what was "
+                f"restored is whole, in {kept}"
+            ) from error
+        except OSError as error:
+            raise WriteError(f"cannot write {self.output}: {error.strerror}") from error
+        provenance.note(self.output, asked_for(self.input, self._asked))
+        if provenance.by_us(self.unfinished):
+            # Of an earlier run, that was stopped.
+            self.unfinished.unlink(missing_ok=True)
+        work.remove()
+        return self.output
+
+    def _leave(self) -> Path:
+        """Give what there is of a file that is not whole a name of its own."""
+        try:
+            kept = publish_beside(self.part, self.unfinished, overwrite="own")
+        except OSError as error:
+            raise WriteError(f"cannot write {self.unfinished}: {error.strerror}") from error
+        provenance.note(kept, {})
+        return kept
+
+    def _told(self, error: BaseException, sink: SegmentSink | None, work: Work) -> BaseException:
+        """The error as the user shall read it, with word of what was kept."""
+        where = self._keep(error, sink, work)
+        if isinstance(error, DeblurError):
+            return type(error)(f"{error}{where}")
+        if isinstance(error, torch.OutOfMemoryError | MemoryError):
+            return DeviceError(
+                f"not enough memory for these frames; use a smaller --tile or --device cpu{where}"
+            )
+        return error
+
+    def _keep(self, error: BaseException, sink: SegmentSink | None, work: Work) -> str:
+        if isinstance(error, SourceError):
+            # There is nothing to go on with: what could be read is done.
+            kept = None
+            if sink is not None and self.part.exists():
+                with suppress(OSError, WriteError):
+                    kept = self._leave()
+            work.remove()
+            if sink is None or kept is None:
+                return ""
+            return f"; the {sink.frames} frames that it has are in {kept}"
+        with suppress(OSError):
+            self.part.unlink(missing_ok=True)
+        if not work.done:
+            work.remove()
+            return ""
+        return f"; {work.done} frames are done and kept, go on with --resume"
+
+
+def run(
+    input: str | os.PathLike[str],
+    output: str | os.PathLike[str] | None = None,
+    *,
+    model: str = "auto",
+    strength: float | Literal["auto"] = 1.0,
+    device: str = "auto",
+    precision: str = "auto",
+    overwrite: bool = False,
+    resume: bool = False,
+    start: float = 0.0,
+    duration: float | None = None,
+    encoder: EncoderSettings | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> Report:
+    """Restore a video file; everything in it but the blur stays as it is.
+
+        report = stream.run("shaky.mp4", "clean.mp4", strength=0.8)
+        print(report.frames, report.fps, report.conforms)
+
+    `output` is beside the input unless given. `start` and `duration` are seconds. Raises a
+    `DeblurError` that says in one line what is wrong.
+    """
+    settings = Settings(
+        model=model,
+        strength=strength,
+        device=device,
+        precision=precision,
+        overwrite=overwrite,
+        resume=resume,
+        span=Span(start, duration),
+        encoder=encoder or EncoderSettings(),
+    )
+    return Job(input, output, settings).run(progress)

@@ -1,0 +1,1 @@
+"""Video files in: opened, demultiplexed onto one clock, decoded, deinterlaced."""

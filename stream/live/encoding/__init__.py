@@ -1,0 +1,1 @@
+"""Live pictures and sound encoded, and put into containers."""

@@ -1,0 +1,1 @@
+"""The restoring process of a live feed, and how it keeps up with the camera."""

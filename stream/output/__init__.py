@@ -1,0 +1,1 @@
+"""Video files out: encoded segments, checkpoints for resuming, and the joined file."""

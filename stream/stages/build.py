@@ -1,0 +1,89 @@
+"""Which stages frames pass through, for what the settings ask."""
+
+import mssnet
+from filters import Burst, Enlarger, Shutter
+from stream.compute.models import Untouched, choose_devices
+from stream.frame import Frame, Memory
+from stream.options.reading import Reading
+from stream.options.settings import Settings
+from stream.pipeline import Stage
+from stream.stages.blur_map import Gauge
+from stream.stages.motion import Motion
+from stream.stages.processor import Processor
+from stream.stages.stabilize import LookAhead, Move
+
+
+def stages_of(
+    settings: Settings,
+    restore: mssnet.Deblurrer,
+    enlarge: Enlarger | None,
+    memory: Memory,
+    aspect: float = 1.0,
+    shutter: Shutter | None = None,
+) -> dict[str, Stage[Frame]]:
+    """What frames pass through; `memory` is that of the last frame of an earlier run.
+
+    Pixels are `aspect` as wide as high. `shutter` is that of the camera; without it
+    networks are told nothing of the motion.
+    """
+    alone = isinstance(restore, Untouched)
+    motion, waited = None, 0
+    if restore.is_told and shutter is not None and settings.strength != 0:
+        ahead = settings.delay is None or settings.delay > 0
+        motion = Motion(shutter, ahead=ahead)
+        # Live, one of the frames that each one waits for is that which the network is told of.
+        waited = int(ahead and settings.delay is not None)
+    processor = Processor(
+        None if alone else restore.submit,
+        restore.device,
+        in_flight=1 if alone else restore.engine.in_flight,
+        strength=1.0 if settings.strength == "auto" else settings.strength,
+        motion=motion,
+        fusion=bursts_of(settings, waited),
+        enlarge=enlarge,
+    )
+    stages: dict[str, Stage[Frame]] = {}
+    if settings.stabilize:
+        stages["stabilize"] = LookAhead(settings.crop, aspect, memory)
+    if settings.strength == "auto" and not alone:
+        stages["gauge"] = Gauge()
+    stages["deblur"] = processor
+    if settings.stabilize:
+        # Moved last of all, so that pictures are resampled once, at the size they come to have.
+        stages["move"] = Move()
+    return stages
+
+
+def bursts_of(settings: Settings, waited: int = 0) -> list[Burst]:
+    """What fuses frames with their neighbors, one after the other; with as many fewer after each
+    one as it has `waited` for before."""
+    smoothing, sharpen = settings.smoothing, settings.strength != 0
+    # Noise is averaged away once; what is left of it is not worth as many neighbors.
+    return [
+        Burst(before, after - waited, smoothing=0.0 if index else smoothing, sharpen=sharpen)
+        for index, (before, after) in enumerate(settings.passes)
+    ]
+
+
+def reading_of(settings: Settings) -> Reading:
+    """How the input is read. Raises `DeviceError` or `UsageError`."""
+    decoder, gpu = settings.decoder, 0
+    if decoder != "software" and settings.device != "cpu":
+        device = choose_devices(settings.device)[0]
+        gpu = device.index or 0
+        if device.type != "cuda" and decoder == "auto":
+            decoder = "software"
+    elif decoder == "auto":
+        decoder = "software"
+    return Reading(
+        *(
+            settings.span,
+            settings.max_pixels,
+            settings.deinterlace,
+            settings.apply_rotation,
+            decoder,
+            gpu,
+        ),
+        alpha=True,
+        around=settings.reach,
+    )

@@ -1,0 +1,64 @@
+"""Before and after of a file that is being restored, for those who look."""
+
+import time
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from filters import recode
+from stream.frame import Frame
+from stream.ipc.mailbox import Picture
+from stream.ipc.window import Window
+from stream.pipeline import Stage
+
+_EVERY_NS = 66_000_000
+"""More than 15 pairs a second are of no use to anybody who looks, and cost."""
+_MATRICES = {"bt709": 1, "fcc": 4, "bt601": 6, "smpte240m": 7, "bt2020": 9}
+_LIMITED, _FULL = 1, 2
+
+
+class Looked:
+    """Puts what goes into a stage beside what comes out of it, while the window is open."""
+
+    def __init__(self, stage: Stage[Frame], window: Window) -> None:
+        self._stage = stage
+        self._window = window
+        self._before: deque[Frame] = deque()
+        self._put_ns = 0
+
+    def push(self, frame: Frame) -> Iterator[Frame]:
+        if not frame.beyond:
+            self._before.append(frame)
+        yield from map(self._seen, self._stage.push(frame))
+
+    def flush(self) -> Iterator[Frame]:
+        yield from map(self._seen, self._stage.flush())
+
+    def _seen(self, after: Frame) -> Frame:
+        before = self._before.popleft()
+        now = time.monotonic_ns()
+        fits = max(after.width * after.height, before.width * before.height) <= self._window.most
+        if now - self._put_ns >= _EVERY_NS and fits and self._window.open:
+            self._put_ns = now
+            self._window.put(picture_of(before, now), picture_of(after, now))
+        return after
+
+
+def picture_of(frame: Frame, moment: int) -> Picture:
+    """A frame in 8 bits and 4:2:0; an odd row or column at the end is left out."""
+    wanted = replace(frame.coding, depth=8, subsampling=(2, 2), gray=False)
+    planes = frame.planes
+    if frame.coding != wanted:
+        planes = tuple(recode(planes, frame.coding, wanted))
+    width, height = frame.width & ~1, frame.height & ~1
+    parts: list[NDArray[np.uint8]] = [
+        np.asarray(plane[: height // part, : width // part], np.uint8)
+        for plane, part in zip(planes, (1, 2, 2), strict=True)
+    ]
+    data = np.concatenate([part.reshape(-1) for part in parts]).reshape(-1, width)
+    range_ = _FULL if frame.coding.full_range else _LIMITED
+    tags = _MATRICES[frame.coding.matrix], 2, 2, range_
+    return Picture(data, moment, moment, tags=tags, cut=frame.cut, damaged=frame.damaged)

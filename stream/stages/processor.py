@@ -1,0 +1,287 @@
+"""What is done to a frame, in which order. The only place that knows both frames and tensors."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from filters import (
+    CELL,
+    Burst,
+    Fused,
+    add_change,
+    add_values,
+    changes_of,
+    rgb_of,
+    sent,
+    to_planes,
+    to_rgb,
+    values_of,
+)
+from mssnet.motion import PLANES
+from stream.compute.staging import staging_for
+from stream.frame import Frame
+from stream.stages.motion import Motion
+
+Submit = Callable[[Tensor, Tensor | None], Callable[[], Tensor]]
+"""Begins with (1, 3, H, W) R'G'B' in 0..1 and what `mssnet.motion` makes to be told beside it; what
+it returns waits for the same, restored."""
+Enlarge = Callable[[Tensor], Tensor]
+"""(1, 3, H, W) R'G'B', not necessarily within 0..1, to a larger picture."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """A frame as it came."""
+
+    frame: Frame
+    planes: Sequence[Tensor]
+    values: Sequence[Tensor] | None
+    """The planes as fusion takes them, where they were needed already."""
+    image: Tensor | None
+    """What the network sees of it, R'G'B' in 0..1; None where there is nothing for it to do."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Begun:
+    """A frame whose restoration is under way."""
+
+    seen: _Seen
+    restored: Callable[[], Tensor] | None
+
+
+@dataclass(eq=False)
+class _Fusing:
+    """A frame that is restored and waits for its neighbors."""
+
+    frame: Frame
+    planes: Sequence[Tensor]
+    values: list[Tensor]
+    """Its planes as they are by now."""
+    changes: list[Tensor] | None = None
+    """What has been added to them; None: nothing."""
+    share: float = 0.0
+
+    def add(self, changes: Sequence[Tensor] | None) -> None:
+        if changes is None:
+            return
+        own = self.changes
+        self.values = [value + each for value, each in zip(self.values, changes, strict=True)]
+        self.changes = (
+            list(changes) if own is None else [a + b for a, b in zip(own, changes, strict=True)]
+        )
+
+
+class Processor:
+    """Deblurs frames on a device, fuses them with their neighbors, and enlarges them."""
+
+    def __init__(
+        self,
+        submit: Submit | None,
+        device: torch.device,
+        *,
+        in_flight: int = 1,
+        strength: float = 1.0,
+        motion: Motion | None = None,
+        fusion: Sequence[Burst] = (),
+        enlarge: Enlarge | None = None,
+    ) -> None:
+        """Up to `in_flight` frames are under way at once; with 1 each one is handed on at once,
+        or as soon as those are there that it is fused with.
+
+        From a GPU as many more are on their way back, so that it always has something to do.
+        Without `submit` no network restores frames; `motion` is what it is told beside them. They
+        pass through all of `fusion`, one after the other. `strength` is the share of all changes
+        that is made, but for what `fusion` makes where it is 0.
+        """
+        self._submit = submit if strength > 0 else None
+        self._motion = motion if self._submit is not None else None
+        self._unready: deque[_Seen] = deque()
+        """Frames of which nothing was told yet."""
+        self._device = device
+        self._staging = staging_for(device)
+        self._in_flight = in_flight
+        self._returning = in_flight if self._staging.overlaps and in_flight > 1 else 0
+        self._begun: deque[_Begun] = deque()
+        self._made: deque[Callable[[], Frame]] = deque()
+        self._strength = strength
+        self._fusion = [(burst, deque[_Fusing]()) for burst in fusion]
+        self._enlarge = enlarge
+
+    def push(self, frame: Frame) -> Iterator[Frame]:
+        if frame.beyond and not self._fusion and self._motion is None:
+            return
+        if self._submit is None and self._enlarge is None and not self._fusion:
+            yield frame
+            return
+        seen = self._see(frame)
+        self._unready.append(seen)
+        yield from self._go_on(self._told(seen))
+
+    def flush(self) -> Iterator[Frame]:
+        yield from self._go_on(self._told_last())
+        while self._begun:
+            self._finish(self._begun.popleft())
+            yield from self._returned(self._returning)
+        self._end()
+        yield from self._returned(0)
+
+    def _go_on(self, told: Iterable[Tensor | None]) -> Iterator[Frame]:
+        """Begin with the oldest frames that are not begun, of which this is told."""
+        for each in told:
+            seen = self._unready.popleft()
+            self._begun.append(self._begin(seen, each))
+            while len(self._begun) >= self._most(seen.frame):
+                self._finish(self._begun.popleft())
+                yield from self._returned(self._returning)
+
+    def _returned(self, left: int) -> Iterator[Frame]:
+        """Frames that are done, the oldest ones, but for as many as may be on their way."""
+        while len(self._made) > left:
+            yield self._made.popleft()()
+
+    def _most(self, frame: Frame) -> int:
+        """How many frames like this one may be begun at once: there is no room for many of 8K."""
+        least = 2 if self._staging.overlaps else 1
+        # As it is seen, and all that the network takes, in float32.
+        each = (12 if self._motion is None else 24 + 6 * PLANES) * frame.width * frame.height
+        return min(self._in_flight, max(_HELD // each, least))
+
+    @torch.inference_mode()
+    def _see(self, frame: Frame) -> _Seen:
+        """What can be done of a frame without those around it."""
+        planes = self._staging.up(frame.planes)
+        if self._submit is None or (self._motion is None and not _wanted(frame)):
+            return _Seen(frame, planes, None, None)
+        values = values_of(planes, frame.coding)
+        return _Seen(frame, planes, values, rgb_of(values, frame.coding).clamp_(0, 1))
+
+    @torch.inference_mode()
+    def _told(self, seen: _Seen) -> list[Tensor | None]:
+        """What is told of the oldest frames that are not begun."""
+        if self._motion is None or seen.image is None or seen.values is None:
+            return [None]
+        frame = seen.frame
+        # At once: what is lazy would be made outside of the inference mode.
+        wanted = self._restores(frame)
+        return list(self._motion.push(frame, seen.values, seen.image, wanted=wanted))
+
+    @torch.inference_mode()
+    def _told_last(self) -> list[Tensor | None]:
+        return [] if self._motion is None else list(self._motion.flush())
+
+    def _restores(self, frame: Frame) -> bool:
+        """Whether the network has anything to do; a frame may be there to be told of alone."""
+        return _wanted(frame) and (bool(self._fusion) or not frame.beyond)
+
+    @torch.inference_mode()
+    def _begin(self, seen: _Seen, told: Tensor | None) -> _Begun:
+        if self._submit is None or seen.image is None or not self._restores(seen.frame):
+            return _Begun(seen, None)
+        return _Begun(seen, self._submit(seen.image, told))
+
+    @torch.inference_mode()
+    def _finish(self, begun: _Begun) -> None:
+        """Do the rest of a frame, or have it wait for those that it is fused with."""
+        seen = begun.seen
+        frame, planes = seen.frame, seen.planes
+        change = None
+        if begun.restored is not None and seen.image is not None:
+            change = begun.restored() - seen.image
+            if frame.need is not None:
+                change = change * self._spread(frame.need, change.shape)
+        if self._fusion:
+            values = seen.values or values_of(planes, frame.coding)
+            fusing = _Fusing(frame, planes, list(values))
+            fusing.add(None if change is None else changes_of(change, frame.coding))
+            self._fuse([fusing], 0)
+            return
+        if frame.beyond:
+            return
+        if change is not None:
+            change = change * self._strength
+        if self._enlarge is not None:
+            # What is brighter than white stays so, as below.
+            whole = to_rgb(planes, frame.coding)
+            whole = whole if change is None else whole.add_(change)
+            self._hand_on(frame, to_planes(self._enlarge(whole), frame.coding))
+        else:
+            self._hand_on(
+                frame, planes if change is None else add_change(planes, change, frame.coding)
+            )
+
+    def _fuse(self, frames: Iterable[_Fusing], index: int) -> None:
+        """Pass frames through fusion from number `index` on."""
+        for fusing in frames:
+            if index == len(self._fusion):
+                self._fused(fusing)
+                continue
+            burst, waiting = self._fusion[index]
+            waiting.append(fusing)
+            frame = fusing.frame
+            # What a damaged frame shows is nobody's help.
+            made = burst.push(fusing.values, frame.coding, cut=frame.cut, usable=not frame.damaged)
+            self._fuse(_taken(waiting, made), index + 1)
+
+    @torch.inference_mode()
+    def _end(self) -> None:
+        for index, (burst, waiting) in enumerate(self._fusion):
+            self._fuse(_taken(waiting, burst.flush()), index + 1)
+
+    def _fused(self, fusing: _Fusing) -> None:
+        frame, changes = fusing.frame, fusing.changes
+        if frame.beyond:
+            return
+        frame = replace(frame, from_neighbors=fusing.share)
+        if changes is not None and 0 < self._strength < 1:
+            changes = [each * self._strength for each in changes]
+        if self._enlarge is not None:
+            values = values_of(fusing.planes, frame.coding)
+            if changes is not None:
+                values = [a + b for a, b in zip(values, changes, strict=True)]
+            self._hand_on(
+                frame, to_planes(self._enlarge(rgb_of(values, frame.coding)), frame.coding)
+            )
+        elif changes is None:
+            self._hand_on(frame, fusing.planes)
+        else:
+            self._hand_on(frame, add_values(fusing.planes, changes, frame.coding))
+
+    def _hand_on(self, frame: Frame, planes: Sequence[Tensor]) -> None:
+        arrived = self._staging.down(planes)
+        alpha, (height, width) = frame.alpha, planes[0].shape
+        if alpha is not None and alpha.shape != (height, width):
+            larger: Any = cv2.resize(alpha, (width, height), interpolation=cv2.INTER_CUBIC)
+            alpha = np.minimum(larger, frame.coding.top).astype(alpha.dtype)
+        self._made.append(lambda: replace(frame, planes=arrived(), alpha=alpha, need=None))
+
+    def _spread(self, need: NDArray[np.float32], shape: torch.Size) -> Tensor:
+        """From one value for each region to one for each pixel, (1, 1, H, W)."""
+        regions = sent(need, self._device)[None, None]
+        pixels = F.interpolate(regions, scale_factor=CELL, mode="bilinear")
+        return pixels[:, :, : shape[2], : shape[3]]
+
+
+def _wanted(frame: Frame) -> bool:
+    """Whether there is anything for a network to do."""
+    return frame.need is None or bool(frame.need.any())
+
+
+def _taken(waiting: deque[_Fusing], made: Iterable[Fused]) -> Iterator[_Fusing]:
+    """The frames that have been fused, with what was made of them."""
+    for fused in made:
+        fusing = waiting.popleft()
+        fusing.add(fused.changes)
+        fusing.share = max(fusing.share, fused.share)
+        yield fusing
+
+
+_HELD = 1 << 30
+"""Bytes that frames under way, and what is told of them, may have."""

@@ -1,0 +1,85 @@
+"""The way into a web application: so many connections, and none that only keeps others out."""
+
+import asyncio
+import socket
+
+from aiohttp import web
+
+from stream.web.connections import BACKLOG, IDLE_S, Visitors
+
+
+class Entrance:
+    """Listens for a web application, with so many `Visitors`."""
+
+    def __init__(self, runner: web.AppRunner) -> None:
+        """`runner` is set up."""
+        self._runner = runner
+        self._visitors = Visitors()
+        self._server: asyncio.Server | None = None
+
+    async def listen(self, where: socket.socket | tuple[str, int]) -> None:
+        """Listen with a socket, or at a host and port. Raises `OSError`."""
+        loop = asyncio.get_running_loop()
+        if isinstance(where, tuple):
+            self._server = await loop.create_server(self._visit, *where, backlog=BACKLOG)
+        else:
+            self._server = await loop.create_server(self._visit, sock=where, backlog=BACKLOG)
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        assert self._server is not None
+        return int(self._server.sockets[0].getsockname()[1])
+
+    def know(self, request: web.Request) -> None:
+        """Note that a request has proven who it is from. Raises `HTTPServiceUnavailable`."""
+        transport = request.transport
+        if transport is not None and not self._visitors.know(transport):
+            raise web.HTTPServiceUnavailable(text="too many are connected\n")
+
+    async def close(self) -> None:
+        """Listen no more, and end what is connected."""
+        if self._server is not None:
+            self._server.close()
+        await self._runner.cleanup()
+
+    def _visit(self) -> asyncio.Protocol:
+        assert self._runner.server is not None
+        return _Visit(self._visitors, self._runner.server())
+
+
+class _Visit(asyncio.Protocol):
+    """Counts a connection, and leaves all else to the protocol behind it."""
+
+    def __init__(self, visitors: Visitors, behind: asyncio.Protocol) -> None:
+        self._visitors = visitors
+        self._transport: asyncio.Transport | None = None
+        self._late: asyncio.TimerHandle | None = None
+        self._behind = behind
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        loop = asyncio.get_running_loop()
+        self._late = loop.call_later(IDLE_S, self._visitors.late, transport)
+        self._behind.connection_made(transport)
+        self._visitors.came(transport, (transport.get_extra_info("peername") or ("",))[0])
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        assert self._late is not None
+        self._late.cancel()
+        if self._transport is not None:
+            self._visitors.left(self._transport)
+        self._behind.connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        self._behind.data_received(data)
+
+    def eof_received(self) -> bool | None:
+        return self._behind.eof_received()
+
+    def pause_writing(self) -> None:
+        self._behind.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._behind.resume_writing()
