@@ -49,15 +49,16 @@ def write_aspects(path: Path, aspects: Sequence[Fraction | None]) -> None:
 
 def _shaped(track: bytes, aspect: Fraction | None) -> bytes:
     """What a track holds, with the size in which to show its pictures."""
-    if aspect in (None, 1):
+    if aspect is None or aspect == 1:
         return track
+    wider, higher = max(aspect, Fraction(1)), min(aspect, Fraction(1))
 
     def video(content: bytes) -> bytes:
         elements = [each for each in _elements(content) if each[0] not in _DISPLAY]
         said = {id: int.from_bytes(value, "big") for id, value in elements}
         width, height = said.get(_PIXEL_WIDTH, 0), said.get(_PIXEL_HEIGHT, 0)
         # Like this nothing is shown smaller than it is, as mkvmerge does it.
-        shown = round(width * max(aspect, 1)), round(height / min(aspect, 1))
+        shown = round(width * wider), round(height / higher)
         more = [(id, _number(value)) for id, value in zip(_DISPLAY, shown, strict=False)]
         return _joined([*elements, *more])
 

@@ -72,7 +72,7 @@ def test_pixels_keep_their_shape(codec: str, suffix: str, shape: str, tmp_path: 
     )
     encoder = stream.EncoderSettings(codec)
     report = run(source, tmp_path / f"out{suffix}", encoder=encoder)
-    assert report.conforms, [row for row in report.conformance.rows if row.verdict not in ("same", "allowed")]
+    assert report.conforms
     assert verify(source, report.output).conforms
     # As mkvmerge --aspect-ratio-factor writes it.
     sizes = {"16/11": (93, 48), "8/9": (64, 54), "40/33": (78, 48)}

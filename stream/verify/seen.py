@@ -53,11 +53,11 @@ def seen(frame: av.VideoFrame, reformatter: VideoReformatter) -> Seen | None:
         return None
     each = _FINE // _SIDE
     fine = small.to_ndarray().astype(np.float32).reshape(_SIDE, each, _SIDE, each, 4)
-    codes = fine.mean(axis=(1, 3)) / 65535
+    codes: Seen = fine.mean(axis=(1, 3)) / np.float32(65535)
     if gray and not mono and frame.color_range == 1:
         # To swscale all gray is full.
         codes[..., :3] = (codes[..., :3] * 255 - 16) / 219
-    return np.moveaxis(codes, 2, 0).astype(np.float32)
+    return np.moveaxis(codes, 2, 0)
 
 
 def span(values: Seen) -> str:
