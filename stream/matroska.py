@@ -90,14 +90,14 @@ def _elements(content: bytes) -> _Elements:
 def _places(data: bytes, at: int = 0) -> Iterator[tuple[int, int, int]]:
     """The elements that follow one another: ID, and where what it holds begins and ends."""
     while at < len(data):
-        id, at = _coded(data, at)
-        size, begin = _coded(data, at)
+        id, at = coded(data, at)
+        size, begin = coded(data, at)
         size &= (1 << 7 * (begin - at)) - 1  # without the bit that says how long it is
         at = begin + size
         yield id, begin, at
 
 
-def _coded(data: bytes, at: int) -> tuple[int, int]:
+def coded(data: bytes, at: int) -> tuple[int, int]:
     """A number that begins with a bit that says how long it is, and where it ends."""
     length = 9 - data[at].bit_length()
     return int.from_bytes(data[at : at + length], "big"), at + length
