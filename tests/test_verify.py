@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 import stream
 from stream.cli import app
 from stream.media.side_data import side_data
-from stream.verify import Asked, Conformance, compare, facts, verify
+from stream.verify import Asked, Conformance, Known, compare, facts, verify
 from tests.clips import make_clip
 from tests.harm import INTRA, Harm, clip, copied, part_of, sounding, told
 
@@ -308,8 +308,8 @@ def test_moments_that_are_known_need_no_decoding(tmp_path: Path) -> None:
     source = clip(tmp_path, "in.mp4", frames=30, options={"bf": "3", "b-adapt": "0"})
     whole = facts(source)
     known = [Fraction(index, 25) for index in range(30)]
-    assert compare(facts(source, moments=known), whole).rows == compare(whole, whole).rows
-    missing = compare(facts(source, moments=[*known, Fraction(30, 25)]), whole)
+    assert compare(facts(source, known=Known(known)), whole).rows == compare(whole, whole).rows
+    missing = compare(facts(source, known=Known([*known, Fraction(30, 25)])), whole)
     assert found(missing) == {("frames", "lost")}
 
 

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -47,11 +48,10 @@ from stream.paths import (
     target_of,
 )
 from stream.pipeline import Pipeline, Stage
-from stream.stages import advice
-from stream.stages.build import reading_of, stages_of
+from stream.stages.build import advice, reading_of, stages_of
 from stream.stages.preview_tap import Looked
 from stream.stages.shutter import shutter_of
-from stream.verify import Asked, Conformance, verify
+from stream.verify import Asked, Conformance, Known, verify
 
 
 class Job:
@@ -306,18 +306,19 @@ class Job:
                 f"there is no frame of {self.input} in the part asked for; "
                 f"it is {source.origin_s + (source.container.duration or 0) / 1e6:.1f} s long"
             )
-        stopped = self._stopped
-
-        def check() -> None:
-            if self._cancelled:
-                raise CancelledError("stopped at once")
-            if self._stopped and not stopped:
-                raise CancelledError("stopped while the file was written")
-
+        # Of a job that is stopped already, what there is of the file is written to its end.
+        check = partial(self._check, "" if self._stopped else "written")
         joined = join(
             self.part, source, segments, sink.plan.tags, drop=self.settings.drop, check=check
         )
         return joined, segments
+
+    def _check(self, done: str) -> None:
+        """End what is done to the finished file, where the job is to end."""
+        if self._cancelled:
+            raise CancelledError("stopped at once")
+        if self._stopped and done:
+            raise CancelledError(f"stopped while the file was {done}")
 
     def _check_end(self, source: Source) -> None:
         if source.early is not None:
@@ -342,10 +343,9 @@ class Job:
             self.part,
             asked,
             decode=False,
-            moments=moments,
-            beside=source.beside,
-            transparent=source.transparent,
+            known=Known(moments, source.beside, source.transparent),
             max_pixels=settings.max_pixels,
+            check=partial(self._check, "verified"),
         )
 
     def _commit(self, work: Work) -> Path:

@@ -150,6 +150,7 @@ def warnings_of(output: Path, source: Source, joined: Joined) -> list[str]:
         (source.recoded, "{} frames had other colors or depth than the first one, and got its"),
     )
     said += [text.format(count) for count, text in counted if count]
+    said += source.hints
     if source.deinterlaced:
         said.append("the video is interlaced and was deinterlaced; --deinterlace off keeps it")
     return said

@@ -67,6 +67,8 @@ class Reader:
         """How many packets could not be read."""
         self.missing_at_end = False
         """Whether the last ones could not be."""
+        self.ended = False
+        """Whether all have been read."""
         self._container = container
         self._streams = streams
 
@@ -96,6 +98,7 @@ class Reader:
             missing, row = missing - 1, 0
             self.unread += 1
             self.missing_at_end = True
+        self.ended = True
         yield av.Packet()
 
 

@@ -10,6 +10,7 @@ import av.container
 from av.stream import Stream
 
 from stream.input.demux import wanted
+from stream.input.unfinished import endless, half_element
 from stream.media.remux import describe, is_cover
 
 _BLANK = 1024
@@ -64,7 +65,7 @@ def early_end(
     if damaged or lacks:
         slack = 1.5 * frame_s
     # What is written as it comes says little of its length, but ends with something whole.
-    loose = bool({"mpegts", "avi", "asf"} & kinds) or _fragmented(path, kinds)
+    loose = bool({"mpegts", "avi", "asf"} & kinds) or _open_ended(path, kinds)
     missing = missing or (lacks and loose)
     origin = (container.start_time or 0) / av.time_base
     promises = _promised(container)
@@ -131,7 +132,7 @@ def lacks_bytes(file: BinaryIO, kinds: set[str]) -> bool:
             width = 9 - head[place].bit_length()
             unknown = (1 << 7 * width) - 1
             size = int.from_bytes(head[place : place + width], "big") & unknown
-            return size != unknown and place + width + size > end
+            return half_element(file) if size == unknown else place + width + size > end
     elif "mov" in kinds:
         return whole_boxes(file)[1] < end
     elif "flv" in kinds:
@@ -166,11 +167,12 @@ def whole_boxes(file: BinaryIO) -> tuple[bool, int]:
     return fragmented, place
 
 
-def _fragmented(path: Path, kinds: set[str]) -> bool:
-    if "mov" not in kinds:
-        return False
+def _open_ended(path: Path, kinds: set[str]) -> bool:
+    """Whether a file was written as it came: in fragments, or without a length."""
     with path.open("rb") as file:
-        return whole_boxes(file)[0]
+        if "mov" in kinds:
+            return whole_boxes(file)[0]
+        return "matroska" in kinds and endless(file)
 
 
 def _at(file: BinaryIO, place: int, length: int) -> bytes:

@@ -32,6 +32,7 @@ from stream.input.opening import (
     frames_of,
     open_input,
 )
+from stream.input.unfinished import hints
 from stream.media.convert import Tags, Unpacker, has_alpha, opacity, tags_of
 from stream.media.orientation import display_matrix, orientation_of
 from stream.media.side_data import MOVING, side_data
@@ -142,6 +143,14 @@ class Source:
         if not aspect:
             return None
         return 1 / Fraction(aspect) if self.transposed else Fraction(aspect)
+
+    @property
+    def hints(self) -> list[str]:
+        """What hints that the file was not finished, where it promises no end; a line each."""
+        reader = self._demuxer.last
+        if self.jumps or reader is None or not reader.ended:
+            return []
+        return hints(self.container, self.path, self._demuxer.ends, self.video.index)
 
     @property
     def rescaled(self) -> int:

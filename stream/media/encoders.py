@@ -176,9 +176,6 @@ NVENC: Final = (
 )
 """The encoders of NVIDIA's GPUs; largest sizes as in NVIDIA's Video Codec SDK, NVENC application
 note. AV1's quantizer goes to 255."""
-
-_TELLS_ASPECT = {"h264", "hevc", "ffv1"}
-
 CODECS: Final = tuple(encoder.codec for encoder in ENCODERS)
 """What `--codec` takes; an encoder's own name does as well."""
 
@@ -190,16 +187,13 @@ def choose(
     size: tuple[int, int],
     container: Collection[str],
     suffix: str,
-    *,
-    tells_aspect: bool = False,
 ) -> Encoder:
     """The encoder for a video of the given codec, coding and size (width, height).
 
     `container` holds the codecs that the output can hold. Without a wish it is the source's own
-    codec if that can hold all of the frames, else the first one that can. `tells_aspect` asks for
-    one whose stream itself tells the shape of its pixels, where the container would not.
+    codec if that can hold all of the frames, else the first one that can.
     """
-    order = candidates(asked, codec, size, container, suffix, tells_aspect=tells_aspect)
+    order = candidates(asked, codec, size, container, suffix)
     taken = [each.coding(coding, *size) for each in order]
     all_of_it = (each for each, near in zip(order, taken, strict=True) if keeps(near, coding))
     alpha = (each for each, near in zip(order, taken, strict=True) if near.alpha)
@@ -212,8 +206,6 @@ def candidates(
     size: tuple[int, int],
     container: Collection[str],
     suffix: str,
-    *,
-    tells_aspect: bool = False,
 ) -> list[Encoder]:
     """The encoders that `choose` chooses from, best first and at least one."""
     known = NVENC if asked.nvenc else ENCODERS
@@ -244,8 +236,6 @@ def candidates(
         kind = "that NVENC encodes" if asked.nvenc else "that can be encoded here"
         raise SinkError(f"{suffix} files hold no kind of video {kind}")
     order = [encoder for encoder in order if min(size) >= encoder.smallest] or order
-    if tells_aspect:
-        order = [encoder for encoder in order if encoder.codec in _TELLS_ASPECT] or order
     return order
 
 

@@ -157,7 +157,7 @@ class CopiedTrack:
         if self._last is not None and moment > self._last:
             step = moment - self._last
             self._step = step if self._step is None else min(self._step, step)
-        if not packet.duration and self.stream.type == "audio":
+        if not packet.duration and self.stream.type in ("audio", "video"):
             # Matroska need not say it, and in MP4 a last packet that has none is never played.
             packet.duration = round((self._step or 0) / base)
         self._last = moment
@@ -204,11 +204,22 @@ def copy_stream(stream: Stream, output: av.container.OutputContainer) -> CopiedT
     if isinstance(added, av.AudioStream) and added.codec_context.name.startswith("pcm_"):
         # MP4 says which speakers it is for, and FFmpeg fails at the end where that is not known.
         added.codec_context.layout = speakers(added.codec_context.layout)
+    if isinstance(added, av.VideoStream) and (aspect := aspect_of(stream)):
+        # That of the coded pictures was copied; here it is what players go by.
+        added.codec_context.sample_aspect_ratio = aspect
     describe_as(added, stream)
     if is_cover(stream):
         # FFmpeg takes what is anything else beside for a second video.
         added.disposition = Disposition.attached_pic
     return CopiedTrack(added)
+
+
+def aspect_of(stream: Stream) -> Fraction | None:
+    """Width of a pixel by its height, where it is said of a stream."""
+    if not isinstance(stream, av.VideoStream):
+        return None
+    said = stream.sample_aspect_ratio
+    return Fraction(said) if said else None
 
 
 def speakers(layout: av.AudioLayout) -> av.AudioLayout:

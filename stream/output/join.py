@@ -20,9 +20,11 @@ from stream.input.opening import open_input
 from stream.input.source import Source
 from stream.media.convert import Tags
 from stream.media.hdr import hdr_of
+from stream.media.matroska import write_aspects
 from stream.media.quicktime import write_languages
 from stream.media.remux import (
     CopiedTrack,
+    aspect_of,
     attach,
     attach_cover,
     chapters,
@@ -47,6 +49,7 @@ _log = logging.getLogger(__name__)
 _Track = CopiedTrack | ConvertedAudio | ConvertedText
 
 _MATROSKA = ("matroska", "webm")
+_ATTACHED = "attachment"
 
 _LONGEST = (1 << 31) - 1
 """Muxers refuse packets that last longer, in ticks."""
@@ -91,12 +94,15 @@ def join(
             try:
                 restored = first.streams.video[0]
                 _write(container, source, restored, colors, segments, joined, set(drop), check)
+                kind = container.format.name
                 spoken = [stream.metadata.get("language", "und") for stream in container.streams]
-                quicktime = container.format.name == "mov"
+                shapes = [aspect_of(each) for each in container.streams if each.type != _ATTACHED]
             finally:
                 container.close()
-        if quicktime:
+        if kind == "mov":
             write_languages(path, spoken)
+        elif kind in _MATROSKA:
+            write_aspects(path, shapes)
         put_on_disk(path)
     except OSError as error:
         raise WriteError(f"cannot write {path}: {error.strerror}; free some space") from error
@@ -239,7 +245,7 @@ def _add_other(
     container: av.container.OutputContainer, source: Source, stream: Stream, joined: Joined
 ) -> _Track | None:
     kind = container.format.name
-    if stream.type == "attachment" or (is_cover(stream) and kind == "matroska"):
+    if stream.type == _ATTACHED or (is_cover(stream) and kind == "matroska"):
         if is_cover(stream):
             done = attach_cover(stream, _still(source, stream), container)
         else:

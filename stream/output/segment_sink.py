@@ -94,15 +94,12 @@ def plan(path: Path, source: Source, settings: EncoderSettings, scale: Scale | N
         if container.format.name not in _KEEP_ALPHA:
             own_coding = replace(own_coding, alpha=False)
         video = [encoder.codec for encoder in ENCODERS if holds(container, encoder.codec)]
-        aspect = source.aspect not in (None, 1) and "matroska" in container.format.name
     own = source.video.codec_context.codec.canonical_name
     if settings.nvenc:
-        suitable = candidates(settings, own, size, video, path.suffix, tells_aspect=aspect)
+        suitable = candidates(settings, own, size, video, path.suffix)
         encoder, coding = hardware.choose(suitable, settings, own_coding, size)
     else:
-        encoder = choose(
-            *(settings, own, own_coding, size, video, path.suffix), tells_aspect=aspect
-        )
+        encoder = choose(*(settings, own, own_coding, size, video, path.suffix))
         coding = encoder.coding(own_coding, *size)
     if scale is not None and not encoder.holds(size):
         raise _too_large(encoder, size, source.size)

@@ -1,8 +1,9 @@
 """Whether a restored file differs from its input in nothing but the blur."""
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Callable
 from fractions import Fraction
+from functools import partial
 
 from stream.limits import DEFAULT_MAX_PIXELS
 from stream.verify.conformance import (
@@ -21,10 +22,10 @@ from stream.verify.conformance import (
 from stream.verify.labels import file_rows
 from stream.verify.moments import NOTHING, agree, best_shift
 from stream.verify.picture import picture_rows
-from stream.verify.reading import Facts, facts
+from stream.verify.reading import Facts, Known, facts
 from stream.verify.tracks import track_rows
 
-__all__ = ["Asked", "Conformance", "Facts", "Row", "compare", "facts", "verify"]
+__all__ = ["Asked", "Conformance", "Facts", "Known", "Row", "compare", "facts", "verify"]
 
 _ROUNDING = {"matroska", "webm", "mpegts"}
 """Containers whose clock is fixed, so that they round what does not fit it."""
@@ -39,21 +40,19 @@ def verify(
     asked: Asked | None = None,
     *,
     decode: bool = True,
-    moments: Sequence[Fraction | None] | None = None,
-    beside: Collection[str] = (),
-    transparent: bool = False,
+    known: Known | None = None,
     max_pixels: int = DEFAULT_MAX_PIXELS,
+    check: Callable[[], None] = lambda: None,
 ) -> Conformance:
     """Read both files and compare them. Raises a `SourceError` for what cannot be read.
 
-    Right after a file was written, `moments` can give the times that its input's frames were
-    found to have, `beside` what was seen beside some of them, `transparent` whether one of them is,
-    and `decode=False` trust the times that its packets have.
+    Right after a file was written, `known` can give what its input's frames were found to be, and
+    `decode=False` trust the times that its packets have. `check` is called for every packet, and
+    may raise an error to end it.
     """
-    before = facts(
-        input, moments=moments, beside=beside, transparent=transparent, max_pixels=max_pixels
-    )
-    after = facts(output, decode=decode, nth=before.picture.nth, max_pixels=max_pixels)
+    read = partial(facts, max_pixels=max_pixels, check=check)
+    before = read(input, known=known)
+    after = read(output, decode=decode, nth=before.picture.nth)
     return compare(before, after, asked)
 
 

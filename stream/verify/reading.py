@@ -6,7 +6,7 @@ that jumps, which `Clock` tells by itself, is put right by the same `Timeline`.
 
 import os
 import struct
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
@@ -191,26 +191,37 @@ class Facts:
         return max((end for end in ends if end is not None), default=None)
 
 
+@dataclass(frozen=True)
+class Known:
+    """What is known of a file's frames before it is read."""
+
+    moments: Sequence[Fraction | None] | None = None
+    """Their times."""
+    beside: Collection[str] = ()
+    """What some of them have beside the picture: names of `MOVING`."""
+    transparent: bool = False
+    """Whether one of them is, somewhere."""
+
+
 def facts(
     path: str | os.PathLike[str],
     *,
     decode: bool = True,
-    moments: Sequence[Fraction | None] | None = None,
-    beside: Collection[str] = (),
-    transparent: bool = False,
+    known: Known | None = None,
     nth: int | None = None,
     max_pixels: int = DEFAULT_MAX_PIXELS,
+    check: Callable[[], None] = lambda: None,
 ) -> Facts:
     """Read a file. Raises a `SourceError`, also where no frame of it can be decoded.
 
     Without `decode` the frames' times are those of their packets, which is right for files
-    without B-frames, and only frames at the start and the end are decoded. `moments` gives times
-    that are known already, `beside` what is known to be beside frames (names of `MOVING`),
-    `transparent` whether a frame is known to be. `nth` chooses among several moving pictures.
+    without B-frames, and only frames at the start and the end are decoded. `nth` chooses
+    among several moving pictures. `check` is called for every packet, and may raise an error to
+    end it.
 
     In a file whose clock jumps all times are on one clock, without the jumps.
     """
-    read = partial(_facts, Path(path), decode, moments, {*beside}, transparent, nth, max_pixels)
+    read = partial(_facts, Path(path), decode, known or Known(), nth, max_pixels, check)
     try:
         return read(clock=Clock())
     except ClockJumpsError:
@@ -220,11 +231,10 @@ def facts(
 def _facts(
     path: Path,
     decode: bool,
-    moments: Sequence[Fraction | None] | None,
-    beside: set[str],
-    transparent: bool,
+    known: Known,
     nth: int | None,
     max_pixels: int,
+    check: Callable[[], None],
     *,
     clock: Clock | None,
 ) -> Facts:
@@ -240,24 +250,24 @@ def _facts(
         video.codec_context.options = {"max_pixels": str(max_pixels)}
         video.thread_type = threads_of(container)
         packets = {s.index: Packets(s, content=s is not video) for s in container.streams}
-        every = decode and moments is None
+        every = decode and known.moments is None
         frames = Frames(
             decoder_of(video),
             every=every,
-            ending=moments is None,
+            ending=known.moments is None,
             kept=lambda tail: tail.kept(path, video.index, max_pixels),
             edited="mov" in container.format.name.split(","),
         )
-        frames.moving |= beside
-        reader = _read(container, video, packets, frames, clock)
+        frames.moving |= {*known.beside}
+        reader = _read(container, video, packets, frames, clock, check)
         if frames.first is None:
             raise SourceError(
                 f"no frame of {path} can be decoded; it is damaged, truncated or encrypted"
             )
         tracks = [_track(stream, packets[stream.index]) for stream in container.streams]
         own = next(track for track in tracks if track.index == video.index)
-        if moments is not None:
-            shown = Moments.of(moments)
+        if known.moments is not None:
+            shown = Moments.of(known.moments)
         elif decode:
             shown = Moments(frames.ticks, own.moments.base)
         else:
@@ -286,7 +296,7 @@ def _facts(
             tags={key.lower(): text for key, text in container.metadata.items()},
             chapters=tuple(_chapters(container)),
             picture=_picture(
-                video, own, moving.index(video), shown, frames, transparent=transparent
+                video, own, moving.index(video), shown, frames, transparent=known.transparent
             ),
             tracks=tuple(
                 each for each in tracks if each is not own and not _names_chapters(each, container)
@@ -303,6 +313,7 @@ def _read(
     packets: Mapping[int, Packets],
     frames: Frames,
     clock: Clock | None,
+    check: Callable[[], None],
 ) -> Reader:
     """Go through the file once."""
     may_leap = discontinuous(container)
@@ -312,6 +323,7 @@ def _read(
         flowing = [s.index for s in container.streams if s.type in ("video", "audio")]
         demuxed = Timeline(discontinuous=may_leap, flowing=flowing).placed(demuxed)
     for packet in demuxed:
+        check()
         # Streams may begin in the middle of a file, and then are not among those opened.
         if packet.size and packet.stream_index in packets:
             if clock is not None and packet.stream.type in ("video", "audio"):

@@ -13,7 +13,9 @@ from stream.media.convert import FATAL
 Seen: TypeAlias = NDArray[np.float32]
 """(4, 8, 8): red, green, blue and opacity from 0 to 1, means of what lies there."""
 
-_SIDE = 8
+_SIDE, _FINE = 8, 64
+"""How many fields there are on each side, and samples in between: swscale places those of other
+formats a little elsewhere, which must not count."""
 _SWSCALE: Final = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
 """Matrix codes of ITU-T H.273 to those of swscale."""
 _ALIKE, _FLAT = 0.95, 0.06
@@ -41,7 +43,7 @@ def seen(frame: av.VideoFrame, reformatter: VideoReformatter) -> Seen | None:
         if mono:  # which swscale makes smaller and darker at once
             frame = reformatter.reformat(frame, format="gray", threads=1)
         small = reformatter.reformat(
-            *(frame, _SIDE, _SIDE, "rgba64le", matrix, matrix),
+            *(frame, _FINE, _FINE, "rgba64le", matrix, matrix),
             interpolation=Interpolation.AREA,
             src_color_range=2 if full else 1,
             dst_color_range=2,
@@ -49,11 +51,13 @@ def seen(frame: av.VideoFrame, reformatter: VideoReformatter) -> Seen | None:
         )
     except (av.error.FFmpegError, ValueError):
         return None
-    codes = small.to_ndarray().astype(np.float32) / 65535
+    each = _FINE // _SIDE
+    fine = small.to_ndarray().astype(np.float32).reshape(_SIDE, each, _SIDE, each, 4)
+    codes: Seen = fine.mean(axis=(1, 3)) / np.float32(65535)
     if gray and not mono and frame.color_range == 1:
         # To swscale all gray is full.
         codes[..., :3] = (codes[..., :3] * 255 - 16) / 219
-    return np.moveaxis(codes, 2, 0).astype(np.float32)
+    return np.moveaxis(codes, 2, 0)
 
 
 def span(values: Seen) -> str:
