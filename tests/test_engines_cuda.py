@@ -471,9 +471,9 @@ def test_frames_are_on_their_way_back_while_others_are_worked_on(
 
             return arrived
 
-    monkeypatch.setattr("stream.stages.build.processor.staging_for", Slow)
+    monkeypatch.setattr("stream.stages.processor.staging_for", Slow)
     if large:
-        monkeypatch.setattr("stream.stages.build.processor._HELD", 12 * 24 * 32)
+        monkeypatch.setattr("stream.stages.processor._HELD", 12 * 24 * 32)
     unchanged = begins(torch.clone)
     processor = Processor(unchanged, CPU, in_flight=in_flight)
     frames = [frame(index) for index in range(12)]

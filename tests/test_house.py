@@ -21,7 +21,7 @@ FLOORS = (
     ("stream.media",),
     ("stream.input",),
     ("stream.compute",),
-    ("stream.stages.build",),
+    ("stream.stages",),
     ("stream.output", "stream.verify", "weights.evaluate"),
     ("stream.compare", "weights.train"),
     ("stream.files",),

@@ -60,7 +60,7 @@ def window() -> Iterator[Window]:
 def test_each_after_is_beside_its_own_before(
     window: Window, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stream.stages.build.preview_tap._EVERY_NS", 0)
+    monkeypatch.setattr("stream.stages.preview_tap._EVERY_NS", 0)
     looked = Looked(Late(), window)
     window.look()
     passed = []

@@ -48,7 +48,8 @@ from stream.paths import (
     target_of,
 )
 from stream.pipeline import Pipeline, Stage
-from stream.stages.build import advice, reading_of, stages_of
+from stream.stages import advice
+from stream.stages.build import reading_of, stages_of
 from stream.stages.preview_tap import Looked
 from stream.stages.shutter import shutter_of
 from stream.verify import Asked, Conformance, Known, verify

@@ -1,3 +1,3 @@
 """The stages that frames pass through, for files and live feeds alike.
 
-`stream.stages.build.build` puts them together for what the options ask."""
+`stream.stages.build` puts them together for what the options ask."""
