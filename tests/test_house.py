@@ -24,7 +24,7 @@ MAY_USE_AV = {
     *(f"stream/{name}.py" for name in ("deinterlace", "hdr", "join", "orientation", "transcode")),
     *(f"stream/{name}.py" for name in ("beside", "bench", "decoding", "demux", "hardware")),
     *(f"stream/{name}.py" for name in ("ending", "formats", "identity", "opening")),
-    *(f"stream/{name}.py" for name in ("sink", "source")),
+    *(f"stream/{name}.py" for name in ("sink", "source", "unfinished")),
     "stream/live/encode.py",
     *(f"stream/live/{name}.py" for name in ("camera", "coder", "convert", "reader", "session")),
     "stream/live/rtsp/output.py",
