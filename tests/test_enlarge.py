@@ -116,7 +116,7 @@ def test_everything_but_the_size_stays(
     assert after.moments == before.moments
     # Matroska has the size to show a picture in, in whole pixels.
     whole = Fraction(suffix == ".mkv", wanted[0])
-    assert abs((after.aspect or 1) - (before.aspect or 1)) <= whole
+    assert abs(Fraction(after.aspect or 1) - Fraction(before.aspect or 1)) <= whole
     assert verify(source, output, Asked(scale=scale)).conforms
     assert not verify(source, output).conforms, "nobody asked for another size"
     # Each region is as bright as it was.

@@ -76,7 +76,7 @@ def test_everything_stays(name: str, suffix: str, tmp_path: Path) -> None:
     assert after.format == before.format
     # Matroska has the size to show a picture in, in whole pixels.
     whole = Fraction(suffix == ".mkv", 64)
-    assert abs((after.aspect or 1) - (before.aspect or 1)) <= whole
+    assert abs(Fraction(after.aspect or 1) - Fraction(before.aspect or 1)) <= whole
     assert after.packets == before.packets
     assert after.streams == before.streams
     assert after.chapters == before.chapters
