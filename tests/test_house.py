@@ -30,6 +30,7 @@ MAY_USE_AV = {
     "stream/live/rtsp/output.py",
     *(f"stream/live/{name}.py" for name in ("hls", "mux", "publish", "record", "writer")),
     *(f"stream/doctor/{name}.py" for name in ("live", "program")),
+    *(f"stream/pipes/{name}.py" for name in ("form", "sink", "source")),
     "stream/preview/broadcast.py",
     "stream/preview/pair.py",
     "stream/compare/clip.py",

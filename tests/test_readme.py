@@ -103,8 +103,11 @@ def deblur(words: Sequence[str], folder: Path) -> subprocess.CompletedProcess[st
 
 
 def split(line: str) -> list[str]:
-    """The words of a command; none where it says that it needs what is not there."""
+    """The words of a command; none where it says that it needs what is not there, or is in a row of
+    pipes."""
     command, _, comment = line.partition("#")
+    if " | " in command:
+        return [""]  # tests/test_pipes.py runs these
     return [""] if re.match(NEEDS, comment.strip()) else command.split()
 
 

@@ -111,6 +111,28 @@ Duration = Annotated[
     typer.Option(metavar="TIME", help="Work on as much only.", show_default=False),
 ]
 
+Size = Annotated[
+    str | None,
+    typer.Option(
+        metavar="WxH",
+        help="The input is raw video of this size, such as 1920x1080.",
+        show_default=False,
+    ),
+]
+Rate = Annotated[
+    str | None,
+    typer.Option(
+        help="Frames per second of raw video, such as 30 or 30000/1001; 25 by default.",
+        show_default=False,
+    ),
+]
+PixFmt = Annotated[
+    str | None,
+    typer.Option(
+        help="FFmpeg's name of how raw video is stored; yuv420p by default.", show_default=False
+    ),
+]
+
 _CLOCK = re.compile(r"(?:(\d+):)?(\d{1,2}):(\d{1,2}(?:\.\d*)?)")
 _SECONDS = re.compile(r"(\d+\.?\d*|\.\d+)(s|ms|us)?")
 _UNITS = {None: 1.0, "s": 1.0, "ms": 1e-3, "us": 1e-6}

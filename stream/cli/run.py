@@ -24,10 +24,13 @@ from stream.cli.options import (
     MaxPixels,
     Model,
     Option,
+    PixFmt,
     Precision,
     Preview,
     PreviewHost,
+    Rate,
     Shutter,
+    Size,
     Smooth,
     Start,
     given,
@@ -35,6 +38,7 @@ from stream.cli.options import (
     span_of,
     without_effect,
 )
+from stream.cli.pipes import ends_of, raw_of, relay
 from stream.cli.preview import Beside, beside
 from stream.cli.terminal import bar, clock, err, forecast, handle_signals, reported, say
 from stream.limits import DEFAULT_MAX_PIXELS
@@ -158,6 +162,18 @@ def run(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print what was done as JSON, of one file.")
     ] = False,
+    form: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            metavar="y4m|nut|mkv|raw",
+            help="What is written to a pipe: y4m by default; nut and mkv keep times and sound.",
+            show_default=False,
+        ),
+    ] = None,
+    size: Size = None,
+    rate: Rate = None,
+    pix_fmt: PixFmt = None,
     preview: Preview = None,
     preview_host: PreviewHost = "127.0.0.1",
 ) -> None:
@@ -170,9 +186,15 @@ def run(
     with reported():
         if not paths and list_file is None:
             raise stream.UsageError("there is no INPUT; see deblur run --help")
-        tasks = tasks_of(paths or [], list_file, to)
+        raw = raw_of(size, rate, pix_fmt)
+        ends = ends_of(paths, list_file, to, raw)
+        if ends is not None and (trial is not None or as_json or preview is not None):
+            raise stream.UsageError("a pipe goes with none of --try, --json and --preview")
+        if ends is None and form is not None:
+            raise stream.UsageError("--format is for a pipe; a file's form is what its ending says")
+        tasks = None if ends is not None else tasks_of(paths or [], list_file, to)
         for alone in paths[:1] if paths and tasks is None else [task.input for task in tasks or []]:
-            if tasks is None or len(tasks) == 1:
+            if ends is None and (tasks is None or len(tasks) == 1):
                 check_input(alone)
         span = span_of(start, duration)
         # What is named on the way, as *.mp4 does, is no word for replacing it.
@@ -214,6 +236,9 @@ def run(
             preview=preview is not None,
         ):
             say(f"note: {line}")
+        if ends is not None:
+            relay(ends, settings, form, raw, done=_done, quiet_end=_quiet_end)
+            return
         if trial is not None:
             if tasks is not None or duration is not None:
                 raise stream.UsageError("--try takes one INPUT, and no --duration")
