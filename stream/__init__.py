@@ -1,6 +1,8 @@
 """The program: video files in, sharper video files out.
 
 report = stream.run("shaky.mp4", "clean.mp4")
+
+for frame in stream.restore(frames, rate=30): ...
 """
 
 from importlib import import_module
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     )
     from stream.exposure import Exposure
     from stream.frame import Frame
+    from stream.iterators.live import LiveFrame, LiveFrames, open_live
+    from stream.iterators.restore import Restored, restore
     from stream.job import Job, run
     from stream.reading import Span
     from stream.report import Progress, Report
@@ -42,12 +46,15 @@ __all__ = [
     "Exposure",
     "Frame",
     "Job",
+    "LiveFrame",
+    "LiveFrames",
     "ModelError",
     "NoInputError",
     "Outcome",
     "Progress",
     "ReaderLeftError",
     "Report",
+    "Restored",
     "Scale",
     "Settings",
     "SinkError",
@@ -57,6 +64,8 @@ __all__ = [
     "Task",
     "UsageError",
     "WriteError",
+    "open_live",
+    "restore",
     "run",
     "tasks_of",
 ]
@@ -71,6 +80,8 @@ _HOMES = {
     **dict.fromkeys(("Batch", "Outcome"), "batch"),
     **dict.fromkeys(("Task", "tasks_of"), "tasks"),
     **dict.fromkeys(("Job", "run"), "job"),
+    **dict.fromkeys(("LiveFrame", "LiveFrames", "open_live"), "iterators.live"),
+    **dict.fromkeys(("Restored", "restore"), "iterators.restore"),
     **dict.fromkeys(("Progress", "Report"), "report"),
 }
 

@@ -31,6 +31,7 @@ MAY_USE_AV = {
     *(f"stream/live/{name}.py" for name in ("hls", "mux", "publish", "record", "writer")),
     *(f"stream/doctor/{name}.py" for name in ("live", "program")),
     *(f"stream/pipes/{name}.py" for name in ("form", "sink", "source")),
+    "stream/iterators/arrays.py",
     "stream/preview/broadcast.py",
     "stream/preview/pair.py",
     "stream/compare/clip.py",

@@ -68,7 +68,7 @@ def film(
                 heard = av.AudioFrame.from_ndarray(tone, format="s16", layout="mono")
                 heard.sample_rate, heard.pts = 8000, 320 * index
                 heard.time_base = Fraction(1, 8000)
-                container.mux(noise.encode(heard))  # type: ignore[arg-type]
+                container.mux(noise.encode(heard))
         container.mux(video.encode(None))
     return out.getvalue()
 
