@@ -20,9 +20,9 @@ from stream.errors import SinkError, UsageError
 from stream.live.settings import InUse, Restoring
 from stream.live.window import Window
 from stream.preview.access import Access, Guard
-from stream.preview.process import runner_of
 from stream.preview.server import Page
 from stream.preview.shown import Change, Feeds, Figures, Shown
+from stream.preview.site import runner_of
 from stream.scale import Scale
 from tests.feeds import SPAWN, gray
 

@@ -114,7 +114,7 @@ def split(line: str) -> list[str]:
 def ends(words: list[str]) -> bool:
     """Whether it ends by itself, with what a test has."""
     lacks = {"mssnet-realblur", "runs/mine/weights.safetensors"}
-    return words[1] != "live" and not lacks & set(words) and "--preview" not in words
+    return words[1] not in ("live", "serve") and not lacks & set(words) and "--preview" not in words
 
 
 SOURCES = ("webcam:", "rtsp:", "env:")
@@ -131,6 +131,8 @@ def test_every_command_is_run_or_says_what_it_needs() -> None:
             continue
         live = words[:2] == ["deblur", "live"] and not words[2].startswith(SOURCES)
         known = line in other_pages or line.startswith((*others, "deblur live env:"))
+        # By the tests of the service.
+        known = known or line.split("  #")[0] in PAGES["serve.md"]
         assert live or known, f"nothing runs `{line}`"
 
 
@@ -211,7 +213,13 @@ def test_training_and_measuring_work_one_after_the_other(page: str, tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("command", "page"), [("run", "files.md"), ("live", "live.md"), ("compare", "compare.md")]
+    ("command", "page"),
+    [
+        ("run", "files.md"),
+        ("live", "live.md"),
+        ("compare", "compare.md"),
+        ("serve", "serve.md"),
+    ],
 )
 def test_every_option_is_in_its_page(command: str, page: str) -> None:
     from stream.cli import app

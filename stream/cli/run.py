@@ -174,6 +174,12 @@ def run(
     size: Size = None,
     rate: Rate = None,
     pix_fmt: PixFmt = None,
+    progress: Annotated[
+        str,
+        typer.Option(
+            help="auto (a bar, on a terminal), json (lines of JSON on stderr, two a second) or off."
+        ),
+    ] = "auto",
     preview: Preview = None,
     preview_host: PreviewHost = "127.0.0.1",
 ) -> None:
@@ -186,6 +192,8 @@ def run(
     with reported():
         if not paths and list_file is None:
             raise stream.UsageError("there is no INPUT; see deblur run --help")
+        if progress not in ("auto", "json", "off"):
+            raise stream.UsageError(f"--progress takes auto, json or off, got {progress}")
         raw = raw_of(size, rate, pix_fmt)
         ends = ends_of(paths, list_file, to, raw)
         if ends is not None and (trial is not None or as_json or preview is not None):
@@ -252,22 +260,26 @@ def run(
         if tasks is not None:
             with beside(preview, preview_host) as page:
                 window = page.window if page is not None else None
-                _run_batch(Batch(tasks, settings, window=window), page)
+                _run_batch(Batch(tasks, settings, window=window), page, progress)
             return
         assert paths
         output = to if to is not None else paths[1] if len(paths) == 2 else None
         estimates = forecast()
-        with beside(preview, preview_host) as page, bar(paths[0].name) as show, _quiet_end():
+        with (
+            beside(preview, preview_host) as page,
+            bar(paths[0].name, progress) as show,
+            _quiet_end(),
+        ):
             window = page.window if page is not None else None
             job = stream.Job(paths[0], output, settings, window=window)
             handle_signals(job)
 
-            def seen(progress: "Progress") -> None:
-                estimates.see(progress)
+            def seen(now: "Progress") -> None:
+                estimates.see(now)
                 if page is not None:
-                    page.see(progress, job.input.name)
+                    page.see(now, job.input.name)
                 if show is not None:
-                    show(job.input.name, progress)
+                    show(job.input.name, now)
 
             report = job.run(seen, say=say)
         for warning in report.warnings:
@@ -316,7 +328,7 @@ def _strength(text: str) -> float | Literal["auto"]:
         raise stream.UsageError(f"--strength must be in 0..1 or auto, got {text}") from None
 
 
-def _run_batch(batch: "Batch", page: "Beside | None") -> None:
+def _run_batch(batch: "Batch", page: "Beside | None", kind: str) -> None:
     import stream
     from stream.advice import said_of
     from stream.batch import summary
@@ -324,7 +336,7 @@ def _run_batch(batch: "Batch", page: "Beside | None") -> None:
     handle_signals(batch)
     outcomes: list[Outcome] = []
     forecasts: dict[Path, Forecast] = {}
-    with bar() as show, _quiet_end():
+    with bar(kind=kind) as show, _quiet_end():
         total = len(batch.tasks)
 
         def seen(task: "Task", progress: "Progress") -> None:
