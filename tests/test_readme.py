@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from fractions import Fraction
+from importlib.util import find_spec
 from pathlib import Path
 
 import cv2
@@ -114,6 +115,8 @@ def split(line: str) -> list[str]:
 def ends(words: list[str]) -> bool:
     """Whether it ends by itself, with what a test has."""
     lacks = {"mssnet-realblur", "runs/mine/weights.safetensors"}
+    if find_spec("onnxruntime") is None:
+        lacks |= {"export", "onnx", "onnx:CPU"}
     return words[1] not in ("live", "serve") and not lacks & set(words) and "--preview" not in words
 
 
@@ -123,7 +126,7 @@ SOURCES = ("webcam:", "rtsp:", "env:")
 
 def test_every_command_is_run_or_says_what_it_needs() -> None:
     """Those that end are run above, live ones below, and training and `make` further down."""
-    others = ("make ", "python -m weights", "read -rs")
+    others = ("make ", "python -m weights", "read -rs", "pip install ")
     other_pages = {"deblur run shaky.mp4 --preview", *PAGES["models.md"].splitlines()}
     for line in EVERY:
         words = split(line)
@@ -166,6 +169,11 @@ def test_live_feeds_work_until_they_are_stopped(tmp_path: Path) -> None:
 @pytest.mark.parametrize("code", PYTHON)
 def test_python_works(code: str, tmp_path: Path) -> None:
     make_clip(tmp_path / "shaky.mp4", size=(96, 64), frames=4)
+    for extra in ("onnxruntime", "vapoursynth"):
+        if f"import {extra}" in code:
+            pytest.importorskip(extra, reason="it comes with an extra")
+    if "lite.onnx" in code:
+        assert deblur(["models", "export", "lite", "lite.onnx"], tmp_path).returncode == 0
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
     )

@@ -65,8 +65,9 @@ Device = Annotated[
 Engine = Annotated[
     str,
     typer.Option(
-        help="What runs the networks: auto, eager (PyTorch as it is), openvino (on a CPU) or cuda "
-        "(on a GPU; takes minutes to compile kernels for each size of pictures first)."
+        help="What runs the networks: auto, eager (PyTorch as it is), openvino (on a CPU), cuda "
+        "(on a GPU; takes minutes to compile kernels for each size of pictures first) or onnx "
+        "(ONNX Runtime, with the first of its providers that works or such as onnx:CoreML)."
     ),
 ]
 Precision = Annotated[
