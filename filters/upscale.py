@@ -31,11 +31,11 @@ from filters.color import LUMA, luma
 from filters.memory import keep_freed
 from filters.sampling import FACTOR, PHASES, downscale, interpolate, mirrored, rough, spread
 
-_BEYOND = 2 / 255
+BEYOND = 2 / 255
 """How far a new pixel may lie beyond the darkest and brightest of the nine around it ..."""
 _DOUBTED = 6 / 255
 """... and how much of what is farther is taken back."""
-_MARGIN = 6
+MARGIN = 6
 """Pixels mirrored around a picture, so that its edge is made like the rest of it: as far as the
 kernels of the base, of making it smaller and of the way back reach together."""
 _STRIP = 262_144
@@ -137,7 +137,7 @@ class UpscalerNet(nn.Module):
         kernels[:, :, taps // 2, taps // 2] -= 1
         kernels = kernels.to(self.kernels.dtype)
         each = F.conv2d(light.to(kernels.dtype), kernels, padding=taps // 2)
-        each = each.view(len(light), self.config.kernels, PHASES, *light.shape[2:])
+        each = each.view(light.shape[0], self.config.kernels, PHASES, *light.shape[2:])
         mix = mix.to(each.dtype).unsqueeze(2)
         total = each[:, 0] * mix[:, 0]
         for index in range(1, self.config.kernels):
@@ -165,17 +165,17 @@ def kept_in_range(change: Tensor, low: Tensor) -> Tensor:
     That is the range of the nine pixels around it in `low`, and 2/255 more. Of what lies farther
     6/255 are taken back, or all of it, and it is at most half as far again as the range is wide.
     """
-    darkest, brightest = (limit - low for limit in _range(low))
+    darkest, brightest = (limit - low for limit in range_around(low))
     half = ((brightest - darkest) / 2).to(change.dtype)
     kept = torch.clamp(
-        change, (darkest - _BEYOND).to(change.dtype), (brightest + _BEYOND).to(change.dtype)
+        change, (darkest - BEYOND).to(change.dtype), (brightest + BEYOND).to(change.dtype)
     )
     beyond = change - kept
     # That is softshrink, which not every engine knows.
     return kept + torch.clamp(beyond - beyond.clamp(-_DOUBTED, _DOUBTED), -half, half)
 
 
-def _range(low: Tensor) -> tuple[Tensor, Tensor]:
+def range_around(low: Tensor) -> tuple[Tensor, Tensor]:
     """The least and greatest of the nine pixels around each; a tenth of `max_pool2d`'s time."""
     low = mirrored(low, 1)
 
@@ -197,7 +197,7 @@ class Enlarging(nn.Module):
     def reach(self) -> int:
         """Pixels to each side that a pixel is made of."""
         kernels = 2 + 2 * self.net.config.blocks + 1
-        return kernels + _MARGIN
+        return kernels + MARGIN
 
     def forward(self, light: Tensor) -> Tensor:
         return self.net.enlarge(light, self.net(light))
@@ -300,7 +300,7 @@ class Upscaler:
             raise ValueError(f"image must have shape (N, 3, H, W), got {tuple(image.shape)}")
         if not image.is_floating_point():
             raise ValueError(f"image must hold floating-point values in 0..1, got {image.dtype}")
-        low = mirrored(image.to(self.device, torch.float32), _MARGIN)
+        low = mirrored(image.to(self.device, torch.float32), MARGIN)
         bounds = _bounds(low)
         # Luma, and how far red and blue are from it.
         light = luma(low)
@@ -308,8 +308,8 @@ class Upscaler:
         height, width = image.shape[2:]
         large = low.new_empty(len(image), 3, height, FACTOR, width, FACTOR)
         for rows, bright in self._bright(light):
-            part = slice(rows.start, rows.stop + 2 * _MARGIN)
-            inner = (..., slice(_MARGIN, -_MARGIN), slice(_MARGIN, -_MARGIN))
+            part = slice(rows.start, rows.stop + 2 * MARGIN)
+            inner = (..., slice(MARGIN, -MARGIN), slice(MARGIN, -MARGIN))
             _assemble(
                 bright[inner],
                 # As all else is laid out: operations on both layouts take three times as long.
@@ -326,20 +326,20 @@ class Upscaler:
 
         `light` (N, 1, H, W) has a margin, and so has the change (N, 9, h, W).
         """
-        height, width = light.shape[2] - 2 * _MARGIN, light.shape[3]
+        height, width = light.shape[2] - 2 * MARGIN, light.shape[3]
         if self._program is None:
             answer = self.net(light.contiguous(memory_format=torch.channels_last))
             for rows in _strips(height, width, self.device, _STRIP):
-                part = slice(rows.start, rows.stop + 2 * _MARGIN)
+                part = slice(rows.start, rows.stop + 2 * MARGIN)
                 piece = Answer(*(each[:, :, part] for each in answer))
                 yield rows, self.net.enlarge(light[:, :, part], piece)
             return
         for rows in _strips(height, width, self.device, _LARGE_STRIP):
             top = max(rows.start - self._enlarging.reach, 0)
-            seen = light[:, :, top : rows.stop + 2 * _MARGIN + self._enlarging.reach]
+            seen = light[:, :, top : rows.stop + 2 * MARGIN + self._enlarging.reach]
             begin = rows.start - top
             made = self._program(seen)()
-            yield rows, made[:, :, begin : begin + rows.stop - rows.start + 2 * _MARGIN]
+            yield rows, made[:, :, begin : begin + rows.stop - rows.start + 2 * MARGIN]
 
 
 def _bounds(low: Tensor) -> tuple[Any, Any]:
@@ -363,9 +363,9 @@ def _assemble(
     `colors` (N, 2, H, W and margins) what they change.
     """
     kr, kb = LUMA["bt601"]
-    inner = (..., slice(_MARGIN, -_MARGIN), slice(_MARGIN, -_MARGIN))
-    least, most = (limit[inner] for limit in _range(colors))
-    colors, least, most = colors[inner], least.sub_(_BEYOND), most.add_(_BEYOND)
+    inner = (..., slice(MARGIN, -MARGIN), slice(MARGIN, -MARGIN))
+    least, most = (limit[inner] for limit in range_around(colors))
+    colors, least, most = colors[inner], least.sub_(BEYOND), most.add_(BEYOND)
     for rows in _strips(light.shape[2], light.shape[3], light.device, _STRIP):
         y = bright[:, :, rows].float().add_(light[:, :, rows])
         red, blue = (

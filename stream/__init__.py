@@ -1,6 +1,8 @@
 """The program: video files in, sharper video files out.
 
 report = stream.run("shaky.mp4", "clean.mp4")
+
+for frame in stream.restore(frames, rate=30): ...
 """
 
 from importlib import import_module
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
         DiffersError,
         ModelError,
         NoInputError,
+        ReaderLeftError,
         SinkError,
         SomeFailedError,
         SourceError,
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
     from stream.files.report import Progress, Report
     from stream.files.tasks import Task, tasks_of
     from stream.frame import Frame
+    from stream.iterators.live import LiveFrame, LiveFrames, open_live
+    from stream.iterators.restore import Restored, restore
     from stream.options.encoding import EncoderSettings
     from stream.options.exposure import Exposure
     from stream.options.reading import Span
@@ -41,11 +46,15 @@ __all__ = [
     "Exposure",
     "Frame",
     "Job",
+    "LiveFrame",
+    "LiveFrames",
     "ModelError",
     "NoInputError",
     "Outcome",
     "Progress",
+    "ReaderLeftError",
     "Report",
+    "Restored",
     "Scale",
     "Settings",
     "SinkError",
@@ -55,6 +64,8 @@ __all__ = [
     "Task",
     "UsageError",
     "WriteError",
+    "open_live",
+    "restore",
     "run",
     "tasks_of",
 ]
@@ -70,6 +81,8 @@ _HOMES = {
     **dict.fromkeys(("Task", "tasks_of"), "files.tasks"),
     **dict.fromkeys(("Job", "run"), "files.job"),
     **dict.fromkeys(("Progress", "Report"), "files.report"),
+    **dict.fromkeys(("LiveFrame", "LiveFrames", "open_live"), "iterators.live"),
+    **dict.fromkeys(("Restored", "restore"), "iterators.restore"),
 }
 
 

@@ -8,11 +8,13 @@ DeblurError            70  a fault of ours
 │   └── NoInputError   66  the input does not exist or cannot be read
 ├── DeviceError        69  the device asked for is not there, or out of memory
 ├── SinkError          73  the output cannot be created
-│   └── WriteError     74  writing failed on the way: the disk is full
+│   ├── WriteError     74  writing failed on the way: the disk is full
+│   └── ReaderLeftError 141  whoever read the output, by a pipe, has left
 ├── ModelError         78  the weights are unknown, damaged or not what they should be
 └── CancelledError    130  the job was stopped at once
 
-The codes are those of sysexits.h, and the shells' for a program ended by Ctrl-C.
+The codes are those of sysexits.h, and the shells' for a program ended by
+Ctrl-C, and by a pipe that nobody reads any more.
 """
 
 from typing import ClassVar
@@ -70,6 +72,12 @@ class WriteError(SinkError):
     """The output could not be written to its end."""
 
     exit_code = 74
+
+
+class ReaderLeftError(SinkError):
+    """Whoever read the output, by a pipe, has left before its end."""
+
+    exit_code = 141
 
 
 class ModelError(DeblurError):

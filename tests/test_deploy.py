@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import typer
 
 from stream.live import config
 
@@ -41,17 +42,18 @@ def test_images_run_as_nobody_in_particular(file: Path) -> None:
         assert f"!{name}" in (ROOT / ".dockerignore").read_text().split(), f"{name} is not sent"
 
 
-def test_the_unit_is_sound(tmp_path: Path) -> None:
+@pytest.mark.parametrize("unit", ["deblur.service", "deblur-serve.service"])
+def test_units_are_sound(unit: str, tmp_path: Path) -> None:
     analyze = shutil.which("systemd-analyze")
     if analyze is None:
         pytest.skip("systemd-analyze is missing: apt-get install systemd")
-    text = (DEPLOY / "deblur.service").read_text()
+    text = (DEPLOY / unit).read_text()
     program = re.search(r"^ExecStart=(\S+) (.*)$", text, re.M)
     assert program is not None
     # The program is elsewhere here; all else is as it stands.
-    (tmp_path / "deblur.service").write_text(text.replace(program[1], sys.executable))
+    (tmp_path / unit).write_text(text.replace(program[1], sys.executable))
     done = subprocess.run(
-        [analyze, "verify", "--man=no", str(tmp_path / "deblur.service")],
+        [analyze, "verify", "--man=no", str(tmp_path / unit)],
         capture_output=True,
         text=True,
         check=False,
@@ -59,12 +61,32 @@ def test_the_unit_is_sound(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert not done.stderr
     done = subprocess.run(
-        [analyze, "security", "--offline=true", "--threshold=20", DEPLOY / "deblur.service"],
+        [analyze, "security", "--offline=true", "--threshold=20", DEPLOY / unit],
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stdout[-300:]
+
+
+@pytest.mark.parametrize("file", ["deblur-serve.service", "compose/serve.yaml"])
+def test_what_starts_the_queue_has_options_that_there_are(file: str) -> None:
+    from stream.cli.serve import serve
+
+    app = typer.Typer()
+    app.command()(serve)
+    text = (DEPLOY / file).read_text()
+    if file.endswith(".yaml"):
+        listed = text.partition("command:")[2].partition("environment:")[0]
+        words = re.findall(r"^ +- (\S+)$", listed, re.M)
+    else:
+        started = re.search(r"^ExecStart=\S+ (.*)$", text, re.M)
+        assert started is not None
+        words = started[1].split()
+    assert words[0] == "serve"
+    given = typer.main.get_command(app).make_context("serve", words[1:]).params
+    assert given["watch"] == given["inputs"]
+    assert given["outputs"].name == "clean"
 
 
 @pytest.mark.parametrize("file", ["cameras.toml.example", "compose/cameras/cameras.toml"])

@@ -75,7 +75,9 @@ def test_everything_stays(name: str, suffix: str, tmp_path: Path) -> None:
     assert after.moments == before.moments
     assert len(before.moments) == options["frames"]
     assert after.format == before.format
-    assert after.aspect == before.aspect
+    # Matroska has the size to show a picture in, in whole pixels.
+    whole = Fraction(suffix == ".mkv", 64)
+    assert abs(Fraction(after.aspect or 1) - Fraction(before.aspect or 1)) <= whole
     assert after.packets == before.packets
     assert after.streams == before.streams
     assert after.chapters == before.chapters

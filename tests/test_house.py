@@ -29,6 +29,7 @@ FLOORS = (
     ("stream.live.output",),
     ("stream.live",),
     ("stream.preview",),
+    ("stream.pipes", "stream.iterators", "stream.serve"),
     ("stream.doctor",),
     ("stream.cli",),
 )
@@ -41,6 +42,8 @@ MAY_USE_AV = {
     "stream.frame",
     "stream.input",
     "stream.ipc.convert",
+    "stream.iterators.arrays",
+    "stream.pipes",
     "stream.live",
     "stream.media",
     "stream.output",

@@ -21,9 +21,9 @@ from stream.ipc.window import Window
 from stream.options.live import InUse, Restoring
 from stream.options.scale import Scale
 from stream.preview.access import Access, Guard
-from stream.preview.process import runner_of
 from stream.preview.server import Page
 from stream.preview.shown import Change, Feeds, Figures, Shown
+from stream.preview.site import runner_of
 from tests.feeds import SPAWN, gray
 
 WORD = "a word of ours"

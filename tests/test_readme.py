@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from fractions import Fraction
+from importlib.util import find_spec
 from pathlib import Path
 
 import cv2
@@ -103,15 +104,20 @@ def deblur(words: Sequence[str], folder: Path) -> subprocess.CompletedProcess[st
 
 
 def split(line: str) -> list[str]:
-    """The words of a command; none where it says that it needs what is not there."""
+    """The words of a command; none where it says that it needs what is not there, or is in a row of
+    pipes."""
     command, _, comment = line.partition("#")
+    if " | " in command:
+        return [""]  # tests/test_pipes.py runs these
     return [""] if re.match(NEEDS, comment.strip()) else command.split()
 
 
 def ends(words: list[str]) -> bool:
     """Whether it ends by itself, with what a test has."""
     lacks = {"mssnet-realblur", "runs/mine/weights.safetensors"}
-    return words[1] != "live" and not lacks & set(words) and "--preview" not in words
+    if find_spec("onnxruntime") is None:
+        lacks |= {"export", "onnx", "onnx:CPU"}
+    return words[1] not in ("live", "serve") and not lacks & set(words) and "--preview" not in words
 
 
 SOURCES = ("webcam:", "rtsp:", "env:")
@@ -120,7 +126,7 @@ SOURCES = ("webcam:", "rtsp:", "env:")
 
 def test_every_command_is_run_or_says_what_it_needs() -> None:
     """Those that end are run above, live ones below, and training and `make` further down."""
-    others = ("make ", "python -m weights", "read -rs")
+    others = ("make ", "python -m weights", "read -rs", "pip install ")
     other_pages = {"deblur run shaky.mp4 --preview", *PAGES["models.md"].splitlines()}
     for line in EVERY:
         words = split(line)
@@ -128,6 +134,8 @@ def test_every_command_is_run_or_says_what_it_needs() -> None:
             continue
         live = words[:2] == ["deblur", "live"] and not words[2].startswith(SOURCES)
         known = line in other_pages or line.startswith((*others, "deblur live env:"))
+        # By the tests of the service.
+        known = known or line.split("  #")[0] in PAGES["serve.md"]
         assert live or known, f"nothing runs `{line}`"
 
 
@@ -161,6 +169,11 @@ def test_live_feeds_work_until_they_are_stopped(tmp_path: Path) -> None:
 @pytest.mark.parametrize("code", PYTHON)
 def test_python_works(code: str, tmp_path: Path) -> None:
     make_clip(tmp_path / "shaky.mp4", size=(96, 64), frames=4)
+    for extra in ("onnxruntime", "vapoursynth"):
+        if f"import {extra}" in code:
+            pytest.importorskip(extra, reason="it comes with an extra")
+    if "lite.onnx" in code:
+        assert deblur(["models", "export", "lite", "lite.onnx"], tmp_path).returncode == 0
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
     )
@@ -208,7 +221,13 @@ def test_training_and_measuring_work_one_after_the_other(page: str, tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("command", "page"), [("run", "files.md"), ("live", "live.md"), ("compare", "compare.md")]
+    ("command", "page"),
+    [
+        ("run", "files.md"),
+        ("live", "live.md"),
+        ("compare", "compare.md"),
+        ("serve", "serve.md"),
+    ],
 )
 def test_every_option_is_in_its_page(command: str, page: str) -> None:
     from stream.cli import app

@@ -16,6 +16,7 @@ from stream.cli.inspect import info, verify
 from stream.cli.live import live
 from stream.cli.options import with_ports
 from stream.cli.run import run
+from stream.cli.serve import serve
 from stream.cli.terminal import Lines, keep_streams, say
 
 app = typer.Typer(
@@ -71,6 +72,7 @@ app.command()(run)
 app.command()(info)
 app.command()(verify)
 app.command()(live)
+app.command()(serve)
 app.command()(compare)
 app.command()(bench)
 app.command()(doctor)

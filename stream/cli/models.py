@@ -9,7 +9,7 @@ from rich.table import Table
 from stream.cli.options import Argument
 from stream.cli.terminal import out, reported, say
 
-app = typer.Typer(no_args_is_help=False, help="List and import models.")
+app = typer.Typer(no_args_is_help=False, help="List, import and export models.")
 
 
 @app.callback(invoke_without_command=True)
@@ -47,3 +47,32 @@ def import_model(
     with reported():
         checkpoint = import_checkpoint(file, name)
     say(f"{checkpoint.name} ({checkpoint.preset}) -> {checkpoint.file}")
+
+
+@app.command("export")
+def export_model(
+    name: Annotated[
+        str,
+        Argument(
+            help="A model of `deblur models`, or a .safetensors file of one.", show_default=False
+        ),
+    ],
+    file: Annotated[Path, Argument(help="The ONNX file to write.", show_default=False)],
+    motion: Annotated[
+        bool, typer.Option("--motion", help="Have it take what tells of the motion as well.")
+    ] = False,
+    precision: Annotated[
+        str, typer.Option(help="float32 or float16, inside the network.")
+    ] = "float32",
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the file if it is there already.")
+    ] = False,
+) -> None:
+    """Write a model as ONNX, for programs that run such files."""
+    from stream.compute import onnx_export
+
+    with reported():
+        made = onnx_export.export_model(
+            name, file, motion=motion, precision=precision, overwrite=overwrite
+        )
+    say(f"{name} -> {made}")

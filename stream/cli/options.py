@@ -65,8 +65,9 @@ Device = Annotated[
 Engine = Annotated[
     str,
     typer.Option(
-        help="What runs the networks: auto, eager (PyTorch as it is), openvino (on a CPU) or cuda "
-        "(on a GPU; takes minutes to compile kernels for each size of pictures first)."
+        help="What runs the networks: auto, eager (PyTorch as it is), openvino (on a CPU), cuda "
+        "(on a GPU; takes minutes to compile kernels for each size of pictures first) or onnx "
+        "(ONNX Runtime, with the first of its providers that works or such as onnx:CoreML)."
     ),
 ]
 Precision = Annotated[
@@ -109,6 +110,28 @@ Start = Annotated[
 Duration = Annotated[
     str | None,
     typer.Option(metavar="TIME", help="Work on as much only.", show_default=False),
+]
+
+Size = Annotated[
+    str | None,
+    typer.Option(
+        metavar="WxH",
+        help="The input is raw video of this size, such as 1920x1080.",
+        show_default=False,
+    ),
+]
+Rate = Annotated[
+    str | None,
+    typer.Option(
+        help="Frames per second of raw video, such as 30 or 30000/1001; 25 by default.",
+        show_default=False,
+    ),
+]
+PixFmt = Annotated[
+    str | None,
+    typer.Option(
+        help="FFmpeg's name of how raw video is stored; yuv420p by default.", show_default=False
+    ),
 ]
 
 _CLOCK = re.compile(r"(?:(\d+):)?(\d{1,2}):(\d{1,2}(?:\.\d*)?)")

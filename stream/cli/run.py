@@ -24,10 +24,13 @@ from stream.cli.options import (
     MaxPixels,
     Model,
     Option,
+    PixFmt,
     Precision,
     Preview,
     PreviewHost,
+    Rate,
     Shutter,
+    Size,
     Smooth,
     Start,
     given,
@@ -35,6 +38,7 @@ from stream.cli.options import (
     span_of,
     without_effect,
 )
+from stream.cli.pipes import ends_of, raw_of, relay
 from stream.cli.preview import Beside, beside
 from stream.cli.terminal import bar, clock, err, forecast, handle_signals, reported, say
 from stream.limits import DEFAULT_MAX_PIXELS
@@ -158,6 +162,24 @@ def run(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print what was done as JSON, of one file.")
     ] = False,
+    form: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            metavar="y4m|nut|mkv|raw",
+            help="What is written to a pipe: y4m by default; nut and mkv keep times and sound.",
+            show_default=False,
+        ),
+    ] = None,
+    size: Size = None,
+    rate: Rate = None,
+    pix_fmt: PixFmt = None,
+    progress: Annotated[
+        str,
+        typer.Option(
+            help="auto (a bar, on a terminal), json (lines of JSON on stderr, two a second) or off."
+        ),
+    ] = "auto",
     preview: Preview = None,
     preview_host: PreviewHost = "127.0.0.1",
 ) -> None:
@@ -170,9 +192,17 @@ def run(
     with reported():
         if not paths and list_file is None:
             raise stream.UsageError("there is no INPUT; see deblur run --help")
-        tasks = tasks_of(paths or [], list_file, to)
+        if progress not in ("auto", "json", "off"):
+            raise stream.UsageError(f"--progress takes auto, json or off, got {progress}")
+        raw = raw_of(size, rate, pix_fmt)
+        ends = ends_of(paths, list_file, to, raw)
+        if ends is not None and (trial is not None or as_json or preview is not None):
+            raise stream.UsageError("a pipe goes with none of --try, --json and --preview")
+        if ends is None and form is not None:
+            raise stream.UsageError("--format is for a pipe; a file's form is what its ending says")
+        tasks = None if ends is not None else tasks_of(paths or [], list_file, to)
         for alone in paths[:1] if paths and tasks is None else [task.input for task in tasks or []]:
-            if tasks is None or len(tasks) == 1:
+            if ends is None and (tasks is None or len(tasks) == 1):
                 check_input(alone)
         span = span_of(start, duration)
         # What is named on the way, as *.mp4 does, is no word for replacing it.
@@ -214,6 +244,9 @@ def run(
             preview=preview is not None,
         ):
             say(f"note: {line}")
+        if ends is not None:
+            relay(ends, settings, form, raw, done=_done, quiet_end=_quiet_end)
+            return
         if trial is not None:
             if tasks is not None or duration is not None:
                 raise stream.UsageError("--try takes one INPUT, and no --duration")
@@ -227,22 +260,26 @@ def run(
         if tasks is not None:
             with beside(preview, preview_host) as page:
                 window = page.window if page is not None else None
-                _run_batch(Batch(tasks, settings, window=window), page)
+                _run_batch(Batch(tasks, settings, window=window), page, progress)
             return
         assert paths
         output = to if to is not None else paths[1] if len(paths) == 2 else None
         estimates = forecast()
-        with beside(preview, preview_host) as page, bar(paths[0].name) as show, _quiet_end():
+        with (
+            beside(preview, preview_host) as page,
+            bar(paths[0].name, progress) as show,
+            _quiet_end(),
+        ):
             window = page.window if page is not None else None
             job = stream.Job(paths[0], output, settings, window=window)
             handle_signals(job)
 
-            def seen(progress: "Progress") -> None:
-                estimates.see(progress)
+            def seen(now: "Progress") -> None:
+                estimates.see(now)
                 if page is not None:
-                    page.see(progress, job.input.name)
+                    page.see(now, job.input.name)
                 if show is not None:
-                    show(job.input.name, progress)
+                    show(job.input.name, now)
 
             report = job.run(seen, say=say)
         for warning in report.warnings:
@@ -291,7 +328,7 @@ def _strength(text: str) -> float | Literal["auto"]:
         raise stream.UsageError(f"--strength must be in 0..1 or auto, got {text}") from None
 
 
-def _run_batch(batch: "Batch", page: "Beside | None") -> None:
+def _run_batch(batch: "Batch", page: "Beside | None", kind: str) -> None:
     import stream
     from stream.files.batch import summary
     from stream.stages.advice import said_of
@@ -299,7 +336,7 @@ def _run_batch(batch: "Batch", page: "Beside | None") -> None:
     handle_signals(batch)
     outcomes: list[Outcome] = []
     forecasts: dict[Path, Forecast] = {}
-    with bar() as show, _quiet_end():
+    with bar(kind=kind) as show, _quiet_end():
         total = len(batch.tasks)
 
         def seen(task: "Task", progress: "Progress") -> None:

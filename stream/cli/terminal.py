@@ -1,10 +1,12 @@
 """What the command prints on the terminal, and how it ends."""
 
 import io
+import json
 import logging
 import os
 import signal
 import sys
+import time
 import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -249,10 +251,49 @@ def handle_signals(job: Stoppable) -> None:
         signal.signal(number, handle)
 
 
+_TOLD_S = 0.5
+"""How often a line tells of progress."""
+
+
+def told() -> "Callable[[str, JobProgress], None]":
+    """Says how far a job is, in lines of JSON."""
+    from stream.files.estimate import Pace
+
+    pace, last = Pace(), ("", -_TOLD_S)
+
+    def show(name: str, progress: "JobProgress") -> None:
+        nonlocal last
+        pace.see(progress)
+        if progress.phase == last[0] and time.monotonic() < last[1] + _TOLD_S:
+            return
+        last = progress.phase, time.monotonic()
+        left_s = pace.left_s(progress.expected_frames)
+        facts = {
+            "input": name,
+            "phase": progress.phase,
+            "frames": progress.frames,
+            "earlier": progress.earlier,
+            "expected_frames": progress.expected_frames,
+            "fps": round(pace.fps, 3) if pace.fps is not None else None,
+            "left_s": round(left_s, 1) if left_s is not None else None,
+            "bottleneck": progress.bottleneck,
+            "runs_on": progress.runs_on,
+        }
+        say(json.dumps({"progress": facts}))
+
+    return show
+
+
 @contextmanager
-def bar(name: str = "") -> Iterator["Callable[[str, JobProgress], None] | None"]:
-    """A progress bar on a terminal, and nothing elsewhere."""
-    if not err.is_terminal:
+def bar(
+    name: str = "", kind: str = "auto"
+) -> Iterator["Callable[[str, JobProgress], None] | None"]:
+    """A progress bar on a terminal, and nothing elsewhere; or lines of JSON, or nothing, where
+    `kind` is "json" or "off"."""
+    if kind == "json":
+        yield told()
+        return
+    if kind == "off" or not err.is_terminal:
         yield None
         return
     from stream.files.estimate import Pace

@@ -6,15 +6,17 @@ from typing import Final
 import torch
 
 from mssnet import Eager, Engine
-from stream.compute import openvino
+from stream.compute import onnx_runtime, openvino
 from stream.compute.cuda import Cuda, fused
 from stream.compute.multi_device import Spread
+from stream.compute.onnx_runtime import OnnxRuntime
 from stream.errors import DeviceError, UsageError
 
 _log = logging.getLogger(__name__)
 
-ENGINES: Final = ("auto", "eager", "openvino", "cuda")
-"""What `--engine` takes."""
+ENGINES: Final = ("auto", "eager", "openvino", "cuda", "onnx")
+"""What `--engine` takes; behind onnx and a colon there may be a provider, and its options behind
+another one."""
 
 
 def choose_engine(
@@ -31,8 +33,11 @@ def choose_engine(
     `measure`: instead of `dtype` a GPU may compute in the kind of half precision that suits the
     network better.
     """
-    if name not in ENGINES:
+    kind, _, provider = name.partition(":")
+    if kind not in ENGINES or (provider and kind != "onnx"):
         raise UsageError(f"unknown --engine {name}; use {', '.join(ENGINES)}")
+    if kind == "onnx":
+        return _onnx(provider, device, None if measure else dtype, late=late)
     if name == "openvino" and device.type != "cpu":
         raise UsageError("--engine openvino runs on the CPU; use --device cpu")
     if name == "openvino" and dtype == torch.float16:
@@ -52,6 +57,17 @@ def choose_engine(
     return Eager(device, dtype)
 
 
+def _onnx(provider: str, device: torch.device, dtype: torch.dtype | None, *, late: bool) -> Engine:
+    if device.type != "cpu":
+        raise UsageError(
+            "--engine onnx takes pictures from the CPU's memory, wherever it computes; use "
+            "--device cpu, and --engine onnx:PROVIDER for where"
+        )
+    if dtype == torch.bfloat16:
+        raise UsageError("--engine onnx takes --precision float32 or float16")
+    return OnnxRuntime(onnx_runtime.choose_provider(provider), dtype, late=late)
+
+
 def one_by_one(engine: Engine) -> Engine:
     """The same engine, for images of which each is waited for."""
     if isinstance(engine, Spread):
@@ -60,4 +76,6 @@ def one_by_one(engine: Engine) -> Engine:
         return Cuda(engine.device, engine.dtype, late=False)
     if isinstance(engine, openvino.OpenVino):
         return openvino.OpenVino(engine.dtype, threads=engine.threads, late=False)
+    if isinstance(engine, OnnxRuntime):
+        return OnnxRuntime(engine.provider, engine.dtype, late=False)
     return engine

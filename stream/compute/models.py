@@ -64,7 +64,8 @@ def load_model(
     `late`: frames may be late if only many are done in a time; else they come one at a time.
     Raises `ModelError`, `DeviceError` or `UsageError`.
     """
-    devices = choose_devices(device)
+    # What ONNX Runtime computes on is its provider's concern.
+    devices = choose_devices("cpu" if device == "auto" and engine.startswith("onnx") else device)
     where = devices[0]
     if len(devices) > 1 and not late:
         raise UsageError(f"frames that come one by one use one GPU; use --device {where}")
@@ -76,7 +77,7 @@ def load_model(
             keep_freed()
         return Untouched(runs)
     try:
-        restore = mssnet.load(_file(name), tile=tile, engine=runs)
+        restore = mssnet.load(model_file(name), tile=tile, engine=runs)
     except (ValueError, OSError) as error:
         raise ModelError(f"cannot use the model {name}: {error}") from error
     if where.type == "cpu":
@@ -114,7 +115,7 @@ def find_upscaler(name: str, engine: mssnet.Engine) -> Upscaler | str:
     if name in INTERPOLATIONS:
         return name
     try:
-        file = _file(name)
+        file = model_file(name)
         if engine.name == "eager":
             return load_upscaler(file, device=engine.device, dtype=engine.dtype)
         return load_upscaler(file, engine=one_by_one(engine))
@@ -124,11 +125,11 @@ def find_upscaler(name: str, engine: mssnet.Engine) -> Upscaler | str:
 
 def fingerprint(name: str) -> str:
     """The SHA-256 of a model's weights, or the name of what has none. Raises `ModelError`."""
-    return name if name in (*INTERPOLATIONS, NONE, AUTO) else weights.sha256(_file(name))
+    return name if name in (*INTERPOLATIONS, NONE, AUTO) else weights.sha256(model_file(name))
 
 
-def _file(name: str) -> Path:
-    """Where a model's weights are. Raises `ModelError`."""
+def model_file(name: str) -> Path:
+    """Where the weights of a model are, by its name or their path. Raises `ModelError`."""
     try:
         return weights.path(name)
     except weights.WeightsError as error:

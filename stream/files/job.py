@@ -3,30 +3,26 @@
 import os
 import time
 from collections.abc import Callable
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
-import torch
-
 import mssnet
-from filters import Enlarger, Shutter, Upscaler
+from filters import Shutter, Upscaler
 from stream import provenance
-from stream.compute.models import Untouched, find_upscaler, fingerprint, load_model
-from stream.compute.threads import shared
+from stream.compute.models import fingerprint
 from stream.errors import (
     CancelledError,
     DeblurError,
-    DeviceError,
     SinkError,
     SourceError,
-    UsageError,
     WriteError,
 )
-from stream.files.choice import CHOICES, choose_model
-from stream.files.report import Progress, Report, bytes_beside, warnings_of, without_effect
+from stream.files.choice import CHOICES
+from stream.files.report import Progress, Report, bytes_beside, warnings_of
+from stream.files.restorer import Restorer, cores_for, out_of_memory, runs_on
 from stream.frame import Frame
 from stream.input.source import Source
 from stream.ipc.window import Window
@@ -49,13 +45,12 @@ from stream.paths import (
 )
 from stream.pipeline import Pipeline, Stage
 from stream.stages import advice
-from stream.stages.build import reading_of, stages_of
-from stream.stages.preview_tap import Looked
+from stream.stages.build import reading_of
 from stream.stages.shutter import shutter_of
 from stream.verify import Asked, Conformance, Known, verify
 
 
-class Job:
+class Job(Restorer):
     """One file to restore. `run` does it; `stop` and `cancel` may be called from elsewhere."""
 
     def __init__(
@@ -75,13 +70,8 @@ class Job:
         """Where the file is written until it is whole."""
         self.unfinished = fitted(self.output.parent, self.output.stem, f".part{self.output.suffix}")
         """The name of what there is of a file that does not become whole."""
-        self.settings = settings or Settings()
+        super().__init__(settings or Settings(), window=window)
         self._asked = asked or self.settings
-        self._window = window
-        self._pipeline: Pipeline[Frame] | None = None
-        self._stopped = self._cancelled = False
-        self._why = ""
-        self._gauged: advice.Gauged | None = None
 
     def run(
         self,
@@ -106,14 +96,7 @@ class Job:
         check_free(folder_of(self.output))
         source = Source(self.input, reading_of(settings))
         try:
-            if say is not None:
-                for line in without_effect(settings, source):
-                    say(f"note: {line}")
-            if source.top_first is not None:
-                # Rows that belong to other moments cannot be registered together.
-                settings = self.settings = replace(settings, fuse=0)
-            if settings.stabilize and source.top_first is not None:
-                raise UsageError("interlaced frames cannot be stabilized; use --deinterlace on")
+            settings = self._suited(source, say)
             chosen = plan(self.output, source, settings.encoder, settings.upscale)
             check_header(self.output, source, chosen, drop=settings.drop)
             if say is not None and source.coding.alpha > chosen.coding.alpha:
@@ -126,20 +109,9 @@ class Job:
             new = long and model_of(folder_of(self.output)) is None
             if say is not None and new and (seen := advice.look(source)) is not None:
                 say(f"a look at some frames: {seen.said}")
-            if restore is None:
-                settings = self.settings = self._settled(settings)
-                restore = load_model(
-                    settings.model,
-                    device=settings.device,
-                    precision=settings.precision,
-                    engine=settings.engine,
-                    tile=settings.tile,
-                )
-            enlarge = None
-            if chosen.size != source.size:
-                if upscaler is None:
-                    upscaler = find_upscaler(settings.upscaler, restore.engine)
-                enlarge = Enlarger(chosen.size, upscaler)
+            restore = restore or self._loaded()
+            settings = self.settings
+            enlarge = self._enlarger(source, chosen, restore, upscaler)
             shutter = None
             # Rows that belong to other moments move like no picture does.
             if restore.is_told and settings.strength != 0 and source.top_first is None:
@@ -148,48 +120,22 @@ class Job:
             try:
                 if work.done and say is not None:
                     say(f"resuming: {work.done} frames are done already")
-                aspect = float(source.aspect or 1)
-                stages = stages_of(settings, restore, enlarge, work.memory(), aspect, shutter)
-                if settings.strength != 0:
-                    stages["deblur"] = self._gauged = advice.Gauged(stages["deblur"])
-                if self._window is not None:
-                    stages["deblur"] = Looked(stages["deblur"], self._window)
-                dtype = str(restore.dtype).removeprefix("torch.")
-                alone = isinstance(restore, Untouched)
-                runs_on = "no network" if alone else f"{restore.engine.name}, {dtype}"
-                # Without a network nothing else wants the cores.
-                with (
-                    nullcontext() if alone else shared(restore.engine, enlarges=enlarge is not None)
-                ):
-                    return self._run(source, chosen, stages, work, progress, runs_on)
+                stages = self._stages(source, restore, enlarge, work.memory(), shutter)
+                with cores_for(restore, enlarge):
+                    return self._run(source, chosen, stages, work, progress, runs_on(restore))
             finally:
                 work.close()
         finally:
             source.close()
 
-    def stop(self) -> None:
-        """End the job early but properly: the frames in hand are finished."""
-        self._stopped = True
-        if self._pipeline is not None:
-            self._pipeline.stop()
-
-    def cancel(self) -> None:
-        """End the job at once; what was done so far stays for `Settings.resume`."""
-        self._stopped = self._cancelled = True
-        if self._pipeline is not None:
-            self._pipeline.fail(CancelledError("stopped at once"))
-
     def _settled(self, settings: Settings) -> Settings:
         """The settings with a model in the place of `auto`: that of the work which is gone on with,
         or the one that suits this machine."""
-        if settings.model != AUTO:
-            return settings
-        if settings.resume and (begun := model_of(folder_of(self.output))) is not None:
+        begun = model_of(folder_of(self.output)) if settings.resume else None
+        if settings.model == AUTO and begun is not None:
             known = {fingerprint(name): name for name in CHOICES}
             return replace(settings, model=known.get(begun, NONE))
-        chosen = choose_model(settings)
-        self._why = chosen.why
-        return replace(settings, model=chosen.model)
+        return super()._settled(settings)
 
     def _open(
         self, source: Source, chosen: Plan, restore: mssnet.Deblurrer, shutter: Shutter | None
@@ -224,7 +170,7 @@ class Job:
         stages: dict[str, Stage[Frame]],
         work: Work,
         progress: Callable[[Progress], None] | None,
-        runs_on: str,
+        engine: str,
     ) -> Report:
         earlier = work.done
         source.go_on(earlier, *work.known(source.reading.around))
@@ -250,7 +196,7 @@ class Job:
                             elapsed_s=elapsed,
                             busy={clock.name: clock.busy_s / elapsed for clock in pipeline.clocks},
                             expected_bytes=self._expected_bytes(source, sink),
-                            runs_on=runs_on,
+                            runs_on=engine,
                         )
                     )
 
@@ -283,10 +229,10 @@ class Job:
             seconds=seconds,
             damaged=source.damaged,
             dropped=joined.dropped,
-            warnings=warnings_of(self.output, source, joined),
+            warnings=warnings_of(self.output.suffix, source, joined),
             stopped=stopped,
             conformance=found,
-            gain=self._gauged.gain if self._gauged is not None else None,
+            gain=self._gain,
             busy={clock.name: clock.busy_s / seconds for clock in pipeline.clocks},
         )
 
@@ -385,11 +331,7 @@ class Job:
         where = self._keep(error, sink, work)
         if isinstance(error, DeblurError):
             return type(error)(f"{error}{where}")
-        if isinstance(error, torch.OutOfMemoryError | MemoryError):
-            return DeviceError(
-                f"not enough memory for these frames; use a smaller --tile or --device cpu{where}"
-            )
-        return error
+        return out_of_memory(error, where) or error
 
     def _keep(self, error: BaseException, sink: SegmentSink | None, work: Work) -> str:
         if isinstance(error, SourceError):

@@ -133,13 +133,14 @@ def without_effect(settings: Settings, source: Source) -> list[str]:
     return said
 
 
-def warnings_of(output: Path, source: Source, joined: Joined) -> list[str]:
-    """What the user should know of a job that is done, a line each."""
+def warnings_of(kind: str, source: Source, joined: Joined) -> list[str]:
+    """What the user should know of a job that is done, a line each; `kind` is what the output is,
+    such as .mp4."""
     said = []
     if joined.dropped:
-        said.append(f"{output.suffix} cannot hold: {', '.join(joined.dropped)}")
+        said.append(f"{kind} cannot hold: {', '.join(joined.dropped)}")
     if joined.converted:
-        said.append(f"{output.suffix} needs other codings: {', '.join(joined.converted)}")
+        said.append(f"{kind} needs other codings: {', '.join(joined.converted)}")
     counted = (
         (source.damaged, "{} damaged frames were concealed"),
         (source.made_up, "{} frames had no time of their own and got one"),

@@ -122,13 +122,13 @@ def _ours(file: Path) -> bool:
 
 def _tasks(found: Iterable[tuple[Path, Path]], folder: Path) -> list[Task]:
     pairs = list(dict.fromkeys(found))
-    made = [folder / _place(place) for _, place in pairs]
+    made = [folder / place_of(place) for _, place in pairs]
     if twice := [output for output, count in Counter(made).items() if count > 1]:
         raise UsageError(f"several inputs have the name {twice[0].name}; give them one folder each")
     return [Task(input, output) for (input, _), output in zip(pairs, made, strict=True)]
 
 
-def _place(place: Path) -> Path:
+def place_of(place: Path) -> Path:
     """Where in the folder an output goes; what changes its container keeps its old ending too.
 
     So clip.avi and clip.mkv have outputs of their own, whichever is there first.

@@ -1,7 +1,7 @@
 """Packets out of a file, one after the other, on one clock for all streams."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from math import gcd
 from typing import Any
@@ -24,8 +24,9 @@ _PATIENCE = 10
 class Demuxer:
     """Reads a file's packets, as often as it is asked to, and each time the same ones."""
 
-    def __init__(self, *, discontinuous: bool) -> None:
-        """`discontinuous`: whether the clock may jump in a file of this format."""
+    def __init__(self, *, discontinuous: bool, ahead: Sequence[Packet] = ()) -> None:
+        """`discontinuous`: whether the clock may jump in a file of this format; `ahead` are the
+        first packets, where they were read already."""
         self.jumps = 0
         """How often the file's clock jumped."""
         self.ends: dict[int, float] = {}
@@ -33,6 +34,7 @@ class Demuxer:
         self.last: Reader | None = None
         """What reads, or has read, the packets."""
         self._discontinuous = discontinuous
+        self._ahead = ahead
 
     def packets(
         self, container: av.container.InputContainer, seek_s: float | None = None
@@ -45,7 +47,7 @@ class Demuxer:
         )
         if seek_s is not None:
             container.seek(int(seek_s * av.time_base))
-        self.last = Reader(container, streams)
+        self.last = Reader(container, streams, self._ahead)
         self.ends = {}
         for packet in timeline.placed(iter(self.last)):
             if packet.size:
@@ -62,7 +64,12 @@ class Reader:
     behind the first of them finds all that is left of other streams.
     """
 
-    def __init__(self, container: av.container.InputContainer, streams: list[Any]) -> None:
+    def __init__(
+        self,
+        container: av.container.InputContainer,
+        streams: list[Any],
+        ahead: Sequence[Packet] = (),
+    ) -> None:
         self.unread = 0
         """How many packets could not be read."""
         self.missing_at_end = False
@@ -71,8 +78,10 @@ class Reader:
         """Whether all have been read."""
         self._container = container
         self._streams = streams
+        self._ahead = ahead
 
     def __iter__(self) -> Iterator[Packet]:
+        yield from self._ahead
         missing: int | None = None
         """How many packets lie behind the file's end, once that is reached."""
         row = 0
@@ -107,6 +116,8 @@ def beyond(container: av.container.InputContainer) -> int:
     if not {"mov", "avi"} & set(container.format.name.split(",")):
         return 0
     size = container.size
+    if size <= 0:
+        return 0  # a pipe has none
     return sum(entry.pos >= size for each in container.streams for entry in each.index_entries)
 
 

@@ -24,7 +24,7 @@ from stream.paths import check_input
 _log = logging.getLogger(__name__)
 
 
-_TEXTS = {"webvtt", "ffmetadata", "tty"}
+TEXTS = {"webvtt", "ffmetadata", "tty"}
 """Formats that any text can be taken for."""
 
 _KINDS = (
@@ -98,15 +98,15 @@ def open_input(
             with again(codec_whitelist="none", **part) as untouched:
                 _check_sizes(untouched, file, max_pixels)
     except av.error.FFmpegError as error:
-        if kind := _kind(begins):
+        if kind := kind_of(begins):
             raise SourceError(f"{file} is {kind}") from error
         raise SourceError(
             f"{file} is not a video that can be read ({error.strerror}); "
             "is it complete, and a video at all?"
         ) from error
-    if set(container.format.name.split(",")) & _TEXTS:
+    if set(container.format.name.split(",")) & TEXTS:
         container.close()
-        raise SourceError(f"{file} is {_kind(begins) or 'a text file, not a video'}")
+        raise SourceError(f"{file} is {kind_of(begins) or 'a text file, not a video'}")
     return container
 
 
@@ -143,7 +143,7 @@ def _check_size(video: av.VideoStream, file: Path, max_pixels: int) -> None:
         )
 
 
-def _kind(begins: bytes) -> str | None:
+def kind_of(begins: bytes) -> str | None:
     """What a file is that begins so, if it is known to be something else than a video."""
     return next((kind for pattern, kind in _KINDS if re.match(pattern, begins)), None)
 
@@ -213,7 +213,7 @@ def first_frames(
     if found and not encrypted:
         return found
     with path.open("rb") as opened:
-        kind = _kind(opened.read(1024))
+        kind = kind_of(opened.read(1024))
     if kind and not encrypted:
         raise SourceError(f"{path} is {kind}")
     hint = "it is encrypted" if encrypted else "it is damaged, truncated or encrypted"

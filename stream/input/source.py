@@ -59,12 +59,9 @@ class Source:
         self.path = Path(path)
         self.reading = reading or Reading()
         self.span = self.reading.span
-        # Rotation, tags and format are certain only once a frame is decoded. Seeking back would
-        # lose frames before the first key frame, so the first ones are decoded on the side.
-        with open_input(path, max_pixels=self.reading.max_pixels) as container:
-            peeked = first_frames(container, self._choose(container), self.path)
+        # Rotation, tags and format are certain only once a frame is decoded.
+        peeked, self.container, self.decoder = self._open()
         self.first = peeked[0]
-        self.container, self.decoder = open_decoding(self.path, self.reading, peeked)
         self.video = self._choose(self.container)
         self.time_base = Fraction(self.video.time_base or Fraction(1, 90000))
         self._by_dts = disordered(peeked, avi=self.container.format.name == "avi")
@@ -284,8 +281,10 @@ class Source:
         Each call reads the file anew, from a container of its own.
         """
         begin, end = self.limits()
+        # Of its own, as frames may be read meanwhile.
+        demuxer = Demuxer(discontinuous=self._jumpy)
         with open_input(self.path, max_pixels=self.reading.max_pixels) as container:
-            for packet in self._demuxer.packets(container, begin if self._seeks else None):
+            for packet in demuxer.packets(container, begin if self._seeks else None):
                 if packet.stream_index == self.video.index or not packet.size:
                     continue
                 if begin <= when(packet, begin) < end:
@@ -324,6 +323,7 @@ class Source:
         tail = Tail()
         for packet in self._demuxer.packets(self.container, seek_s):
             if packet.stream_index != self.video.index and packet.size:
+                self._pass_by(packet)
                 continue
             if behind and packet.size:
                 behind -= 1
@@ -335,7 +335,7 @@ class Source:
             for frame in frames:
                 tail.came(frame)
             if not packet.size and not self._by_dts:
-                frames += tail.kept(self.path, self.video.index, self.reading.max_pixels)
+                frames += self._kept(tail)
             for frame in frames:
                 if self._edited and (self._time(frame) or 0) < 0:
                     continue  # FFmpeg only marks them where a key frame is before the edit
@@ -344,6 +344,19 @@ class Source:
                 yield frame
         if not self.jumps:
             self.early = self._early(last)
+
+    def _pass_by(self, packet: Packet) -> None:
+        """A packet of another stream, on the way; `others` reads them apart."""
+
+    def _kept(self, tail: Tail) -> list[av.VideoFrame]:
+        """The last frames that the decoder kept."""
+        return tail.kept(self.path, self.video.index, self.reading.max_pixels)
+
+    def still(self, index: int) -> bytes:
+        """The picture of a stream that is cover art."""
+        with open_input(self.path, max_pixels=self.reading.max_pixels) as container:
+            packets = container.demux(container.streams[index])
+            return next((bytes(packet) for packet in packets if packet.size), b"")
 
     def _early(self, last: int | None) -> Early | None:
         """Whether the file ended too early; `last` is when its last frame is shown."""
@@ -408,6 +421,14 @@ class Source:
             except (av.error.FFmpegError, IndexError):
                 pass
         return False
+
+    def _open(self) -> tuple[list[av.VideoFrame], av.container.InputContainer, str]:
+        """The first frames, and the file opened to be decoded from its beginning, and where."""
+        # Seeking back would lose frames before the first key frame, so they are decoded on the
+        # side.
+        with open_input(self.path, max_pixels=self.reading.max_pixels) as container:
+            peeked = first_frames(container, self._choose(container), self.path)
+        return peeked, *open_decoding(self.path, self.reading, peeked)
 
     def _transparent(self, peeked: list[av.VideoFrame]) -> bool:
         """Whether a frame is transparent somewhere, before the part to work on ends.

@@ -155,6 +155,10 @@ class Supervisor:
         """Copies of the newest picture of the camera and of the newest restored one."""
         return self._camera.newest(), self._restored.newest()
 
+    def restored(self, after: int) -> Picture | None:
+        """A copy of the newest restored picture, if its number is higher than `after`."""
+        return self._restored.newest(after)
+
     def snapshot(self) -> Snapshot:
         """How the feed does now."""
         processes = tuple(worker.figures() for worker in self.workers)

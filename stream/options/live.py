@@ -10,7 +10,7 @@ from stream.options.scale import Scale
 
 DEFAULT_MAX_PIXELS = 4096 * 2304
 PRECISIONS = "auto", "float32", "bfloat16", "float16"
-ENGINES = "auto", "eager", "openvino", "cuda"
+ENGINES = "auto", "eager", "openvino", "cuda", "onnx"
 """The names of `stream.compute.models` and `stream.compute.engines`, which load PyTorch: not every
 process does."""
 USUAL_FUSE, MOST_FUSE, MOST_DELAY = 3, 5, 3
@@ -83,7 +83,8 @@ class LiveSettings:
             raise UsageError(f"unknown --device {self.device}; use auto, cpu, cuda, cuda:1 or mps")
         if self.precision not in PRECISIONS:
             raise UsageError(f"unknown --precision {self.precision}; use {', '.join(PRECISIONS)}")
-        if self.engine not in ENGINES:
+        kind, _, provider = self.engine.partition(":")
+        if kind not in ENGINES or (provider and kind != "onnx"):
             raise UsageError(f"unknown --engine {self.engine}; use {', '.join(ENGINES)}")
         if self.transport not in ("tcp", "udp"):
             raise UsageError(f"--transport must be tcp or udp, got {self.transport}")

@@ -16,7 +16,6 @@ from av.stream import Stream
 
 from stream.errors import SinkError, WriteError
 from stream.frame import Packet
-from stream.input.opening import open_input
 from stream.input.source import Source
 from stream.media.convert import Tags
 from stream.media.hdr import hdr_of
@@ -46,7 +45,7 @@ from stream.paths import put_on_disk
 
 _log = logging.getLogger(__name__)
 
-_Track = CopiedTrack | ConvertedAudio | ConvertedText
+Track = CopiedTrack | ConvertedAudio | ConvertedText
 
 _MATROSKA = ("matroska", "webm")
 _ATTACHED = "attachment"
@@ -90,25 +89,31 @@ def join(
     joined = Joined()
     try:
         with av.open(f"file:{segments[0].file.absolute()}", format="matroska") as first:
-            container = open_output(path, _options(path, source, joined, set(drop)))
+            container = open_output(path, options_of(path, source, joined, set(drop)))
             try:
                 restored = first.streams.video[0]
                 _write(container, source, restored, colors, segments, joined, set(drop), check)
-                kind = container.format.name
-                spoken = [stream.metadata.get("language", "und") for stream in container.streams]
-                shapes = [aspect_of(each) for each in container.streams if each.type != _ATTACHED]
+                finish(path, container)
             finally:
                 container.close()
-        if kind == "mov":
-            write_languages(path, spoken)
-        elif kind in _MATROSKA:
-            write_aspects(path, shapes)
-        put_on_disk(path)
     except OSError as error:
         raise WriteError(f"cannot write {path}: {error.strerror}; free some space") from error
     except av.error.FFmpegError as error:
         raise WriteError(f"{path.suffix} cannot hold this video: {error.strerror}") from error
     return joined
+
+
+def finish(path: Path, container: av.container.OutputContainer) -> None:
+    """Close a file, write into it what FFmpeg does not, and put it on the disk."""
+    kind = container.format.name
+    spoken = [stream.metadata.get("language", "und") for stream in container.streams]
+    shapes = [aspect_of(each) for each in container.streams if each.type != _ATTACHED]
+    container.close()
+    if kind == "mov":
+        write_languages(path, spoken)
+    elif kind in _MATROSKA:
+        write_aspects(path, shapes)
+    put_on_disk(path)
 
 
 def check_header(path: Path, source: Source, plan: Plan, *, drop: Iterable[str] = ()) -> None:
@@ -117,14 +122,14 @@ def check_header(path: Path, source: Source, plan: Plan, *, drop: Iterable[str] 
     Raises `SinkError`.
     """
     dropped = set(drop)
-    options = _options(path, source, Joined(), dropped)
+    options = options_of(path, source, Joined(), dropped)
     try:
         with av.open(
             io.BytesIO(), "w", format=CONTAINERS[path.suffix.lower()], options=options
         ) as container:
             add_encoder(container, source, plan)
-            for stream in _carried(source, dropped):
-                _add_other(container, source, stream, Joined())
+            for stream in carried_of(source, dropped):
+                add_other(container, source, stream, Joined())
             container.start_encoding()
     except (OSError, ValueError, av.error.FFmpegError) as error:
         reason = getattr(error, "strerror", None) or error
@@ -133,7 +138,8 @@ def check_header(path: Path, source: Source, plan: Plan, *, drop: Iterable[str] 
         ) from error
 
 
-def _options(path: Path, source: Source, joined: Joined, drop: set[str]) -> dict[str, str]:
+def options_of(path: Path, source: Source, joined: Joined, drop: set[str]) -> dict[str, str]:
+    """The muxer's, for a file named `path`; what it cannot hold is noted in `joined`."""
     ending = path.suffix.lower()
     if ending not in (".mp4", ".m4v", ".mov"):
         return {}
@@ -163,14 +169,14 @@ def _write(
     drop: set[str],
     check: Callable[[], None],
 ) -> None:
-    tracks: dict[int, _Track] = {}
-    carried = _carried(source, drop)
+    tracks: dict[int, Track] = {}
+    carried = carried_of(source, drop)
     for stream in source.container.streams:
         check()
         if stream.index == source.video.index:
             video = _add_video(container, source, restored, colors)
         elif stream in carried:
-            track = _add_other(container, source, stream, joined)
+            track = add_other(container, source, stream, joined)
             if track is not None:
                 tracks[stream.index] = track
     container.metadata.update(tags(source.container))
@@ -189,7 +195,7 @@ def _write(
     joined.undecoded = sum(track.undecoded for track in converted)
 
 
-def _carried(source: Source, drop: set[str]) -> list[Stream]:
+def carried_of(source: Source, drop: set[str]) -> list[Stream]:
     """The streams beside the restored one that the output is to have."""
     return [
         stream
@@ -241,13 +247,15 @@ def _add_video(
 _UPRIGHT = (1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
 
 
-def _add_other(
+def add_other(
     container: av.container.OutputContainer, source: Source, stream: Stream, joined: Joined
-) -> _Track | None:
+) -> Track | None:
+    """Add a stream for what is in `stream`; None where there are no packets to pass through it.
+    What becomes of it is noted in `joined`."""
     kind = container.format.name
     if stream.type == _ATTACHED or (is_cover(stream) and kind == "matroska"):
         if is_cover(stream):
-            done = attach_cover(stream, _still(source, stream), container)
+            done = attach_cover(stream, source.still(stream.index), container)
         else:
             done = attach(stream, container)
         if not done:
@@ -270,13 +278,6 @@ def _add_other(
         return converted
     joined.dropped.append(describe(stream))
     return None
-
-
-def _still(source: Source, stream: Stream) -> bytes:
-    """The picture of cover art."""
-    with open_input(source.path, max_pixels=source.reading.max_pixels) as container:
-        packets = container.demux(container.streams[stream.index])
-        return next((bytes(packet) for packet in packets if packet.size), b"")
 
 
 def _pictures(
@@ -316,7 +317,7 @@ def _pictures(
                 yield packet
 
 
-def _others(source: Source, tracks: dict[int, _Track]) -> Iterator[Packet]:
+def _others(source: Source, tracks: dict[int, Track]) -> Iterator[Packet]:
     if tracks:
         for packet in source.others():
             if (track := tracks.get(packet.stream_index)) is not None:

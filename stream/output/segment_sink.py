@@ -84,11 +84,7 @@ def plan(path: Path, source: Source, settings: EncoderSettings, scale: Scale | N
 
     Raises `SinkError` or `UsageError`, and `DeviceError` where a GPU is to encode and cannot.
     """
-    size = source.size
-    if scale is not None:
-        if source.top_first is not None:
-            raise UsageError("interlaced frames cannot be enlarged; use --deinterlace on")
-        size = scale.of(size, even=source.coding.subsampling != (1, 1))
+    size = size_of(source, scale)
     own_coding = source.coding
     with open_output(path) as container:
         if container.format.name not in _KEEP_ALPHA:
@@ -115,6 +111,15 @@ def plan(path: Path, source: Source, settings: EncoderSettings, scale: Scale | N
     if coding.full_range != source.coding.full_range:
         tags = replace(tags, range=1)
     return Plan(encoder, coding, tags, options, frames, size, None if marks is None else order)
+
+
+def size_of(source: Source, scale: Scale | None) -> tuple[int, int]:
+    """Width and height of the restored frames. Raises `UsageError`."""
+    if scale is None:
+        return source.size
+    if source.top_first is not None:
+        raise UsageError("interlaced frames cannot be enlarged; use --deinterlace on")
+    return scale.of(source.size, even=source.coding.subsampling != (1, 1))
 
 
 def _too_large(encoder: Encoder, size: tuple[int, int], own: tuple[int, int]) -> SinkError:
@@ -148,19 +153,23 @@ def open_output(path: Path, options: dict[str, str] | None = None) -> av.contain
 
 
 def add_encoder(
-    container: av.container.OutputContainer, source: Source, plan: Plan
+    container: av.container.OutputContainer,
+    source: Source,
+    plan: Plan,
+    clock: Fraction | None = None,
 ) -> av.VideoStream:
-    """Add a stream for the restored video, its encoder open. Raises `SinkError`."""
+    """Add a stream for the restored video, its encoder open, on the source's clock or on `clock`,
+    of which each frame is a tick. Raises `SinkError`."""
     # Else libsvtav1 prints its settings on stderr.
     os.environ.setdefault("SVT_LOG", "1")
     # More than any encoder here takes would be a made-up rate anyway.
-    rate = min(source.rate, Fraction(240))
+    rate = min(source.rate, Fraction(240)) if clock is None else 1 / clock
     video = container.add_stream(plan.encoder.name, rate=rate, options=dict(plan.options))
     assert isinstance(video, av.VideoStream)
     context = video.codec_context
     context.width, context.height = plan.size
     context.pix_fmt = plan.encoder.pix_fmt(plan.coding)
-    context.time_base = source.time_base
+    context.time_base = clock or source.time_base
     context.gop_size = plan.segment
     context.color_range, context.colorspace = plan.tags.range, plan.tags.matrix
     context.color_primaries, context.color_trc = plan.tags.primaries, plan.tags.transfer

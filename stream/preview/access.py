@@ -29,27 +29,51 @@ class Access:
     kept: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
     """What a browser that gave the word keeps, and sends to whatever else listens at this host: it
     tells nothing of the word, and is good until the program ends."""
+    option: str = "--preview"
+    """By which the port was given."""
 
     @classmethod
-    def of(cls, host: str, port: int, password: str | None, token: str) -> "Access":
-        """`password` is the user's, `token` a random one, which will do on loopback.
+    def of(
+        cls,
+        host: str,
+        port: int,
+        password: str | None,
+        token: str,
+        *,
+        options: tuple[str, str] = ("--preview", "--preview-host"),
+    ) -> "Access":
+        """`password` is the user's, `token` a random one, which will do on loopback; `options` are
+        those that port and host were given by.
 
         Raises `UsageError`.
         """
         if not 0 <= port < 65536:
-            raise UsageError(f"--preview takes a port, got {port}")
-        check_chosen(password, host, f"--preview-host {host}", "viewers")
-        return cls(password or token, host, port, chosen=password is not None)
+            raise UsageError(f"{options[0]} takes a port, got {port}")
+        check_chosen(password, host, f"{options[1]} {host}", "viewers")
+        return cls(password or token, host, port, chosen=password is not None, option=options[0])
+
+    def address(self, port: int, random: bool, *, shown: bool) -> str:
+        """Where the page at a port is, with the word where it is a `random` one, which nobody else
+        has, and may be `shown`."""
+        name = socket.gethostname() if self.host in ("0.0.0.0", "::") else self.host
+        name = f"[{name}]" if ":" in name else name
+        known = f"?token={self.word}" if random and shown else ""
+        # Where lines are kept in a file, no token of ours is among them.
+        hint = " (set DEBLUR_TOKEN to what opens it)" if random and not shown else ""
+        return f"http://{name}:{port}/{known}{hint}"
 
     def listen(self) -> socket.socket:
-        """The socket to serve at; the usual port gives way to any free one. Raises `SinkError`."""
+        """The socket to serve at; the usual port of the preview gives way to any free one.
+
+        Raises `SinkError`.
+        """
         family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
         for port in (self.port, 0):
             try:
                 return socket.create_server((self.host, port), family=family, backlog=64)
             except OSError as error:
-                if self.port != DEFAULT_PORT or port == 0:
-                    where = f"--preview at {self.host}:{self.port}"
+                if (self.option, port) != ("--preview", DEFAULT_PORT):
+                    where = f"{self.option} at {self.host}:{self.port}"
                     reason = error.strerror or str(error)
                     raise SinkError(f"cannot listen for {where}: {reason}") from None
         raise AssertionError("not reached")

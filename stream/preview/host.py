@@ -2,7 +2,6 @@
 
 import asyncio
 import multiprocessing
-import socket
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Protocol
@@ -113,13 +112,7 @@ class Preview:
     def address(self, random: bool, *, shown: bool) -> str:
         """Where the page is, with the token where it is a `random` one, which nobody else has, and
         may be `shown`."""
-        access = self._access
-        name = socket.gethostname() if access.host in ("0.0.0.0", "::") else access.host
-        name = f"[{name}]" if ":" in name else name
-        known = f"?token={access.word}" if random and shown else ""
-        # Where lines are kept in a file, no token of ours is among them.
-        hint = " (set DEBLUR_TOKEN to what opens it)" if random and not shown else ""
-        return f"http://{name}:{self.port}/{known}{hint}"
+        return self._access.address(self.port, random, shown=shown)
 
     def _introduce(self) -> None:
         self._told = {feed.name: feed.in_use for feed in self._feeds}

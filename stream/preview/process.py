@@ -6,13 +6,13 @@ import socket
 from dataclasses import replace
 
 import cv2
-from aiohttp import web
 
 from stream.ipc.child import BEAT_S, Beat, Control
 from stream.preview.access import Access, Guard
 from stream.preview.rtc import use_addresses
 from stream.preview.server import Page
 from stream.preview.shown import Feeds
+from stream.preview.site import runner_of
 from stream.web.admission import Entrance
 
 
@@ -24,18 +24,6 @@ def serve(control: Control, listening: socket.socket, access: Access) -> None:
         logging.getLogger(name).setLevel(logging.CRITICAL)
     use_addresses(access.host, only_here=access.only_here)
     asyncio.run(_serve(control, listening, access))
-
-
-def runner_of(page: Page) -> web.AppRunner:
-    """What serves a page."""
-    return web.AppRunner(
-        page.app,
-        access_log=None,
-        shutdown_timeout=0.5,
-        keepalive_timeout=30.0,
-        # Else who waits for a picture that never comes would stay after its connection.
-        handler_cancellation=True,
-    )
 
 
 async def _serve(control: Control, listening: socket.socket, access: Access) -> None:

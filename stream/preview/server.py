@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib.resources import files
 from typing import Any
@@ -16,33 +16,13 @@ from stream.preview.access import Guard
 from stream.preview.broadcast import Broadcast
 from stream.preview.rtc import Peer
 from stream.preview.shown import Change, Feeds, Figures, Shown
+from stream.preview.site import HEADERS, Site
 from stream.web import page
-from stream.web.admission import Entrance
 
-_TYPES = {
-    "viewer.css": "text/css",
-    "viewer.js": "text/javascript",
-    "index.html": "text/html",
-    "style.css": "text/css",
-    "app.js": "text/javascript",
-    "icon.svg": "image/svg+xml",
-}
-_SHARED = "viewer.css", "viewer.js"
-_HEADERS = {
-    "Cache-Control": "no-store",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
-        "img-src 'self' blob:; media-src 'self' blob:; connect-src 'self'; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    ),
-}
+_FILES = "index.html", "style.css", "app.js"
 _BOUNDARY = "picture"
 _LARGEST = 64 << 10
-"""Bytes of what a browser sends at once."""
+"""Bytes of a message of a browser."""
 _MOST_VIEWERS = 32
 _UPSCALES = ("", "1.5", "2", "3")
 
@@ -53,18 +33,17 @@ _SEND_S = 1.0
 _STUCK_S = 10.0
 """... and so is who watches by MJPEG after so long."""
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-
-class Page:
+class Page(Site):
     """Serves the preview of feeds."""
 
     def __init__(self, guard: Guard, ask: Callable[[Change], None]) -> None:
         """`ask` is given what viewers want changed."""
-        self._guard = guard
+        root = files(__package__).joinpath("page")
+        shared = {name: page.text(name).encode() for name in page.FILES}
+        own = {name: root.joinpath(name).read_bytes() for name in _FILES}
+        super().__init__(guard, {**shared, **own})
         self._ask = ask
-        self.entrance: Entrance | None = None
-        """What it is served through, where others than a test serve it."""
         self._feeds: dict[str, tuple[Shown, Broadcast]] = {}
         self._figures: Mapping[str, Mapping[str, object]] = {}
         self._open: dict[web.WebSocketResponse, web.Request] = {}
@@ -74,17 +53,6 @@ class Page:
         """... and how often anything was."""
         self._peers = 0
         self._watching = 0
-        root = files(__package__).joinpath("page")
-        # All that is served is read here; no request ever names a file.
-        self._files = {
-            name: page.text(name).encode() if name in _SHARED else root.joinpath(name).read_bytes()
-            for name in _TYPES
-        }
-        self.app = web.Application(middlewares=[self._check], client_max_size=_LARGEST)
-        self.app.router.add_get("/", self._home)
-        for name in _TYPES:
-            if name != "index.html":
-                self.app.router.add_get(f"/{name}", self._file)
         self.app.router.add_get("/ws", self._talk)
         self.app.router.add_get("/mjpeg", self._mjpeg)
         self.app.router.add_get("/still", self._still)
@@ -155,38 +123,6 @@ class Page:
             if request is not None and request.transport is not None:
                 request.transport.abort()
 
-    @web.middleware
-    async def _check(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        try:
-            self._guard.check_names(request)
-            await self._guard.check_word(request)
-            if self.entrance is not None:
-                self.entrance.know(request)
-            response = await handler(request)
-        except web.HTTPException as error:
-            error.headers.update(_HEADERS)
-            raise
-        if not response.prepared:
-            response.headers.update(_HEADERS)
-        return response
-
-    async def _home(self, request: web.Request) -> web.StreamResponse:
-        if "token" in request.query:
-            # It shall not stay in the address line, and so in the history.
-            response: web.StreamResponse = web.Response(status=303, headers={"Location": "/"})
-            self._guard.remember(response)
-            return response
-        response = self._answer("index.html")
-        self._guard.remember(response)
-        return response
-
-    async def _file(self, request: web.Request) -> web.StreamResponse:
-        return self._answer(request.path.removeprefix("/"))
-
-    def _answer(self, name: str) -> web.Response:
-        charset = None if name.endswith(".svg") else "utf-8"
-        return web.Response(body=self._files[name], content_type=_TYPES[name], charset=charset)
-
     def _named(self, name: object) -> tuple[Shown, Broadcast]:
         if not self._feeds:
             raise web.HTTPServiceUnavailable(text="nothing is shown yet\n")
@@ -206,7 +142,7 @@ class Page:
         _, broadcast = self._named(request.query.get("feed"))
         self._limit()
         kind = f"multipart/x-mixed-replace; boundary={_BOUNDARY}"
-        response = web.StreamResponse(headers={**_HEADERS, "Content-Type": kind})
+        response = web.StreamResponse(headers={**HEADERS, "Content-Type": kind})
         await response.prepare(request)
         viewer = broadcast.join("jpeg")
         self._watching += 1

@@ -21,7 +21,7 @@ from stream.stages.motion import way
 
 _SPOTS = 16
 """Places of a video at which three frames are looked at."""
-_AT_ONCE = 120
+AT_ONCE = 120
 """Frames that are read in one go, if there are no more of them."""
 
 
@@ -61,16 +61,20 @@ def share_of(spots: Iterable[Sequence[Frame]]) -> float:
 def spots(source: Source, count: int = _SPOTS) -> Iterable[Sequence[Frame]]:
     """Up to three frames that follow one another, at so many places of a video."""
     expected, seconds = source.expected_frames, source.duration_s
-    if expected is None or seconds is None or expected <= _AT_ONCE:
-        frames = list(islice(_read(source.path, source.reading), _AT_ONCE))
-        step = max(len(frames) // count, 1)
-        return [frames[first : first + 3] for first in range(0, len(frames) - 2, step)]
+    if expected is None or seconds is None or expected <= AT_ONCE:
+        return spots_among(list(islice(_read(source.path, source.reading), AT_ONCE)), count)
     begin = source.span.start
     starts = (begin + seconds * (spot + 0.5) / count for spot in range(count))
     return (
         list(islice(_read(source.path, replace(source.reading, span=Span(start))), 3))
         for start in starts
     )
+
+
+def spots_among(frames: Sequence[Frame], count: int = _SPOTS) -> Sequence[Sequence[Frame]]:
+    """Three frames that follow one another, at so many places of these."""
+    step = max(len(frames) // count, 1)
+    return [frames[first : first + 3] for first in range(0, len(frames) - 2, step)]
 
 
 def _read(path: Path, reading: Reading) -> Iterable[Frame]:

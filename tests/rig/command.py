@@ -110,9 +110,14 @@ def until(true: Callable[[], object], what: str, seconds: float = START_S) -> No
 
 
 def refused(*words: str, **environment: str) -> tuple[int, str]:
+    """What a live feed that cannot work ends with and says."""
+    return refused_by("live", *words, **environment)
+
+
+def refused_by(*words: str, **environment: str) -> tuple[int, str]:
     """What a command that cannot work ends with and says."""
     done = subprocess.run(
-        [DEBLUR, "live", *words],
+        [DEBLUR, *words],
         capture_output=True,
         text=True,
         timeout=60,

@@ -2,7 +2,9 @@
 
 from importlib.resources import files
 
+FILES = "viewer.css", "viewer.js", "icon.svg"
+
 
 def text(name: str) -> str:
-    """`viewer.js` or `viewer.css`."""
+    """One of `FILES`."""
     return files(__package__).joinpath(name).read_text("utf-8")

@@ -1,0 +1,139 @@
+"""What restores frames, as every job puts it together, and how its work is ended."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+
+import torch
+
+import mssnet
+from filters import Enlarger, Shutter, Upscaler
+from stream.compute.models import Untouched, find_upscaler, load_model
+from stream.compute.threads import shared
+from stream.errors import CancelledError, DeviceError, UsageError
+from stream.files.choice import choose_model
+from stream.files.report import without_effect
+from stream.frame import Frame, Memory
+from stream.input.source import Source
+from stream.ipc.window import Window
+from stream.options.settings import AUTO, Settings
+from stream.output.segment_sink import Plan
+from stream.pipeline import Pipeline, Stage
+from stream.stages import advice
+from stream.stages.build import stages_of
+from stream.stages.preview_tap import Looked
+
+
+class Restorer:
+    """What all jobs share. `stop` and `cancel` may be called from elsewhere."""
+
+    def __init__(self, settings: Settings, *, window: Window | None = None) -> None:
+        """In `window` before and after can be looked at while it works."""
+        self.settings = settings
+        self._window = window
+        self._pipeline: Pipeline[Frame] | None = None
+        self._stopped = self._cancelled = False
+        self._why = ""
+        self._gauged: advice.Gauged | None = None
+
+    def stop(self) -> None:
+        """End the job early but properly: the frames in hand are finished."""
+        self._stopped = True
+        if self._pipeline is not None:
+            self._pipeline.stop()
+
+    def cancel(self) -> None:
+        """End the job at once; what was done so far stays for `Settings.resume`."""
+        self._stopped = self._cancelled = True
+        if self._pipeline is not None:
+            self._pipeline.fail(CancelledError("stopped at once"))
+
+    def _suited(self, source: Source, say: Callable[[str], None] | None) -> Settings:
+        """The settings, without what cannot be had of this source. Raises `UsageError`."""
+        settings = self.settings
+        if say is not None:
+            for line in without_effect(settings, source):
+                say(f"note: {line}")
+        if source.top_first is not None:
+            # Rows that belong to other moments cannot be registered together.
+            settings = self.settings = replace(settings, fuse=0)
+        if settings.stabilize and source.top_first is not None:
+            raise UsageError("interlaced frames cannot be stabilized; use --deinterlace on")
+        return settings
+
+    def _loaded(self) -> mssnet.Deblurrer:
+        settings = self.settings = self._settled(self.settings)
+        return load_model(
+            settings.model,
+            device=settings.device,
+            precision=settings.precision,
+            engine=settings.engine,
+            tile=settings.tile,
+        )
+
+    def _enlarger(
+        self,
+        source: Source,
+        chosen: Plan,
+        restore: mssnet.Deblurrer,
+        upscaler: Upscaler | str | None = None,
+    ) -> Enlarger | None:
+        if chosen.size == source.size:
+            return None
+        if upscaler is None:
+            upscaler = find_upscaler(self.settings.upscaler, restore.engine)
+        return Enlarger(chosen.size, upscaler)
+
+    def _stages(
+        self,
+        source: Source,
+        restore: mssnet.Deblurrer,
+        enlarge: Enlarger | None,
+        memory: Memory,
+        shutter: Shutter | None,
+    ) -> dict[str, Stage[Frame]]:
+        """What frames pass through, with what measures them and what they are looked at by."""
+        aspect = float(source.aspect or 1)
+        stages = stages_of(self.settings, restore, enlarge, memory, aspect, shutter)
+        if self.settings.strength != 0:
+            stages["deblur"] = self._gauged = advice.Gauged(stages["deblur"])
+        if self._window is not None:
+            stages["deblur"] = Looked(stages["deblur"], self._window)
+        return stages
+
+    def _settled(self, settings: Settings) -> Settings:
+        """The settings with a model in the place of `auto`, which suits this machine."""
+        if settings.model != AUTO:
+            return settings
+        chosen = choose_model(settings)
+        self._why = chosen.why
+        return replace(settings, model=chosen.model)
+
+    @property
+    def _gain(self) -> float | None:
+        """How many times as sharp as before it is, by some of the frames."""
+        return self._gauged.gain if self._gauged is not None else None
+
+
+def out_of_memory(error: BaseException, where: str = "") -> DeviceError | None:
+    """What an error is as the user shall read it, where it is that there was too little memory."""
+    if not isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return None
+    return DeviceError(
+        f"not enough memory for these frames; use a smaller --tile or --device cpu{where}"
+    )
+
+
+def runs_on(restore: mssnet.Deblurrer) -> str:
+    """What runs a network, in words."""
+    if isinstance(restore, Untouched):
+        return "no network"
+    dtype = str(restore.dtype).removeprefix("torch.")
+    return f"{restore.engine.name}, {dtype}"
+
+
+def cores_for(restore: mssnet.Deblurrer, enlarge: Enlarger | None) -> AbstractContextManager[None]:
+    """While a pipeline runs: the cores for what needs them."""
+    if isinstance(restore, Untouched):
+        return nullcontext()  # nothing else wants them
+    return shared(restore.engine, enlarges=enlarge is not None)

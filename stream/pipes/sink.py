@@ -1,0 +1,222 @@
+"""Restored frames to a pipe, or to a file where what comes is not to be had twice."""
+
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import suppress
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import av
+import av.container
+import av.error
+
+from stream.errors import ReaderLeftError, SinkError, WriteError
+from stream.frame import Frame, Packet
+from stream.input.deinterlace import FieldMarker
+from stream.input.demux import when
+from stream.input.source import Source
+from stream.media.convert import recoded, to_av
+from stream.media.remux import chapters, describe, describe_as, tags
+from stream.output.join import Joined, Track, add_other, carried_of, finish, options_of
+from stream.output.segment_sink import Plan, add_encoder, open_output
+from stream.pipes.ends import Outgoing
+from stream.pipes.form import FORMS, TIMELESS
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+Until = Callable[[float], Iterator[Packet]]
+"""The packets of other streams up to a moment in seconds."""
+
+
+class Beside:
+    """The packets of a file's other streams, by their times."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._packets: Iterator[Packet] | None = None
+        self._next: Packet | None = None
+
+    def until(self, moment: float) -> Iterator[Packet]:
+        """Those up to a moment in seconds, on the clock of the frames."""
+        if self._packets is None:
+            self._packets = self._source.others()
+            self._next = next(self._packets, None)
+        while self._next is not None and when(self._next, moment) <= moment:
+            yield self._next
+            self._next = next(self._packets, None)
+
+
+class RelaySink:
+    """Encodes frames and writes them, and what is beside them, in one go."""
+
+    def __init__(
+        self,
+        source: Source,
+        plan: Plan,
+        target: Outgoing | Path,
+        form: str,
+        until: Until,
+        drop: Collection[str] = (),
+    ) -> None:
+        """`form` is one of `FORMS`, or for a file its ending."""
+        self.plan = plan
+        self.joined = Joined()
+        self.frames = 0
+        """How many were written."""
+        self.uneven = False
+        """Whether frames had other times than a form without any can tell."""
+        self._source, self._target, self._form = source, target, form
+        self._until, self._drop = until, set(drop)
+        self._clock = None
+        if form in TIMELESS:
+            self._clock = 1 / Fraction(source.rate).limit_denominator(1 << 20)
+        self._pix_fmt = plan.encoder.pix_fmt(plan.coding)
+        self._marker = None if plan.top_first is None else FieldMarker(plan.top_first)
+        self._container: av.container.OutputContainer | None = None
+        self._video: av.VideoStream | None = None
+        self._tracks: dict[int, Track] = {}
+        self._first = 0.0
+        self._shares = 0.0
+
+    @property
+    def from_neighbors(self) -> float:
+        """The mean share of the frames that came from neighboring ones."""
+        return self._shares / max(self.frames, 1)
+
+    def push(self, frame: Frame) -> None:
+        """Write a frame, and what comes before it. Raises `SinkError`."""
+        coded = frame if frame.coding == self.plan.coding else recoded(frame, self.plan.coding)
+        made = to_av(coded, self.plan.tags, self._pix_fmt)
+        if self._marker is not None:
+            made = self._marker.mark(made)
+        if self._clock is not None:
+            made.pts, made.time_base = self.frames, self._clock
+            self._compare(frame)
+        try:
+            if self._container is None:
+                self._open()
+            assert self._video is not None
+            self._write_others(frame.seconds)
+            self._mux(self._video.encode(made))
+        except (OSError, ReaderLeftError, av.error.FFmpegError) as error:
+            raise self._told(error) from error
+        self.frames += 1
+        self._shares += frame.from_neighbors
+
+    def flush(self) -> None:
+        """Write what is left, and the end."""
+        if self._container is None or self._video is None:
+            return
+        try:
+            self._mux(self._video.encode(None))
+            self._write_others(float("inf"))
+            for track in self._tracks.values():
+                self._mux(track.flush())
+            container, self._container = self._container, None
+            if isinstance(self._target, Path):
+                finish(self._target, container)
+            else:
+                container.close()
+        except (OSError, ReaderLeftError, av.error.FFmpegError) as error:
+            raise self._told(error) from error
+
+    def abandon(self) -> None:
+        """Let go of what is open, after a failure."""
+        if self._container is not None:
+            with suppress(OSError, SinkError, av.error.FFmpegError):
+                self._container.close()
+            self._container = None
+
+    def _compare(self, frame: Frame) -> None:
+        assert self._clock is not None
+        if not self.frames:
+            self._first = frame.seconds
+        off = frame.seconds - self._first - self.frames * float(self._clock)
+        self.uneven = self.uneven or abs(off) > 0.6 * float(self._clock)
+
+    def _open(self) -> None:
+        container = self._opened()
+        self._container = container
+        self._video = add_encoder(container, self._source, self.plan, self._clock)
+        carried = carried_of(self._source, self._drop)
+        if self._clock is not None:
+            self.joined.dropped += [describe(stream) for stream in carried]
+            container.start_encoding()
+            return
+        self._describe(container, self._video)
+        for stream in carried:
+            track = add_other(container, self._source, stream, self.joined)
+            if track is not None:
+                self._tracks[stream.index] = track
+        container.metadata.update(tags(self._source.container))
+        if found := chapters(self._source.container, *self._source.limits()):
+            container.set_chapters(found)
+        container.start_encoding()
+
+    def _opened(self) -> av.container.OutputContainer:
+        if isinstance(self._target, Path):
+            options = options_of(self._target, self._source, self.joined, self._drop)
+            return open_output(self._target, options)
+        self._target.open()
+        # Each frame is sent at once: somebody waits for it.
+        options = {"flush_packets": "1"}
+        target: Outgoing | _Shaped = self._target
+        if self._form == "y4m":
+            options["strict"] = "-1"  # for more than 8 bits, which is no part of the first standard
+            target = _Shaped(self._target, self._source.aspect)
+        return av.open(target, "w", format=FORMS[self._form], options=options)
+
+    def _describe(self, container: av.container.OutputContainer, video: av.VideoStream) -> None:
+        if self._source.matrix is not None:
+            video.set_display_matrix(self._source.matrix)
+        context = video.codec_context
+        if context.codec.canonical_name == "hevc" and container.format.name in ("mp4", "mov"):
+            context.codec_tag = "hvc1"  # Apple's players know no other
+        describe_as(video, self._source.video)
+        video.metadata.pop("alpha_mode", None)
+
+    def _write_others(self, moment: float) -> None:
+        for packet in self._until(moment):
+            if (track := self._tracks.get(packet.stream_index)) is not None:
+                self._mux(track.push(packet))
+
+    def _mux(self, packets: Iterable[Packet]) -> None:
+        assert self._container is not None
+        for packet in packets:
+            try:
+                self._container.mux(packet)
+            except (av.error.ArgumentError, av.error.InvalidDataError):
+                if packet.stream is self._video:
+                    raise
+                self.joined.refused += 1
+
+    def _told(self, error: Exception) -> Exception:
+        if isinstance(self._target, Outgoing):
+            if self._target.gone:
+                return ReaderLeftError(
+                    f"whoever read {self._target.name} has left, after {self.frames} frames"
+                )
+            return WriteError(f"cannot write {self._target.name}: {_reason(error)}")
+        return WriteError(f"cannot write {self._target}: {_reason(error)}; free some space")
+
+
+class _Shaped:
+    """Y4M whose first line tells the shape of pixels: PyAV tells FFmpeg's muxer nothing of it."""
+
+    def __init__(self, target: Outgoing, aspect: Fraction | None) -> None:
+        self._target, self._aspect = target, aspect
+
+    def write(self, data: "Buffer") -> int:
+        """Pass it on."""
+        if self._aspect is None:
+            return self._target.write(data)
+        said = f" A{self._aspect.numerator}:{self._aspect.denominator} ".encode()
+        size = memoryview(data).nbytes
+        self._target.write(bytes(data).replace(b" A0:0 ", said, 1))
+        self._aspect = None
+        return size
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)

@@ -1,0 +1,281 @@
+"""Runs jobs, one after the other, each as a `deblur run` of its own: a crash harms only its job."""
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from stream.errors import DeblurError, NoInputError, WriteError
+from stream.files.tasks import place_of
+from stream.serve.folders import Folders
+from stream.serve.jobs import MOST_ATTEMPTS, Job, Jobs
+from stream.serve.options import Options
+
+RUN = "-m", "stream", "run"
+_NOTES = 50
+"""Lines of a run that are kept."""
+_END_S = 10.0
+"""How long a run may take to put away what it has done; then it is killed, which loses no more than
+two seconds of work."""
+_LINE = 1 << 20
+"""Bytes of a line that a run says."""
+
+
+class Worker:
+    """Takes jobs from the queue and does them."""
+
+    def __init__(
+        self,
+        jobs: Jobs,
+        folders: Folders,
+        words: Sequence[str],
+        seen: Callable[[int, dict[str, Any]], None],
+    ) -> None:
+        """`words` are the options of every job; `seen` is told how far one is."""
+        self._jobs, self._folders, self._words, self._seen = jobs, folders, words, seen
+        self._process: asyncio.subprocess.Process | None = None
+        self._cancelled = False
+        self.news = asyncio.Event()
+        """Set where a job may be there."""
+        self._ended = asyncio.Event()
+        self.number: int | None = None
+        """Of the job that is at work."""
+
+    async def run(self) -> None:
+        """Work until cancelled; the job that is at work stays one that is running."""
+        while True:
+            self.news.clear()
+            job = self._jobs.next()
+            if job is None:
+                await self.news.wait()
+                continue
+            self.number, self._cancelled = job.number, False
+            self._ended.clear()
+            try:
+                await self._do(job)
+            except DeblurError as error:
+                self._end(job, "failed", str(error), error.exit_code)
+            except OSError as error:
+                code = WriteError.exit_code
+                self._end(job, "failed", f"cannot write: {error.strerror or error}", code)
+            finally:
+                self.number = None
+                self._ended.set()
+
+    async def cancel(self) -> None:
+        """End the job that is at work; what is done of it is kept."""
+        self._cancelled = True
+        await self._stop()
+        await self._ended.wait()
+
+    async def _stop(self) -> None:
+        process = self._process
+        if process is None:
+            return
+        with suppress(ProcessLookupError):
+            # Twice: at once, and not first a file of what there is.
+            process.send_signal(signal.SIGTERM)
+            await asyncio.sleep(0.2)
+            process.send_signal(signal.SIGTERM)
+        try:
+            await asyncio.wait_for(process.wait(), _END_S)
+        except TimeoutError:
+            _kill(process.pid)
+            await process.wait()
+
+    async def _do(self, job: Job) -> None:
+        self._process = None
+        whole = whole_of(self._folders, job)
+        whole.parent.mkdir(parents=True, exist_ok=True)
+        # What cannot be delivered is not begun.
+        self._folders.free_name(_place(job))
+        if not whole.exists():
+            command = [sys.executable, *RUN, *self._options(job), "-o", str(whole)]
+            said, printed = await self._run([*command, "--", str(input_of(self._folders, job))])
+            assert self._process is not None
+            code = self._process.returncode or 0
+            if self._cancelled:
+                self._end(job, "cancelled", "cancelled; resume goes on with what is done", None)
+                return
+            notes = [self._clean(line.removeprefix("note: "), job) for line in said]
+            job = self._jobs.set(job.number, exit_code=code, notes=notes[:-1])
+            if code not in (0, 1) or not whole.exists():
+                line = notes[-1].removeprefix("deblur: ") if notes else ""
+                self._end(job, "failed", line if code > 0 else _killed(code, line), code)
+                return
+            job = self._jobs.set(job.number, report=_report(printed), said=notes[-1])
+        deliver(self._jobs, self._folders, job)
+
+    def _options(self, job: Job) -> list[str]:
+        asked = Options.model_validate(job.options).words()
+        return [*self._words, *asked, "--progress=json", "--json", "--resume"]
+
+    async def _run(self, command: list[str]) -> tuple[list[str], bytes]:
+        """Run a command to its end; the last lines that it said, and what it printed."""
+        # What the service is opened with is no matter of a job.
+        known = {name: value for name, value in os.environ.items() if name != "DEBLUR_TOKEN"}
+        pipe = asyncio.subprocess.PIPE
+        self._process = process = await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=pipe,
+            stderr=pipe,
+            env=known,
+            limit=_LINE,
+            # Ctrl-C is for the service, which decides about its jobs.
+            start_new_session=True,
+        )
+        assert process.stdout is not None
+        assert process.stderr is not None
+        try:
+            if self._cancelled:
+                _kill(process.pid)
+            said, printed = await asyncio.gather(
+                self._listen(process.stderr), process.stdout.read()
+            )
+            await process.wait()
+        except asyncio.CancelledError:
+            await asyncio.shield(self._stop())
+            raise
+        return said, printed
+
+    async def _listen(self, lines: asyncio.StreamReader) -> list[str]:
+        said: deque[str] = deque(maxlen=_NOTES)
+        while True:
+            try:
+                raw = await lines.readline()
+            except ValueError:  # longer than any that is said
+                continue
+            if not raw:
+                return [*said]
+            line = raw.decode(errors="replace").strip()
+            if line.startswith('{"progress"'):
+                with suppress(ValueError, KeyError):
+                    assert self.number is not None
+                    self._seen(self.number, json.loads(line)["progress"])
+            elif line:
+                said.append(line)
+
+    def _clean(self, line: str, job: Job) -> str:
+        """A line without the folders that are nobody's matter."""
+        folders = self._folders
+        for folder in (folders.work(job.key) / "in", folders.work(job.key) / "out"):
+            line = line.replace(f"{folder}{os.sep}", "")
+        for folder in (folders.inputs, folders.outputs):
+            line = line.replace(f"{folder}{os.sep}", "")
+        return line
+
+    def _end(self, job: Job, state: str, said: str, code: int | None) -> None:
+        said = " ".join(said.split())
+        self._jobs.set(job.number, state=state, said=said, exit_code=code, finished=time.time())
+
+
+def input_of(folders: Folders, job: Job) -> Path:
+    """The file that a job restores. Raises `NoInputError`."""
+    if job.path is not None:
+        return folders.input(job.path)
+    file = folders.upload(job.key, job.name)
+    if not file.is_file():
+        raise NoInputError(f"the upload of {job.name} is not there any more")
+    return file
+
+
+def whole_of(folders: Folders, job: Job) -> Path:
+    """Where a job's output is until it gets its name."""
+    return folders.work(job.key) / "out" / place_of(Path(job.name)).name
+
+
+def _place(job: Job) -> Path:
+    """Where in the folder of outputs a job's goes, if nothing is there."""
+    return place_of(Path(job.path or job.name))
+
+
+def deliver(jobs: Jobs, folders: Folders, job: Job) -> Job:
+    """Give what is whole its name in the folder of outputs; goes on where a crash ended it.
+
+    Raises `SinkError` or `OSError`.
+    """
+    whole = whole_of(folders, job)
+    place = _place(job)
+    while whole.exists():
+        if job.output is None:
+            chosen = folders.free_name(place).relative_to(folders.outputs)
+            job = jobs.set(job.number, output=str(chosen))
+        assert job.output is not None
+        try:
+            folders.publish(whole, folders.outputs / job.output)
+        except FileExistsError:
+            job = jobs.set(job.number, output=None)
+    shutil.rmtree(whole.parent, ignore_errors=True)
+    said = job.said or "done; the service was not there to hear how"
+    return jobs.set(job.number, state="done", said=said, finished=time.time())
+
+
+def recover(jobs: Jobs, folders: Folders) -> None:
+    """Put right what was at work when the service was killed: all that is whole is done, and all
+    else waits again."""
+    end_orphans(folders)
+    for job in jobs.all("running", limit=-1):
+        # A name is chosen for what is whole alone.
+        if job.output is not None or whole_of(folders, job).exists():
+            try:
+                deliver(jobs, folders, job)
+            except (DeblurError, OSError) as error:
+                jobs.set(job.number, state="failed", said=str(error), finished=time.time())
+        elif job.attempts >= MOST_ATTEMPTS:
+            said = f"the service ended {job.attempts} times while this was at work"
+            jobs.set(job.number, state="failed", said=said, finished=time.time())
+        else:
+            jobs.set(job.number, state="queued")
+    folders.clear(jobs.keys())
+
+
+def end_orphans(folders: Folders) -> None:
+    """End the runs of a service that was killed: they would be in the way of their jobs."""
+    own = f"{folders.own}{os.sep}"
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            words = process.cmdline()
+            if tuple(words[1:4]) == RUN and any(word.startswith(own) for word in words[4:]):
+                psutil.wait_procs(_kill(process.pid), _END_S)
+
+
+def _kill(pid: int) -> list[psutil.Process]:
+    """Kill a process and all that it started; these."""
+    every = []
+    with suppress(psutil.Error):
+        process = psutil.Process(pid)
+        every = [*process.children(recursive=True), process]
+    for each in every:
+        with suppress(psutil.Error):
+            each.kill()
+    return every
+
+
+def _killed(code: int, line: str) -> str:
+    """What to say of a run that a signal ended."""
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    more = "; is there enough memory?" if name == "SIGKILL" else ""
+    return f"the run was ended by {name}{more}{f'; it said: {line}' if line else ''}"
+
+
+def _report(printed: bytes) -> dict[str, Any] | None:
+    with suppress(ValueError):
+        found = json.loads(printed)
+        if isinstance(found, dict):
+            # The name that it had is nobody's matter.
+            return {key: value for key, value in found.items() if key != "output"}
+    return None
