@@ -207,7 +207,7 @@ def quality_out_of_range(folder: Path) -> list[object]:
 
 
 def unknown_preset(folder: Path) -> list[object]:
-    return [good(folder), folder / "out.mp4", "--preset", "furious"]
+    return [good(folder), folder / "out.mp4", "--encoder-preset", "furious"]
 
 
 def start_behind_the_end(folder: Path) -> list[object]:
@@ -246,7 +246,7 @@ BAD: list[tuple[Callable[[Path], list[object]], int, str]] = [
     (strength_out_of_range, 2, "0..1"),
     (unknown_codec, 2, "mpeg9"),
     (quality_out_of_range, 2, "51"),
-    (unknown_preset, 2, "--preset furious"),
+    (unknown_preset, 2, "--encoder-preset furious"),
     (start_behind_the_end, 65, "no frame"),
 ]
 

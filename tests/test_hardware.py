@@ -215,7 +215,7 @@ def test_ffmpeg_knows_all_that_nvenc_is_told(encoder: Encoder) -> None:
 def test_options_that_nvenc_has_not(encoder: Encoder) -> None:
     with pytest.raises(UsageError, match=rf"--quality of {encoder.name} goes from 0"):
         encoder.settings(EncoderSettings(quality=encoder.worst + 1))
-    with pytest.raises(UsageError, match=rf"unknown --preset fast of {encoder.name}"):
+    with pytest.raises(UsageError, match=rf"unknown --encoder-preset fast of {encoder.name}"):
         encoder.settings(EncoderSettings(preset="fast"))
 
 

@@ -102,7 +102,6 @@ def test_h_is_help(command: str) -> None:
         ("precision", {"strength": 0}, "--precision has no effect without a network"),
         ("tile", {"model": "none"}, "--tile has no effect without a network"),
         ("preview_host", {}, "--preview-host has no effect without --preview"),
-        ("as_json", {"several": True}, "--json has no effect without a single file"),
         ("as_json", {}, None),
         ("model", {"model": "none", "fuse": 0}, "nothing is restored"),
         ("model", {"model": "none", "fuse": 0, "stabilize": True}, None),

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from stream.cli.options import Argument, Duration, MaxPixels, Option, Start, seconds
+from stream.cli.options import Argument, Duration, MaxPixels, Option, Start, moment, seconds
 from stream.cli.terminal import counter, reported, say
 from stream.limits import DEFAULT_MAX_PIXELS
 
@@ -94,7 +94,7 @@ def compare(
             frames=frames,
             crop=parse_crop(crop) if crop is not None else None,
             span=stream.Span(
-                seconds("--start", start),
+                moment("--start", start, input),
                 seconds("--duration", duration) if duration is not None else None,
             ),
             overwrite=overwrite,

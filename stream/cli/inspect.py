@@ -77,7 +77,7 @@ def verify(
     with reported():
         check_input(input)
         check_input(output)
-        span = span_of(start, duration)
+        span = span_of(start, duration, input=input)
         from stream.verify import Asked, verify
 
         asked = Asked(

@@ -3,9 +3,12 @@
 import re
 from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from stream.cli import presets
 
 if TYPE_CHECKING:
     from stream.options.reading import Span
@@ -14,25 +17,33 @@ if TYPE_CHECKING:
 Argument = partial(typer.Argument, readable=False)
 Option = partial(typer.Option, readable=False)
 
+FILES, PART, PICTURE = "Files", "Part of the video", "Picture"
+CODING, MACHINE, PIPES = "Encoding", "Speed and memory", "Pipes, raw video and images"
+LOOKING = "Looking at it"
+"""Groups of `--help`."""
+
 USUAL_PORT = 9555
 """Of the preview; it gives way to any other one where it is taken."""
 
 Model = Annotated[
     str,
     typer.Option(
+        rich_help_panel=PICTURE,
         help="A model's name (see `deblur models`), a .safetensors file, or none: fusion alone. "
-        "auto leaves the network out where it would take more than a quarter of fusion's time."
+        "auto leaves the network out where it would take more than a quarter of fusion's time.",
     ),
 ]
 LiveModel = Annotated[
     str,
     typer.Option(
-        help="A model's name (see `deblur models`), a .safetensors file, or none: fusion alone."
+        rich_help_panel=PICTURE,
+        help="A model's name (see `deblur models`), a .safetensors file, or none: fusion alone.",
     ),
 ]
 Fuse = Annotated[
     int,
     typer.Option(
+        rich_help_panel=PICTURE,
         min=0,
         max=5,
         help="With how many frames before and after it each one is fused, which takes what is "
@@ -42,6 +53,7 @@ Fuse = Annotated[
 Smooth = Annotated[
     float | None,
     typer.Option(
+        rich_help_panel=PICTURE,
         help="How much of the noise is averaged away over the frames that are fused: 0 nothing, "
         "up to 1; 0.8 unless --strength is 0.",
         show_default=False,
@@ -50,45 +62,60 @@ Smooth = Annotated[
 Shutter = Annotated[
     str,
     typer.Option(
+        rich_help_panel=PICTURE,
         help="For how long the camera's shutter is open at each frame, which decides how much of "
         "the motion is blur: 1/60 (seconds), 180deg (half of the frame interval), or auto, told by "
-        "the pictures."
+        "the pictures.",
     ),
 ]
 MaxPixels = Annotated[
-    int, typer.Option(help="Refuse larger frames (a small file can claim a huge picture).")
+    int,
+    typer.Option(
+        rich_help_panel=MACHINE,
+        help="Refuse larger frames (a small file can claim a huge picture).",
+    ),
 ]
 Device = Annotated[
     str,
-    typer.Option(help="auto, cpu, cuda, cuda:1 or mps; or several GPUs, such as cuda:0,cuda:1."),
+    typer.Option(
+        rich_help_panel=MACHINE,
+        help="auto, cpu, cuda, cuda:1 or mps; or several GPUs, such as cuda:0,cuda:1.",
+    ),
 ]
 Engine = Annotated[
     str,
     typer.Option(
+        rich_help_panel=MACHINE,
         help="What runs the networks: auto, eager (PyTorch as it is), openvino (on a CPU), cuda "
         "(on a GPU; takes minutes to compile kernels for each size of pictures first) or onnx "
-        "(ONNX Runtime, with the first of its providers that works or such as onnx:CoreML)."
+        "(ONNX Runtime, with the first of its providers that works or such as onnx:CoreML).",
     ),
 ]
 Precision = Annotated[
-    str, typer.Option(help="auto, float32, bfloat16 or float16, inside the network.")
+    str,
+    typer.Option(
+        rich_help_panel=MACHINE, help="auto, float32, bfloat16 or float16, inside the network."
+    ),
 ]
 Decoder = Annotated[
     str,
     typer.Option(
+        rich_help_panel=MACHINE,
         help="auto, software or cuda (the GPU's own decoder): what decodes. auto takes the GPU's "
-        "where the network runs on it and it gives the same pictures."
+        "where the network runs on it and it gives the same pictures.",
     ),
 ]
 Encoder = Annotated[
     str,
     typer.Option(
-        help="auto (software), software or nvenc (an NVIDIA GPU's h264, hevc and av1 encoders)."
+        rich_help_panel=CODING,
+        help="auto (software), software or nvenc (an NVIDIA GPU's h264, hevc and av1 encoders).",
     ),
 ]
 Preview = Annotated[
     int | None,
     typer.Option(
+        rich_help_panel=LOOKING,
         metavar="[PORT]",
         help="Show before and after in a browser, at this port of 127.0.0.1; 9555 by default.",
         show_default=False,
@@ -97,6 +124,7 @@ Preview = Annotated[
 PreviewHost = Annotated[
     str,
     typer.Option(
+        rich_help_panel=LOOKING,
         metavar="HOST",
         help="Serve the preview at this address; beyond this machine only with a password of "
         "yours in DEBLUR_TOKEN.",
@@ -105,16 +133,24 @@ PreviewHost = Annotated[
 
 
 Start = Annotated[
-    str, typer.Option(metavar="TIME", help="Begin here: seconds, or such as 1:30 or 0:01:30.5.")
+    str,
+    typer.Option(
+        rich_help_panel=PART,
+        metavar="TIME",
+        help="Begin here: seconds, such as 1:30 or 0:01:30.5, or a frame such as f120.",
+    ),
 ]
 Duration = Annotated[
     str | None,
-    typer.Option(metavar="TIME", help="Work on as much only.", show_default=False),
+    typer.Option(
+        rich_help_panel=PART, metavar="TIME", help="Work on as much only.", show_default=False
+    ),
 ]
 
 Size = Annotated[
     str | None,
     typer.Option(
+        rich_help_panel=PIPES,
         metavar="WxH",
         help="The input is raw video of this size, such as 1920x1080.",
         show_default=False,
@@ -123,6 +159,7 @@ Size = Annotated[
 Rate = Annotated[
     str | None,
     typer.Option(
+        rich_help_panel=PIPES,
         help="Frames per second of raw video, such as 30 or 30000/1001; 25 by default.",
         show_default=False,
     ),
@@ -130,12 +167,200 @@ Rate = Annotated[
 PixFmt = Annotated[
     str | None,
     typer.Option(
-        help="FFmpeg's name of how raw video is stored; yuv420p by default.", show_default=False
+        rich_help_panel=PIPES,
+        help="FFmpeg's name of how raw video is stored; yuv420p by default.",
+        show_default=False,
+    ),
+]
+
+End = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TIME",
+        help="End before this time or frame, in place of --duration.",
+        show_default=False,
+        rich_help_panel=PART,
+    ),
+]
+
+# Of `deblur run` alone.
+Paths = Annotated[
+    list[Path] | None,
+    Argument(
+        metavar="INPUT [OUTPUT]",
+        help="A video file and the file to write (INPUT.deblurred.EXT beside it by default); "
+        "or files, folders and patterns, and the folder to write to; - is standard input or "
+        "output.",
+        show_default=False,
+    ),
+]
+To = Annotated[
+    Path | None,
+    Option(
+        *("--output", "-o"),
+        help="The file or folder to write to: all others are inputs then. A video that was not "
+        "made by deblur is replaced only where it is named so.",
+        show_default=False,
+        rich_help_panel=FILES,
+    ),
+]
+ListFile = Annotated[
+    Path | None,
+    Option(
+        "--list",
+        help="Restore the files that this file names, one on a line; - is standard input.",
+        rich_help_panel=FILES,
+    ),
+]
+Resume = Annotated[
+    bool,
+    typer.Option(
+        "--resume", help="Go on where the same command was interrupted.", rich_help_panel=FILES
+    ),
+]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace OUTPUT.", rich_help_panel=FILES)
+]
+AsJson = Annotated[
+    bool,
+    typer.Option(
+        "--json",
+        help="Print what was done as JSON; of several files one line for each.",
+        rich_help_panel=FILES,
+    ),
+]
+Drop = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Leave out audio, subtitle, data, attachment or video streams.", rich_help_panel=FILES
+    ),
+]
+Preset = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Options for phone, drone, camcorder or webcam, or of your own; others given win.",
+        show_default=False,
+        is_eager=True,
+        callback=presets.use,
+        rich_help_panel=PICTURE,
+    ),
+]
+Strength = Annotated[
+    str,
+    typer.Option(
+        help="0 leaves the picture as it is, 1 restores it fully; auto restores each region "
+        "as far as it is blurred.",
+        rich_help_panel=PICTURE,
+    ),
+]
+Stabilize = Annotated[
+    bool,
+    typer.Option(
+        "--stabilize", help="Take the camera's shaking out of the picture.", rich_help_panel=PICTURE
+    ),
+]
+Crop = Annotated[
+    float,
+    typer.Option(
+        help="The share of width and height that --stabilize gives up, up to 0.5.",
+        rich_help_panel=PICTURE,
+    ),
+]
+Upscale = Annotated[
+    str | None,
+    typer.Option(
+        help="Enlarge: a factor in 1..4 such as 3 or 1.5, a height such as 1080p, or a size "
+        "such as 1920x1080.",
+        show_default=False,
+        rich_help_panel=PICTURE,
+    ),
+]
+Upscaler = Annotated[
+    str,
+    typer.Option(
+        help="What enlarges: auto (x3-lite on a CPU, x3 on a GPU), a .safetensors file, "
+        "lanczos or bicubic.",
+        rich_help_panel=PICTURE,
+    ),
+]
+Deinterlace = Annotated[
+    str,
+    typer.Option(help="auto (frames marked as interlaced), on or off.", rich_help_panel=PICTURE),
+]
+ApplyRotation = Annotated[
+    bool,
+    typer.Option(
+        "--apply-rotation",
+        help="Turn the pictures upright instead of saying how.",
+        rich_help_panel=PICTURE,
+    ),
+]
+Codec = Annotated[
+    str | None,
+    typer.Option(
+        help="h264, hevc, av1, vp9, vp8, prores or ffv1; the source's by default.",
+        rich_help_panel=CODING,
+    ),
+]
+Quality = Annotated[
+    int | None,
+    typer.Option(
+        help="CRF of the encoder, lower is better; visually lossless by default.",
+        rich_help_panel=CODING,
+    ),
+]
+EncoderPreset = Annotated[
+    str | None,
+    typer.Option(help="The encoder's own preset, such as fast or slow.", rich_help_panel=CODING),
+]
+Tile = Annotated[
+    int | None,
+    typer.Option(
+        help="Largest side restored in one piece; smaller needs less memory.",
+        rich_help_panel=MACHINE,
+    ),
+]
+ProgressKind = Annotated[
+    str,
+    typer.Option(
+        rich_help_panel=LOOKING,
+        help="auto (a bar, on a terminal), json (lines of JSON on stderr, two a second) or off.",
+    ),
+]
+Form = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        metavar="y4m|nut|mkv|raw",
+        help="What is written to a pipe: y4m by default; nut and mkv keep times and sound.",
+        show_default=False,
+        rich_help_panel=PIPES,
+    ),
+]
+Sequence_ = Annotated[
+    bool,
+    typer.Option(
+        "--sequence",
+        help="A name with a pattern such as shot%04d.png is a sequence of images.",
+        rich_help_panel=PIPES,
+    ),
+]
+Trial = Annotated[
+    str | None,
+    Option(
+        "--try",
+        metavar="TIME",
+        help="Restore only so much, such as 3s from the middle (or from --start), with three "
+        "settings, and show them beside each other on a page.",
+        show_default=False,
+        rich_help_panel=LOOKING,
     ),
 ]
 
 _CLOCK = re.compile(r"(?:(\d+):)?(\d{1,2}):(\d{1,2}(?:\.\d*)?)")
 _SECONDS = re.compile(r"(\d+\.?\d*|\.\d+)(s|ms|us)?")
+_FRAME = re.compile(r"f(\d{1,9})")
 _UNITS = {None: 1.0, "s": 1.0, "ms": 1e-3, "us": 1e-6}
 
 
@@ -149,6 +374,22 @@ def seconds(option: str, text: str) -> float:
     if match and int(match[2]) < 60 and float(match[3]) < 60:
         return 3600 * int(match[1] or 0) + 60 * int(match[2]) + float(match[3])
     raise UsageError(f"{option} takes seconds, or a time such as 1:30 or 0:01:30.5, got {text}")
+
+
+def moment(option: str, text: str, input: Path | None) -> float:
+    """A time, or a frame of `input` by its number such as f120, as seconds. Raises `UsageError`."""
+    from stream.errors import UsageError
+
+    if not (match := _FRAME.fullmatch(text)):
+        return seconds(option, text)
+    if input is None:
+        raise UsageError(f"{option} {text}: frames are counted in one file; use a time")
+    from stream.input.frame_numbers import moment_of
+
+    try:
+        return moment_of(input, int(match[1]))
+    except UsageError as error:
+        raise UsageError(f"{option} {text}: {error}") from error
 
 
 def given(context: typer.Context) -> set[str]:
@@ -166,7 +407,6 @@ def without_effect(
     smooth: float | None,
     upscale: str | None,
     stabilize: bool = False,
-    several: bool = False,
     preview: bool = False,
     more: Mapping[str, tuple[bool, str]] | None = None,
 ) -> list[str]:
@@ -188,11 +428,10 @@ def without_effect(
         "engine": (network or enlarges, "a network"),
         "tile": (network or enlarges, "a network"),
         "preview_host": (preview, "--preview"),
-        "as_json": (not several, "a single file"),
         **(more or {}),
     }
     said = [
-        f"--{'json' if name == 'as_json' else name.replace('_', '-')} has no effect without {what}"
+        f"--{name.replace('_', '-')} has no effect without {what}"
         for name, (met, what) in needs.items()
         if name in given and not met
     ]
@@ -214,9 +453,19 @@ def with_ports(arguments: Sequence[str]) -> list[str]:
     return given
 
 
-def span_of(start: str, duration: str | None) -> "Span":
-    """What `--start` and `--duration` say. Raises `UsageError`."""
+def span_of(
+    start: str, duration: str | None, end: str | None = None, input: Path | None = None
+) -> "Span":
+    """What `--start` and `--duration` or `--end` say of `input`. Raises `UsageError`."""
     import stream
 
+    begin = moment("--start", start, input)
+    if end is not None:
+        if duration is not None:
+            raise stream.UsageError("--duration and --end say the same; use one of them")
+        stop = moment("--end", end, input)
+        if stop <= begin:
+            raise stream.UsageError(f"--end {end} is not behind --start {start}")
+        return stream.Span(begin, stop - begin)
     length = seconds("--duration", duration) if duration is not None else None
-    return stream.Span(seconds("--start", start), length)
+    return stream.Span(begin, length)

@@ -1,5 +1,6 @@
 """`deblur run` where the video comes or goes by a pipe."""
 
+import json
 import os
 import re
 from collections.abc import Callable
@@ -68,16 +69,21 @@ def relay(
     settings: "Settings",
     form: str | None,
     raw: "Raw | None",
+    progress: str,
     *,
+    as_json: bool,
     done: "Callable[[Report], str]",
     quiet_end: Callable[[], AbstractContextManager[None]],
 ) -> None:
     """Restore what comes by a pipe, or to one; `done` says in words what was."""
+    from stream.errors import UsageError
     from stream.pipes.ends import STANDARD
     from stream.pipes.relay import Relay
     from stream.stages import advice
 
     input, output = ends
+    if as_json and output == STANDARD:
+        raise UsageError("standard output has the video; --json needs a file as OUTPUT")
     standard_output = 1
     if output == STANDARD:
         # Whatever else is printed must not get into the video.
@@ -85,13 +91,15 @@ def relay(
         os.dup2(2, 1)
     job = Relay(input, output, settings, form=form, raw=raw, standard_output=standard_output)
     name = "standard input" if input == STANDARD else input.name
-    with bar(name) as show, quiet_end():
+    with bar(name, progress) as show, quiet_end():
         handle_signals(job)
-        seen = None if show is None else lambda progress: show(name, progress)
+        seen = None if show is None else lambda told: show(name, told)
         report = job.run(seen, say=say)
     for warning in report.warnings:
         say(f"note: {warning}")
     shown = "standard output" if report.output == STANDARD else report.output
+    if as_json:
+        typer.echo(json.dumps(report.to_json(), indent=2))
     if report.stopped:
         say(f"stopped early: {done(report)} -> {shown}")
         raise typer.Exit(130)

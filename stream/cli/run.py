@@ -9,30 +9,51 @@ import webbrowser
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 
 import typer
 
 from stream.cli.options import (
-    Argument,
+    ApplyRotation,
+    AsJson,
+    Codec,
+    Crop,
     Decoder,
+    Deinterlace,
     Device,
+    Drop,
     Duration,
     Encoder,
+    EncoderPreset,
+    End,
     Engine,
+    Form,
     Fuse,
+    ListFile,
     MaxPixels,
     Model,
-    Option,
+    Overwrite,
+    Paths,
     PixFmt,
     Precision,
+    Preset,
     Preview,
     PreviewHost,
+    ProgressKind,
+    Quality,
     Rate,
+    Resume,
     Shutter,
     Size,
     Smooth,
+    Stabilize,
     Start,
+    Strength,
+    Tile,
+    To,
+    Trial,
+    Upscale,
+    Upscaler,
     given,
     seconds,
     span_of,
@@ -53,133 +74,44 @@ if TYPE_CHECKING:
 
 def run(
     context: typer.Context,
-    paths: Annotated[
-        list[Path] | None,
-        Argument(
-            metavar="INPUT [OUTPUT]",
-            help="A video file and the file to write (INPUT.deblurred.EXT beside it by default); "
-            "or files, folders and patterns, and the folder to write to.",
-            show_default=False,
-        ),
-    ] = None,
-    to: Annotated[
-        Path | None,
-        Option(
-            *("--output", "-o"),
-            help="The file or folder to write to: all others are inputs then. A video that was not "
-            "made by deblur is replaced only where it is named so.",
-            show_default=False,
-        ),
-    ] = None,
-    list_file: Annotated[
-        Path | None,
-        Option(
-            "--list",
-            help="Restore the files that this file names, one on a line; - is standard input.",
-        ),
-    ] = None,
+    paths: Paths = None,
+    to: To = None,
+    list_file: ListFile = None,
+    preset: Preset = None,
     model: Model = "auto",
     fuse: Fuse = 3,
-    strength: Annotated[
-        str,
-        typer.Option(
-            help="0 leaves the picture as it is, 1 restores it fully; auto restores each region "
-            "as far as it is blurred."
-        ),
-    ] = "1",
+    strength: Strength = "1",
     smooth: Smooth = None,
     shutter: Shutter = "auto",
-    stabilize: Annotated[
-        bool, typer.Option("--stabilize", help="Take the camera's shaking out of the picture.")
-    ] = False,
-    crop: Annotated[
-        float,
-        typer.Option(help="The share of width and height that --stabilize gives up, up to 0.5."),
-    ] = 0.1,
-    upscale: Annotated[
-        str | None,
-        typer.Option(
-            help="Enlarge: a factor in 1..4 such as 3 or 1.5, a height such as 1080p, or a size "
-            "such as 1920x1080.",
-            show_default=False,
-        ),
-    ] = None,
-    upscaler: Annotated[
-        str,
-        typer.Option(
-            help="What enlarges: auto (x3-lite on a CPU, x3 on a GPU), a .safetensors file, "
-            "lanczos or bicubic."
-        ),
-    ] = "auto",
+    stabilize: Stabilize = False,
+    crop: Crop = 0.1,
+    upscale: Upscale = None,
+    upscaler: Upscaler = "auto",
     device: Device = "auto",
     precision: Precision = "auto",
     engine: Engine = "auto",
     decoder: Decoder = "auto",
-    codec: Annotated[
-        str | None,
-        typer.Option(help="h264, hevc, av1, vp9, vp8, prores or ffv1; the source's by default."),
-    ] = None,
+    codec: Codec = None,
     encoder: Encoder = "auto",
-    quality: Annotated[
-        int | None,
-        typer.Option(help="CRF of the encoder, lower is better; visually lossless by default."),
-    ] = None,
-    preset: Annotated[
-        str | None, typer.Option(help="The encoder's own preset, such as fast or slow.")
-    ] = None,
+    quality: Quality = None,
+    encoder_preset: EncoderPreset = None,
     start: Start = "0",
+    end: End = None,
     duration: Duration = None,
-    tile: Annotated[
-        int | None,
-        typer.Option(help="Largest side restored in one piece; smaller needs less memory."),
-    ] = None,
+    tile: Tile = None,
     max_pixels: MaxPixels = DEFAULT_MAX_PIXELS,
-    deinterlace: Annotated[
-        str, typer.Option(help="auto (frames marked as interlaced), on or off.")
-    ] = "auto",
-    apply_rotation: Annotated[
-        bool,
-        typer.Option("--apply-rotation", help="Turn the pictures upright instead of saying how."),
-    ] = False,
-    drop: Annotated[
-        list[str] | None,
-        typer.Option(help="Leave out audio, subtitle, data, attachment or video streams."),
-    ] = None,
-    trial: Annotated[
-        str | None,
-        Option(
-            "--try",
-            metavar="TIME",
-            help="Restore only so much, such as 3s from the middle (or from --start), with three "
-            "settings, and show them beside each other on a page.",
-            show_default=False,
-        ),
-    ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on where the same command was interrupted.")
-    ] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUTPUT.")] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print what was done as JSON, of one file.")
-    ] = False,
-    form: Annotated[
-        str | None,
-        typer.Option(
-            "--format",
-            metavar="y4m|nut|mkv|raw",
-            help="What is written to a pipe: y4m by default; nut and mkv keep times and sound.",
-            show_default=False,
-        ),
-    ] = None,
+    deinterlace: Deinterlace = "auto",
+    apply_rotation: ApplyRotation = False,
+    drop: Drop = None,
+    trial: Trial = None,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+    form: Form = None,
     size: Size = None,
     rate: Rate = None,
     pix_fmt: PixFmt = None,
-    progress: Annotated[
-        str,
-        typer.Option(
-            help="auto (a bar, on a terminal), json (lines of JSON on stderr, two a second) or off."
-        ),
-    ] = "auto",
+    progress: ProgressKind = "auto",
     preview: Preview = None,
     preview_host: PreviewHost = "127.0.0.1",
 ) -> None:
@@ -196,15 +128,16 @@ def run(
             raise stream.UsageError(f"--progress takes auto, json or off, got {progress}")
         raw = raw_of(size, rate, pix_fmt)
         ends = ends_of(paths, list_file, to, raw)
-        if ends is not None and (trial is not None or as_json or preview is not None):
-            raise stream.UsageError("a pipe goes with none of --try, --json and --preview")
+        if ends is not None and (trial is not None or preview is not None):
+            raise stream.UsageError("a pipe goes with neither --try nor --preview")
         if ends is None and form is not None:
             raise stream.UsageError("--format is for a pipe; a file's form is what its ending says")
         tasks = None if ends is not None else tasks_of(paths or [], list_file, to)
         for alone in paths[:1] if paths and tasks is None else [task.input for task in tasks or []]:
             if ends is None and (tasks is None or len(tasks) == 1):
                 check_input(alone)
-        span = span_of(start, duration)
+        one = paths[0] if paths and tasks is None and ends is None else None
+        span = span_of(start, duration, end, one)
         # What is named on the way, as *.mp4 does, is no word for replacing it.
         named = tasks is not None or (paths is not None and len(paths) == 2)
         own = overwrite and to is None and named
@@ -230,7 +163,7 @@ def run(
             deinterlace=deinterlace,
             apply_rotation=apply_rotation,
             span=span,
-            encoder=stream.EncoderSettings(codec, quality, preset, encoder),
+            encoder=stream.EncoderSettings(codec, quality, encoder_preset, encoder),
         )
         for line in without_effect(
             given(context),
@@ -240,16 +173,24 @@ def run(
             smooth=settings.smoothing,
             upscale=upscale,
             stabilize=stabilize,
-            several=tasks is not None,
             preview=preview is not None,
         ):
             say(f"note: {line}")
         if ends is not None:
-            relay(ends, settings, form, raw, done=_done, quiet_end=_quiet_end)
+            relay(
+                ends,
+                settings,
+                form,
+                raw,
+                progress,
+                as_json=as_json,
+                done=_done,
+                quiet_end=_quiet_end,
+            )
             return
         if trial is not None:
-            if tasks is not None or duration is not None:
-                raise stream.UsageError("--try takes one INPUT, and no --duration")
+            if tasks is not None or span.duration is not None:
+                raise stream.UsageError("--try takes one INPUT, and neither --duration nor --end")
             assert paths
             written = to if to is not None else paths[1] if len(paths) == 2 else None
             _try(paths[0], written, settings, seconds("--try", trial), "start" in given(context))
@@ -260,7 +201,7 @@ def run(
         if tasks is not None:
             with beside(preview, preview_host) as page:
                 window = page.window if page is not None else None
-                _run_batch(Batch(tasks, settings, window=window), page, progress)
+                _run_batch(Batch(tasks, settings, window=window), page, progress, as_json=as_json)
             return
         assert paths
         output = to if to is not None else paths[1] if len(paths) == 2 else None
@@ -328,7 +269,7 @@ def _strength(text: str) -> float | Literal["auto"]:
         raise stream.UsageError(f"--strength must be in 0..1 or auto, got {text}") from None
 
 
-def _run_batch(batch: "Batch", page: "Beside | None", kind: str) -> None:
+def _run_batch(batch: "Batch", page: "Beside | None", kind: str, *, as_json: bool) -> None:
     import stream
     from stream.files.batch import summary
     from stream.stages.advice import said_of
@@ -354,6 +295,8 @@ def _run_batch(batch: "Batch", page: "Beside | None", kind: str) -> None:
             for note in notes:
                 say(f"{outcome.task.input}: note: {note}")
             say(f"{outcome.task.input}: {outcome.state}: {outcome.said}")
+            if as_json:
+                typer.echo(json.dumps(outcome.to_json()))
     say(summary(outcomes, total))
     states = {outcome.state for outcome in outcomes}
     if "stopped" in states or len(outcomes) < total:

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from stream import provenance
 from stream.compute.models import find_upscaler, fingerprint, load_model
@@ -31,6 +31,12 @@ class Outcome:
     said: str
     """One line for people."""
     report: Report | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """What `deblur run --json` prints of one of several files."""
+        said = {"input": str(self.task.input), "state": self.state, "said": self.said}
+        report = self.report.to_json() if self.report is not None else {}
+        return {**said, "output": str(self.task.output), **report}
 
 
 class Batch(Several):

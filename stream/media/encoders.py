@@ -67,7 +67,7 @@ class Encoder:
         if asked.preset is not None and asked.preset not in self.presets:
             # x264 itself would print a second line.
             known = f"it knows {', '.join(self.presets)}" if self.presets else "it has none"
-            raise UsageError(f"unknown --preset {asked.preset} of {self.name}; {known}")
+            raise UsageError(f"unknown --encoder-preset {asked.preset} of {self.name}; {known}")
         if preset := asked.preset or self.preset:
             chosen["cpu-used" if self.name.startswith("libvpx") else "preset"] = preset
         return chosen

@@ -74,7 +74,7 @@ def asked_for(input: Path, settings: Settings) -> dict[str, Any]:
         "drop": sorted(settings.drop),
         "codec": encoder.codec,
         "quality": encoder.quality,
-        "preset": encoder.preset,
+        "encoder-preset": encoder.preset,
         "encoder": encoder.encoder,
     }
 
