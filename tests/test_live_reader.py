@@ -76,6 +76,24 @@ def test_a_file_plays_as_fast_as_it_should_and_ends(tmp_path: Path) -> None:
     assert reading.lines == ["connected: h264 64x48 25 fps, sound aac"]
 
 
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("qtrle.mov", {"codec": "qtrle", "pix_fmt": "argb"}),
+        ("vp9.webm", {"codec": "libvpx-vp9", "pix_fmt": "yuva420p"}),
+    ],
+)
+def test_transparency_is_left_out_and_said_once(
+    name: str, given: dict[str, str], tmp_path: Path
+) -> None:
+    clip = make_clip(tmp_path / name, frames=8, **given)  # type: ignore[arg-type]
+    with Reading(str(clip), realtime=True, loop=True) as reading:
+        for _ in range(3):
+            reading.cut()
+    assert len(reading.lines) == 1
+    assert reading.lines[0].endswith("25 fps (with transparency, which is left out)")
+
+
 def test_a_file_in_a_loop_goes_on(tmp_path: Path) -> None:
     clip = make_clip(tmp_path / "clip.mp4", frames=8)
     with Reading(str(clip), realtime=True, loop=True) as reading:

@@ -299,12 +299,3 @@ def disordered(frames: list[av.VideoFrame], *, avi: bool) -> bool:
 
 def _rises(times: list[int]) -> bool:
     return all(a < b for a, b in pairwise(times))
-
-
-def hides_alpha(packet: Packet) -> bool:
-    """Whether a video's packet has transparency that FFmpeg does not decode."""
-    context = packet.stream.codec_context
-    if context.codec.canonical_name == "dnxhd":
-        # SMPTE ST 2019-1, the frame's header: a bit of its eighth byte.
-        return packet.size > 8 and bool(bytes(packet)[7] & 1)
-    return False

@@ -12,7 +12,8 @@ from av.stream import Stream
 from av.video.reformatter import VideoReformatter
 
 from stream.frame import Packet
-from stream.input.opening import Tail, hides_alpha
+from stream.input.layers import ALPHA, hidden_layer
+from stream.input.opening import Tail
 from stream.media.convert import opacity
 from stream.media.remux import TEXTS, is_hidden
 from stream.media.side_data import FIXED, MOVING, side_data
@@ -60,8 +61,11 @@ class Frames:
     def push(self, packet: Packet) -> None:
         if self.every or self.first is None:
             self._tail.push(packet)
-            if self.first is None and hides_alpha(packet):
-                self.opacity = 0.0
+            if self.first is None and (layer := hidden_layer(packet)) is not None:
+                if layer == ALPHA:
+                    self.opacity = 0.0
+                else:
+                    self.moving.add(layer)
             self._decode(packet)
         if self._ending and not self.every:
             if packet.is_keyframe or len(self._group) > 600:

@@ -185,7 +185,7 @@ class Session:
         self._alive_s = self._pulse.seen_s = time.monotonic()
         self._pulse.facts["fps"] = f"{self._rate:.4g}"
         if picture.size != self._size:
-            self._introduce(picture.size, frame.rotation)
+            self._introduce(picture.size, frame)
         if self._resized and self._alive_s - self._resized_s >= _SAY_S:
             size = f"{picture.width}x{picture.height}"
             times = f" (changed {self._resized} times)" if self._resized > 1 else ""
@@ -201,7 +201,7 @@ class Session:
         text = f"{rate:.3g} frames per second come, not the {self._claimed:.4g} announced"
         self._pulse.control.say(text)
 
-    def _introduce(self, picture: Size, rotation: int) -> None:
+    def _introduce(self, picture: Size, frame: av.VideoFrame) -> None:
         """Tell of the first picture, or of the first one of another size."""
         size = f"{picture[0]}x{picture[1]}"
         codec = _codec(self._video)
@@ -209,7 +209,11 @@ class Session:
         if self._size is not None:
             self._resized += 1
         elif not self._quiet:
+            rotation = frame.rotation
             turn = f" (turned by {rotation} degrees, which is ignored)" if rotation else ""
+            alpha = self._video.metadata.get("alpha_mode") == "1"
+            if alpha or any(part.is_alpha for part in frame.format.components):
+                turn += " (with transparency, which is left out)"
             sound = f", sound {self._format.codec}" if self._format else ""
             shown = f"{codec} {size}{rate}{turn}{sound}"
             self._pulse.control.say(f"connected: {shown}")
