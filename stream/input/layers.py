@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import Final
 
-from stream.media.convert import has_alpha
 from stream.frame import Packet
+from stream.media.convert import has_alpha
 
 ALPHA: Final = "transparency"
 SECOND_VIEW: Final = "second view in the video"
