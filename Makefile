@@ -8,7 +8,7 @@ READY  := $(if $(PYTHON),,.venv/ready)
 INPUT  ?=
 BENCH  ?=
 # Tests of what is live watch the clock: they run beside one another, not beside what keeps cores busy.
-LIVE   := $(wildcard tests/test_live*.py) tests/test_rig.py tests/test_trials.py
+LIVE   := tests/live tests/preview tests/test_rig.py tests/test_trials.py
 
 .PHONY: help setup demo test test-cuda check format bench clean
 .DEFAULT_GOAL := help
@@ -36,8 +36,12 @@ demo: $(READY)
 # Threads that spin while they wait, as PyTorch's do, take the cores from the other tests.
 test: export OMP_WAIT_POLICY ?= PASSIVE
 test: $(READY)
+ifdef TESTS
+	$(PY) -m pytest --numprocesses 2 --dist worksteal $(TESTS:%=tests/%)
+else
 	$(PY) -m pytest --numprocesses 2 --dist worksteal $(LIVE:%=--ignore=%)
 	$(PY) -m pytest --numprocesses 2 --dist worksteal $(LIVE)
+endif
 
 test-cuda: $(READY)
 	DEBLUR_REQUIRE_CUDA=1 $(PY) -m pytest -m needs_cuda
