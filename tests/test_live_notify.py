@@ -16,7 +16,7 @@ import pytest
 from aiohttp import web
 
 from stream.errors import UsageError
-from stream.live.figures import ProcessFigures, Snapshot
+from stream.ipc.stats import ProcessFigures, Snapshot
 from stream.live.notify.events import BACK_S, BEGIN_S, LOST_S, SLOW_S, Watch
 from stream.live.notify.targets import Mqtt, Target, Waiting, Webhook, parse
 from tests.rig.command import DEBLUR, live, refused, until

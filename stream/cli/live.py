@@ -168,10 +168,10 @@ def live(
     _hide_arguments(given, told)
     from stream.errors import UsageError
     from stream.live import config as configs
-    from stream.live.camera import resolve
     from stream.live.cameras import Cameras
     from stream.live.description import DEFAULT_OUTPUT, Description
     from stream.live.http import Address, Http
+    from stream.live.input.camera import resolve
     from stream.live.notify.notifier import Notifier
     from stream.live.notify.targets import parse
     from stream.preview.access import Access

@@ -6,7 +6,7 @@ Nothing here knows the time or an address: moments are passed in.
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from stream.live.figures import Snapshot
+from stream.ipc.stats import Snapshot
 
 Kind = Literal["lost", "back", "slow", "in time"]
 LOST_S = 10.0

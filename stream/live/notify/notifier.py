@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Protocol
 
-from stream.live.figures import Snapshot
+from stream.ipc.stats import Snapshot
 from stream.live.notify.events import Watch
 from stream.live.notify.targets import Say, Target, Waiting
 
