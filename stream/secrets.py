@@ -74,6 +74,13 @@ def hidden(address: str) -> str:
     return Secrets([address]).hide(address)
 
 
+def path_of(address: str) -> str:
+    """What stands behind the host of an address of HTTP: where something is told, who knows it may
+    tell things too. Empty where there is none."""
+    scheme, _, rest = address.partition("://")
+    return rest.partition("/")[2] if scheme in ("http", "https") else ""
+
+
 def split_login(address: str) -> tuple[str, str | None, str | None]:
     """An address without its login, and the user and password, decoded, that it held.
 

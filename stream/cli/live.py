@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from stream.live.cameras import Cameras
     from stream.live.description import Description
     from stream.live.http import Http
+    from stream.live.notify.notifier import Notifier
     from stream.preview.host import Preview as Page
 
 _EVERY_S = 60.0
@@ -145,6 +146,15 @@ def live(
     http: Annotated[
         str, typer.Option(help="[HOST:]PORT of /healthz and /metrics, or off.")
     ] = "9554",
+    notify: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Tell this address when a camera is lost, back, too slow or in time again: "
+            "https://... (gets JSON), mqtt://HOST/TOPIC, or env:NAME. Can be repeated.",
+            show_default=False,
+        ),
+    ] = None,
     preview: Preview = None,
     preview_host: PreviewHost = "127.0.0.1",
 ) -> None:
@@ -154,17 +164,21 @@ def live(
         # Until it is known what it asks for; and for good in what Python starts to clear up.
         hangs_up = signal.signal(signal.SIGHUP, signal.SIG_IGN) is not signal.SIG_IGN
     given = [*([source] if source is not None else []), *(outputs or [])]
-    _hide_arguments(given)
+    told = notify or []
+    _hide_arguments(given, told)
     from stream.errors import UsageError
     from stream.live import config as configs
     from stream.live.cameras import Cameras
     from stream.live.description import DEFAULT_OUTPUT, Description
     from stream.live.http import Address, Http
+    from stream.live.input.camera import resolve
+    from stream.live.notify.notifier import Notifier
+    from stream.live.notify.targets import parse
     from stream.preview.access import Access
     from stream.preview.host import Preview as Page
-    from stream.secrets import Secrets
+    from stream.secrets import Secrets, path_of
 
-    hide = Secrets(given).hide
+    hide = Secrets([*given, *told], map(path_of, told)).hide
     with reported(lambda text: hide(text)):
         if (config is None) == (source is None):
             raise UsageError("name a SOURCE, or a file of cameras with --config")
@@ -198,13 +212,16 @@ def live(
                 max_pixels=max_pixels,
             )
             described = {"live": one}
+        addresses = [resolve(each) for each in told]
+        notified = [parse(each) for each in addresses]
         token = os.environ.get("DEBLUR_TOKEN")
         own = token or random_secrets.token_urlsafe(24)
-        secrets = Secrets([each for one in described.values() for each in one.known], [own])
+        known = [each for one in described.values() for each in one.known]
+        secrets = Secrets([*known, *addresses], [own, *map(path_of, addresses)])
         hide = secrets.hide
         written = options.given(context)
         if config is not None:
-            apart = {"config", "http", "preview", "preview_host", "outputs"}
+            apart = {"config", "http", "notify", "preview", "preview_host", "outputs"}
             lines = [
                 f"--{name.replace('_', '-')} has no effect with --config; write it into {config}"
                 for name in sorted(written - apart)
@@ -239,7 +256,13 @@ def live(
         cameras = Cameras(described, words=[own], say=tell, preview=page is not None, changed=show)
         beside = page.processes if page is not None else tuple
         shown = Http(cameras.watched, address, beside) if address is not None else None
-        asyncio.run(_run(cameras, config, shown, page, own if token is None else None, hangs_up))
+        notifier = None
+        if notified:
+            notifier = Notifier(
+                cameras.watched, notified, lambda text: tell("notify", secrets.hide(text))
+            )
+        random = own if token is None else None
+        asyncio.run(_run(cameras, config, shown, notifier, page, random, hangs_up))
         if cameras.killed:
             raise typer.Exit(130)
 
@@ -267,6 +290,7 @@ async def _run(
     cameras: "Cameras",
     config: Path | None,
     http: "Http | None",
+    notifier: "Notifier | None",
     page: "Page | None",
     token: str | None,
     hangs_up: bool,
@@ -285,6 +309,8 @@ async def _run(
         known = f"?token={token}" if token is not None and err.is_terminal else ""
         say(f"figures: http://127.0.0.1:{http.port}/metrics{known}")
     beside = [asyncio.create_task(_show(cameras))]
+    if notifier is not None:
+        beside.append(asyncio.create_task(notifier.run()))
     if page is not None:
         beside.append(asyncio.create_task(page.run()))
         say(f"preview: {page.address(token is not None, shown=err.is_terminal)}")
@@ -359,12 +385,13 @@ def status_line(snapshot: "Snapshot") -> str:
     return " | ".join(parts)
 
 
-def _hide_arguments(addresses: Sequence[str]) -> None:
-    """Take passwords out of what the list of processes shows of this one."""
+def _hide_arguments(addresses: Sequence[str], told: Sequence[str]) -> None:
+    """Take passwords out of what the list of processes shows of this one; `told` are the addresses
+    that news go to."""
     from setproctitle import setproctitle
 
-    from stream.secrets import Secrets
+    from stream.secrets import Secrets, path_of
 
-    secrets = Secrets(addresses)
+    secrets = Secrets([*addresses, *told], map(path_of, told))
     setproctitle(" ".join(["deblur", *map(secrets.hide, sys.argv[1:])]))
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)

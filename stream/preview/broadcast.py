@@ -12,6 +12,7 @@ from stream.ipc.window import Window
 from stream.preview.pair import Pairs, shown_size, side_by_side
 
 Kind = Literal["video", "jpeg"]
+Show = Literal["both", "before", "after"]
 _POLL_S = 0.008
 _BEHIND = 50
 """Packets that a viewer may be behind; then it goes on at the next key frame."""
@@ -69,7 +70,7 @@ class Broadcast:
         self._pairs = Pairs()
         self._number = 0
         self._task: asyncio.Task[None] | None = None
-        self._still: asyncio.Task[bytes | None] | None = None
+        self._stills: dict[Show, asyncio.Task[bytes | None]] = {}
         self._closed = False
 
     @property
@@ -91,23 +92,27 @@ class Broadcast:
     def leave(self, viewer: Viewer) -> None:
         self._viewers.discard(viewer)
 
-    async def still(self) -> bytes | None:
-        """The newest pair as PNG; None where there is none. Made once for all who ask meanwhile."""
-        if self._still is None or self._still.done():
-            self._still = asyncio.create_task(self._made())
-        return await asyncio.shield(self._still)
+    async def still(self, show: Show = "both") -> bytes | None:
+        """The newest pair as PNG, or one of both as JPEG; None where there is none. Made once for
+        all who ask meanwhile."""
+        making = self._stills.get(show)
+        if making is None or making.done():
+            making = self._stills[show] = asyncio.create_task(self._made(show))
+        return await asyncio.shield(making)
 
-    async def _made(self) -> bytes | None:
+    async def _made(self, show: Show) -> bytes | None:
         before = 0 if self.window.open else self.window.count
         end = time.monotonic() + _STILL_S
         while self.window.count <= before and time.monotonic() < end and not self._closed:
             self.window.look()
             await asyncio.sleep(_POLL_S)
-        return await asyncio.to_thread(self._png)
+        return await asyncio.to_thread(self._picture, show)
 
-    def _png(self) -> bytes | None:
+    def _picture(self, show: Show) -> bytes | None:
         pair = self.window.newest()
-        return Pairs().png(pair) if pair is not None else None
+        if pair is None:
+            return None
+        return Pairs().png(pair) if show == "both" else Pairs().one(pair, show)
 
     async def close(self) -> None:
         """Show nothing any more."""
@@ -116,7 +121,7 @@ class Broadcast:
             viewer.end()
         self._viewers.clear()
         # What a thread has in hand is waited for: it copies from the window.
-        at_work = [task for task in (self._task, self._still) if task is not None]
+        at_work = [*self._stills.values(), *([] if self._task is None else [self._task])]
         await asyncio.gather(*at_work, return_exceptions=True)
         self.window.close()
 

@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 from io import BytesIO
+from typing import Literal
 
 import av
 import cv2
@@ -18,7 +19,7 @@ MOST_PIXELS = 1280 * 720
 """Of each of both in the video; stills have all of theirs."""
 _QUALITY = Quality(crf=22, preset="superfast", profile="baseline")
 """What all browsers decode, and what costs little: the cores are the network's."""
-_JPEG = 85
+_JPEG, _JPEG_STILL = 85, 92
 _EXACT = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 
 Pair = tuple[Picture, Picture]
@@ -81,6 +82,11 @@ class Pairs:
             larger = cv2.resize(before, (width, height), interpolation=cv2.INTER_CUBIC)
             before = np.asarray(larger, np.uint8)
         return _encoded(".png", np.hstack([before, after]), cv2.IMWRITE_PNG_COMPRESSION, 3)
+
+    def one(self, pair: Pair, show: Literal["before", "after"]) -> bytes:
+        """One of both alone, as JPEG."""
+        picture = pair[0] if show == "before" else pair[1]
+        return _encoded(".jpg", self._bgr(picture), cv2.IMWRITE_JPEG_QUALITY, _JPEG_STILL)
 
     def _bgr(self, picture: Picture) -> NDArray[np.uint8]:
         code = swscale_matrix(picture.tags, *picture.size)

@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib.resources import files
-from typing import Any
+from typing import Any, get_args
 
 from aiohttp import WSMsgType, web
 
@@ -13,7 +13,7 @@ from stream.errors import UsageError
 from stream.options.live import InUse, Restoring
 from stream.options.scale import Scale
 from stream.preview.access import Guard
-from stream.preview.broadcast import Broadcast
+from stream.preview.broadcast import Broadcast, Show
 from stream.preview.rtc import Peer
 from stream.preview.shown import Change, Feeds, Figures, Shown
 from stream.preview.site import HEADERS, Site
@@ -24,6 +24,7 @@ _BOUNDARY = "picture"
 _LARGEST = 64 << 10
 """Bytes of a message of a browser."""
 _MOST_VIEWERS = 32
+_SHOWS: dict[str, Show] = {show: show for show in get_args(Show)}
 _UPSCALES = ("", "1.5", "2", "3")
 
 _NONSENSE = ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError
@@ -133,10 +134,14 @@ class Page(Site):
 
     async def _still(self, request: web.Request) -> web.StreamResponse:
         _, broadcast = self._named(request.query.get("feed"))
-        png = await broadcast.still()
-        if png is None:
+        show = _SHOWS.get(request.query.get("show", "both"))
+        if show is None:
+            raise web.HTTPBadRequest(text="show= is both, before or after\n")
+        still = await broadcast.still(show)
+        if still is None:
             raise web.HTTPServiceUnavailable(text="there is no picture yet\n")
-        return web.Response(body=png, content_type="image/png")
+        kind = "image/png" if show == "both" else "image/jpeg"
+        return web.Response(body=still, content_type=kind)
 
     async def _mjpeg(self, request: web.Request) -> web.StreamResponse:
         _, broadcast = self._named(request.query.get("feed"))

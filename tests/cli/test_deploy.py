@@ -1,6 +1,7 @@
 """What is in `deploy/`, as far as it can be tried without Docker and as another user than root."""
 
 import http.server
+import json
 import os
 import re
 import shutil
@@ -15,6 +16,7 @@ import pytest
 import typer
 
 from stream.live import config
+from tests.test_live_http import TOKEN, ask
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -121,3 +123,71 @@ def test_the_health_check(status: int, code: int) -> None:
         env = os.environ | {"DEBLUR_HTTP_PORT": str(port)}
         assert subprocess.run(check, env=env, check=False, capture_output=True).returncode == code
     assert subprocess.run(check, env=env, check=False, capture_output=True).returncode == 1
+
+
+def known() -> dict[str, set[str]]:
+    """The metrics that there are, and their labels."""
+    from prometheus_client.parser import text_string_to_metric_families
+
+    found: dict[str, set[str]] = {}
+    _, text = ask(0, "/metrics", Authorization=f"Bearer {TOKEN}")
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            found.setdefault(sample.name, set()).update(sample.labels)
+    return found
+
+
+def expressions(file: str) -> list[str]:
+    """What a file asks Prometheus."""
+    text = (DEPLOY / file).read_text()
+    if file.endswith(".yaml"):
+        return re.findall(r"^ +expr: (.*)$", text, re.M)
+    panels = json.loads(text)["panels"]
+    return [target["expr"] for panel in panels for target in panel["targets"]]
+
+
+@pytest.mark.parametrize("file", ["prometheus-rules.yaml", "grafana-dashboard.json"])
+def test_what_is_asked_of_prometheus_is_there(file: str) -> None:
+    metrics = known() | {"up": {"job", "instance"}}
+    every = {label for labels in metrics.values() for label in labels} | {"instance"}
+    asked = expressions(file)
+    assert len(asked) >= 5
+    for expression in asked:
+        name = re.search(r"\b(deblur_\w+|up)\b", expression)
+        assert name is not None, expression
+        assert name[1] in metrics, f"there is no {name[1]}"
+        inside = re.findall(r"(\w+)=~?\"", expression)
+        assert {*inside} <= metrics[name[1]], expression
+        grouped = re.findall(r"by \(([^)]*)\)", expression)
+        assert {label.strip() for part in grouped for label in part.split(",")} <= every, expression
+
+
+def test_the_dashboard_says_what_it_shows() -> None:
+    board = json.loads((DEPLOY / "grafana-dashboard.json").read_text())
+    assert {"title", "uid", "panels", "schemaVersion", "templating"} <= board.keys()
+    assert board["templating"]["list"][1]["query"] == "label_values(deblur_up, feed)"
+    numbers = [panel["id"] for panel in board["panels"]]
+    assert len({*numbers}) == len(numbers)
+    placed = set[tuple[int, int]]()
+    for panel in board["panels"]:
+        place = panel["gridPos"]
+        for x in range(place["x"], place["x"] + place["w"]):
+            for y in range(place["y"], place["y"] + place["h"]):
+                assert x < 24
+                assert (x, y) not in placed, f"{panel['title']} lies over another"
+                placed.add((x, y))
+        for target in panel["targets"]:
+            labels = {label for each in known().values() for label in each}
+            assert {*re.findall(r"{{(\w+)}}", target["legendFormat"])} <= labels
+
+
+def test_alerts_are_sound(tmp_path: Path) -> None:
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("promtool is missing: apt-get install prometheus")
+    file = str(DEPLOY / "prometheus-rules.yaml")
+    done = subprocess.run(
+        [promtool, "check", "rules", file], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "SUCCESS: 6 rules found" in done.stdout

@@ -437,6 +437,15 @@ def test_stills_and_mjpeg() -> None:
         assert np.all(np.abs(picture[:, :320].astype(int) - (60 - 16) * 255 / 219) < 1.5)
         assert np.all(np.abs(picture[:, 320:].astype(int) - (180 - 16) * 255 / 219) < 1.5)
         assert (await there.ask("/still?feed=none", **OURS))[0] == 404
+        # One alone, as other programs want it.
+        for show, level in (("before", 60), ("after", 180)):
+            status, jpeg, headers = await there.ask(f"/still?show={show}", **OURS)
+            assert (status, headers["Content-Type"]) == (200, "image/jpeg")
+            alone = cv2.imdecode(np.frombuffer(jpeg, np.uint8), 1)
+            assert alone is not None
+            assert alone.shape == (240, 320, 3)
+            assert abs(float(alone.mean()) - (level - 16) * 255 / 219) < 2
+        assert (await there.ask("/still?show=neither", **OURS))[0] == 400
 
         async with there.session.get(
             f"http://127.0.0.1:{there.port}/mjpeg", headers=OURS

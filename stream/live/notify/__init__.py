@@ -1,0 +1,1 @@
+"""Tells others what becomes of cameras: by HTTP, and by MQTT."""
