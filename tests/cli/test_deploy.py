@@ -16,7 +16,7 @@ import pytest
 import typer
 
 from stream.live import config
-from tests.test_live_http import TOKEN, ask
+from tests.live.test_http import TOKEN, ask
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
