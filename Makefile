@@ -27,7 +27,7 @@ setup: $(READY)
 	@echo "Setting up .venv: PyTorch, OpenVINO, OpenCV, FFmpeg's libraries and what they need are fetched by"
 	@echo "pip, about 0.6 GB, or 3 GB where pip takes PyTorch with CUDA (PyPI's for Linux); this takes minutes."
 	$(BASE) -m venv .venv
-	.venv/bin/python -m pip install --constraint constraints.txt --editable '.[dev,onnx,train]'
+	.venv/bin/python -m pip install --constraint constraints.txt --editable '.[dev,onnx,train,vapoursynth]'
 	@touch $@
 
 demo: $(READY)

@@ -29,7 +29,7 @@ FLOORS = (
     ("stream.live.output",),
     ("stream.live",),
     ("stream.preview",),
-    ("stream.pipes", "stream.iterators", "stream.serve"),
+    ("stream.pipes", "stream.iterators", "stream.serve", "stream.vapoursynth"),
     ("stream.doctor",),
     ("stream.cli",),
 )

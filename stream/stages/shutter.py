@@ -1,6 +1,7 @@
 """For how long the shutter of the camera that took a video was open."""
 
 import functools
+import math
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -75,6 +76,13 @@ def spots_among(frames: Sequence[Frame], count: int = _SPOTS) -> Sequence[Sequen
     """Three frames that follow one another, at so many places of these."""
     step = max(len(frames) // count, 1)
     return [frames[first : first + 3] for first in range(0, len(frames) - 2, step)]
+
+
+def starts_of(frames: int) -> list[int]:
+    """Where `spots` begins in a video of so many frames that are equally long."""
+    if frames <= AT_ONCE:
+        return list(range(0, frames - 2, max(frames // _SPOTS, 1)))
+    return [math.ceil(frames * (spot + 0.5) / _SPOTS) for spot in range(_SPOTS)]
 
 
 def _read(path: Path, reading: Reading) -> Iterable[Frame]:
