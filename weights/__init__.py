@@ -5,6 +5,24 @@ imports lie in the user's data folder, each beside a small JSON file with its ha
 safetensors: nothing is ever unpickled here.
 """
 
-from weights.store import Checkpoint, WeightsError, add, checkpoints, folder, path, sha256
+from weights.store import (
+    Checkpoint,
+    WeightsError,
+    add,
+    check_name,
+    checkpoints,
+    folder,
+    path,
+    sha256,
+)
 
-__all__ = ["Checkpoint", "WeightsError", "add", "checkpoints", "folder", "path", "sha256"]
+__all__ = [
+    "Checkpoint",
+    "WeightsError",
+    "add",
+    "check_name",
+    "checkpoints",
+    "folder",
+    "path",
+    "sha256",
+]

@@ -77,12 +77,7 @@ def path(name: str) -> Path:
 
 def add(name: str, state: Mapping[str, Tensor], *, preset: str, about: str) -> Checkpoint:
     """Store a state dict (without aliases) as a checkpoint that `path(name)` then finds."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name) or name.endswith(".safetensors"):
-        raise WeightsError(
-            f"{name!r} cannot name a model: use letters, digits, '.', '_' and '-', 64 at most"
-        )
-    if any(checkpoint.name == name and checkpoint.shipped for checkpoint in checkpoints()):
-        raise WeightsError(f"{name} is the name of a shipped model; choose another one")
+    check_name(name)
     file = folder() / f"{name}.safetensors"
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -99,6 +94,16 @@ def add(name: str, state: Mapping[str, Tensor], *, preset: str, about: str) -> C
     except OSError as error:
         raise WeightsError(f"cannot store {name} in {file.parent}: {error.strerror}") from error
     return _checkpoint(name, file, facts, shipped=False)
+
+
+def check_name(name: str) -> None:
+    """Raise `WeightsError` where `name` cannot be that of a checkpoint of the user's own."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name) or name.endswith(".safetensors"):
+        raise WeightsError(
+            f"{name!r} cannot name a model: use letters, digits, '.', '_' and '-', 64 at most"
+        )
+    if any(checkpoint.name == name and checkpoint.shipped for checkpoint in checkpoints()):
+        raise WeightsError(f"{name} is the name of a shipped model; choose another one")
 
 
 def sha256(file: Path) -> str:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from stream.cli import models
+from stream.cli.adapt import adapt
 from stream.cli.bench import bench
 from stream.cli.compare import compare
 from stream.cli.doctor import doctor
@@ -74,6 +75,7 @@ app.command()(verify)
 app.command()(live)
 app.command()(serve)
 app.command()(compare)
+app.command()(adapt)
 app.command()(bench)
 app.command()(doctor)
 app.add_typer(models.app, name="models")

@@ -1,10 +1,13 @@
 """The network a job works with, on the device and in the precision it works in."""
 
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 
 import mssnet
 import weights
@@ -136,6 +139,16 @@ def model_file(name: str) -> Path:
         raise ModelError(f"{error}; see `deblur models`") from error
 
 
+def preset_of(name: str) -> tuple[Path, str]:
+    """A model's weights, and its size's preset, empty where there is none. Raises `ModelError`."""
+    file = model_file(name)
+    try:
+        config = mssnet.from_state_dict(load_file(file)).config
+    except (ValueError, OSError, SafetensorError) as error:
+        raise ModelError(f"cannot use the model {name}: {error}") from error
+    return file, next((preset for preset, size in mssnet.PRESETS.items() if size == config), "")
+
+
 def choose_devices(names: str) -> list[torch.device]:
     """One device, or several GPUs with commas between them. Raises as `choose_device` does."""
     if "," not in names:
@@ -214,10 +227,23 @@ def import_checkpoint(file: Path, name: str) -> weights.Checkpoint:
         raise ModelError(f"{file} is no checkpoint of an MSSNet{reason}") from error
     size = next((preset for preset, c in mssnet.PRESETS.items() if c == net.config), "")
     preset = size or "/".join(str(width) for width in net.config.widths)
+    return store(name, net.state_dict(), preset=preset, about=f"imported from {file.name}")
+
+
+def check_name(name: str) -> None:
+    """Refuse what cannot name a model of the user's own. Raises `ModelError`."""
     try:
-        return weights.add(
-            name, net.state_dict(), preset=preset, about=f"imported from {file.name}"
-        )
+        weights.check_name(name)
+    except weights.WeightsError as error:
+        raise ModelError(str(error)) from error
+
+
+def store(
+    name: str, state: Mapping[str, torch.Tensor], *, preset: str, about: str
+) -> weights.Checkpoint:
+    """Keep weights as a model of the user's own, which `name` then finds. Raises `ModelError`."""
+    try:
+        return weights.add(name, state, preset=preset, about=about)
     except weights.WeightsError as error:
         raise ModelError(str(error)) from error
 

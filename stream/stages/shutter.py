@@ -52,30 +52,33 @@ def share_of(spots: Iterable[Sequence[Frame]]) -> float:
     for frames in spots:
         if len(frames) < 3 or any(frame.cut for frame in frames[1:]):
             continue
-        before, now, after = map(_guide, frames)
+        before, now, after = map(guide_of, frames)
         back, ahead = way(now, before), way(now, after)
         if back is not None and ahead is not None:
             shutter.watch(frames[1].luma, back, ahead)
     return shutter.share
 
 
-def spots(source: Source, count: int = _SPOTS) -> Iterable[Sequence[Frame]]:
-    """Up to three frames that follow one another, at so many places of a video."""
+def spots(source: Source, count: int = _SPOTS, length: int = 3) -> Iterable[Sequence[Frame]]:
+    """Up to `length` frames that follow one another, at so many places of a video."""
     expected, seconds = source.expected_frames, source.duration_s
     if expected is None or seconds is None or expected <= AT_ONCE:
-        return spots_among(list(islice(_read(source.path, source.reading), AT_ONCE)), count)
+        return spots_among(list(islice(_read(source.path, source.reading), AT_ONCE)), count, length)
     begin = source.span.start
     starts = (begin + seconds * (spot + 0.5) / count for spot in range(count))
     return (
-        list(islice(_read(source.path, replace(source.reading, span=Span(start))), 3))
+        list(islice(_read(source.path, replace(source.reading, span=Span(start))), length))
         for start in starts
     )
 
 
-def spots_among(frames: Sequence[Frame], count: int = _SPOTS) -> Sequence[Sequence[Frame]]:
-    """Three frames that follow one another, at so many places of these."""
+def spots_among(
+    frames: Sequence[Frame], count: int = _SPOTS, length: int = 3
+) -> Sequence[Sequence[Frame]]:
+    """`length` frames that follow one another, at so many places of these."""
     step = max(len(frames) // count, 1)
-    return [frames[first : first + 3] for first in range(0, len(frames) - 2, step)]
+    last = max(len(frames) - length, 0)
+    return [frames[first : first + length] for first in range(0, last + 1, step)]
 
 
 def starts_of(frames: int) -> list[int]:
@@ -95,6 +98,7 @@ def _read(path: Path, reading: Reading) -> Iterable[Frame]:
         return
 
 
-def _guide(frame: Frame) -> Guide:
+def guide_of(frame: Frame) -> Guide:
+    """What a frame is followed by."""
     planes = [torch.from_numpy(plane) for plane in frame.planes]
     return guide(values_of(planes, frame.coding), frame.coding)
