@@ -155,12 +155,6 @@ def test_what_is_public_is_there(package: str) -> None:
             assert value.__doc__, f"{package}.{name} has no docstring"
 
 
-def test_the_command_starts_without_torch() -> None:
-    """Help comes at once, and what torch reads when it is loaded can still be set."""
-    code = "import sys, stream.cli; assert not {'torch', 'av', 'cv2'} & sys.modules.keys()"
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
-
-
 def test_importing_does_nothing() -> None:
     """No GPU is touched, no logging configured and no thread started by importing."""
     code = (

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stream.cli import presets
+from stream.options.settings import MOST_FUSE
 
 if TYPE_CHECKING:
     from stream.options.reading import Span
@@ -45,7 +46,7 @@ Fuse = Annotated[
     typer.Option(
         rich_help_panel=PICTURE,
         min=0,
-        max=5,
+        max=MOST_FUSE,
         help="With how many frames before and after it each one is fused, which takes what is "
         "sharp from where it is sharp; 0: with none.",
     ),

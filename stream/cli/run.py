@@ -63,6 +63,7 @@ from stream.cli.pipes import ends_of, raw_of, relay
 from stream.cli.preview import Beside, beside
 from stream.cli.terminal import bar, clock, err, forecast, handle_signals, reported, say
 from stream.limits import DEFAULT_MAX_PIXELS
+from stream.options.settings import USUAL_FUSE
 
 if TYPE_CHECKING:
     from stream.files.batch import Batch, Outcome
@@ -79,7 +80,7 @@ def run(
     list_file: ListFile = None,
     preset: Preset = None,
     model: Model = "auto",
-    fuse: Fuse = 3,
+    fuse: Fuse = USUAL_FUSE,
     strength: Strength = "1",
     smooth: Smooth = None,
     shutter: Shutter = "auto",
