@@ -19,6 +19,7 @@ FLOORS = (
     ("stream.web", "stream.ipc"),
     ("stream.options",),
     ("stream.media",),
+    ("stream.telemetry",),
     ("stream.input",),
     ("stream.compute",),
     ("stream.stages",),
