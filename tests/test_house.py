@@ -31,6 +31,7 @@ FLOORS = (
     ("stream.live",),
     ("stream.preview",),
     ("stream.pipes", "stream.iterators", "stream.serve", "stream.vapoursynth"),
+    ("stream.images",),
     ("stream.doctor",),
     ("stream.cli",),
 )
@@ -41,6 +42,7 @@ MAY_USE_AV = {
     "stream.compare",
     "stream.doctor",
     "stream.frame",
+    "stream.images",
     "stream.input",
     "stream.ipc.convert",
     "stream.iterators.arrays",

@@ -161,7 +161,7 @@ Rate = Annotated[
     str | None,
     typer.Option(
         rich_help_panel=PIPES,
-        help="Frames per second of raw video, such as 30 or 30000/1001; 25 by default.",
+        help="Frames per second of raw video and images, such as 30 or 30000/1001; 25 by default.",
         show_default=False,
     ),
 ]
@@ -339,7 +339,7 @@ Form = Annotated[
         rich_help_panel=PIPES,
     ),
 ]
-Sequence_ = Annotated[
+Images = Annotated[
     bool,
     typer.Option(
         "--sequence",
