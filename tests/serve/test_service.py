@@ -266,7 +266,7 @@ def test_the_service_goes_on_after_it_is_stopped(tmp_path: Path) -> None:
         until(lambda: running.job(number)["progress"], "it does not begin")
         assert running.stop() == 0
         running.start()
-        assert "going on with 1 job" in running.said
+        until(lambda: "going on with 1 job" in running.said, "it does not go on")
         words = ["serve", "--in", str(running.inputs), "--out", str(running.outputs)]
         code, said = refused_by(*words, "--port", "0")
         assert (code, said) == (73, "deblur: another deblur serve is at work with this --out\n")
