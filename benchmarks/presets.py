@@ -11,9 +11,10 @@ from torch import nn
 import weights
 from mssnet import PRESETS, MSSNet
 from mssnet.model import Scale
-from stream.compute.engines import ENGINES, choose_engine
-from stream.compute.models import PRECISIONS
+from stream.compute.engines import choose_engine
+from stream.compute.models import DTYPES
 from stream.errors import DeblurError
+from stream.options.settings import ENGINES
 
 _CHANGE = 0.03
 """Standard deviation of what networks change, on a scale of 0 to 1."""
@@ -54,13 +55,13 @@ def made_up(preset: str) -> MSSNet:
 def engines(device: torch.device) -> list[tuple[str, str]]:
     """Every engine that is here, with every precision that it is worth trying in."""
     # Float16 on a CPU is slower than float32 almost everywhere.
-    precisions = [name for name in PRECISIONS if device.type != "cpu" or name != "float16"]
+    precisions = [name for name in DTYPES if device.type != "cpu" or name != "float16"]
     found = []
     for engine in ENGINES:
         for precision in precisions:
             try:
                 if engine != "auto":
-                    choose_engine(engine, device, PRECISIONS[precision])
+                    choose_engine(engine, device, DTYPES[precision])
                     found.append((engine, precision))
             except DeblurError:
                 continue

@@ -29,7 +29,7 @@ from benchmarks.timing import Stopwatch
 from mssnet import PRESETS, MSSNet
 from mssnet.model import Leaving
 from stream.compute.engines import choose_engine
-from stream.compute.models import PRECISIONS
+from stream.compute.models import DTYPES
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def measure(plan: Plan) -> Part:
         for size in plan.sizes_of(preset):
             layers = layers_of_preset(preset, size)
             for precision, peak in best.items():
-                item = torch.empty((), dtype=PRECISIONS[precision]).element_size()
+                item = torch.empty((), dtype=DTYPES[precision]).element_size()
                 least = bound(layers, peak, item)
                 engine, took = _fastest(plan, preset, precision, size)
                 reached = least.bound_ms / took
@@ -185,11 +185,11 @@ def peaks(plan: Plan) -> dict[str, Peaks]:
     found = {}
     for precision in dict.fromkeys(precision for _, precision in engines(device)):
         work = {
-            engine: partial(_products, plan, choose_engine(engine, device, PRECISIONS[precision]))
+            engine: partial(_products, plan, choose_engine(engine, device, DTYPES[precision]))
             for engine, each in engines(device)
             if each == precision
         }
-        work["mm"] = partial(_product, plan, PRECISIONS[precision])
+        work["mm"] = partial(_product, plan, DTYPES[precision])
         best = max(flops() for flops in work.values())
         found[precision] = Peaks(precision, best, moved)
     return found

@@ -7,14 +7,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from filters.color import Coding
+from filters.coding import Coding
+from filters.defaults import USUAL_SMOOTHING
 from filters.fusion import Fused, fuse
 from filters.motion import Guide, differences, flow, guide, interleaved, room, trust
 from filters.noise import noise_of
 from filters.sharpness import noise
 
-USUAL_SMOOTHING = 0.8
-"""How much noise is averaged away where nothing is said."""
 _ASKED = 4
 """So many neighbors are asked, unless there is noise to be averaged away."""
 _SHARPER = 1.02

@@ -18,7 +18,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from filters.color import Coding, rgb_of
+from filters.coding import Coding
+from filters.color import rgb_of
 from filters.memory import sent
 
 _Array = TypeVar("_Array", NDArray[np.uint8], NDArray[np.float32])

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from filters.camera import Similarity
-from filters.color import Coding
+from filters.coding import Coding
 
 REACH_S = 1.5
 """How far a frame's place depends on what was before it and what comes after it, in seconds."""

@@ -27,7 +27,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from filters.color import LUMA, luma
+from filters.coding import LUMA
+from filters.color import luma
 from filters.memory import keep_freed
 from filters.sampling import FACTOR, PHASES, downscale, interpolate, mirrored, rough, spread
 

@@ -4,7 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from filters.color import LUMA, luma
+from filters.coding import LUMA
+from filters.color import luma
 from filters.sampling import FACTOR, PHASES, interpolate, mirrored
 from filters.upscale import BEYOND, MARGIN, Enlarging, UpscalerNet, range_around
 

@@ -2,13 +2,16 @@
 
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import av
 import numpy as np
 from numpy.typing import NDArray
 
-from filters import Coding, Correction
+from filters import Coding
+
+if TYPE_CHECKING:
+    from filters import Correction
 
 Plane = NDArray[np.uint8] | NDArray[np.uint16]
 Packet: TypeAlias = "av.Packet[Any]"
@@ -38,7 +41,7 @@ class Frame:
     """Whether it is only there for its neighbors' sake: it is not handed on."""
     need: NDArray[np.float32] | None = None
     """How much of restoration each region needs, as `filters.need` tells; None: all of it."""
-    correction: Correction | None = None
+    correction: "Correction | None" = None
     """Where the finished picture is to be taken from, so that the camera seems steady; None: from
     where it is."""
     from_neighbors: float = 0.0

@@ -8,10 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import platformdirs
-from safetensors.torch import save_file
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _HERE = Path(__file__).parent
 
@@ -75,8 +77,10 @@ def path(name: str) -> Path:
     return known[name].file
 
 
-def add(name: str, state: Mapping[str, Tensor], *, preset: str, about: str) -> Checkpoint:
+def add(name: str, state: "Mapping[str, Tensor]", *, preset: str, about: str) -> Checkpoint:
     """Store a state dict (without aliases) as a checkpoint that `path(name)` then finds."""
+    from safetensors.torch import save_file  # loads PyTorch, which takes seconds
+
     check_name(name)
     file = folder() / f"{name}.safetensors"
     try:

@@ -30,9 +30,15 @@ def info(
         return
     table = _facts(0)
     for key, value in facts.items():
-        if key != "streams":
+        if key not in ("streams", "telemetry"):
             table.add_row(key, plain(value))
     out.print(table)
+    if facts["telemetry"]:
+        noted = _facts(2)
+        for key, value in facts["telemetry"].items():
+            noted.add_row(key, plain(value))
+        out.print("\ntelemetry")
+        out.print(noted)
     for stream_facts in facts["streams"]:
         facts_table = _facts(2)
         for key, value in stream_facts.items():

@@ -27,6 +27,8 @@ from stream.cli.options import (
     Smooth,
 )
 from stream.cli.terminal import clock, err, reported, say
+from stream.options.live import DEFAULT_MAX_PIXELS
+from stream.options.settings import MOST_DELAY, MOST_FUSE, USUAL_FUSE
 
 if TYPE_CHECKING:
     from stream.ipc.stats import Snapshot
@@ -68,16 +70,16 @@ def live(
         int,
         typer.Option(
             min=0,
-            max=5,
+            max=MOST_FUSE,
             help="With how many frames before it each one is fused; 0: with none.",
         ),
-    ] = 3,
+    ] = USUAL_FUSE,
     delay: Annotated[
         int,
         typer.Option(
             metavar="FRAMES",
             min=0,
-            max=3,
+            max=MOST_DELAY,
             help="Wait for so many frames, so that each one is fused with them too.",
         ),
     ] = 0,
@@ -134,7 +136,7 @@ def live(
     insecure_tls: Annotated[
         bool, typer.Option("--insecure-tls", help="Do not check certificates.")
     ] = False,
-    max_pixels: Annotated[int, typer.Option(help="Refuse larger frames.")] = 4096 * 2304,
+    max_pixels: Annotated[int, typer.Option(help="Refuse larger frames.")] = DEFAULT_MAX_PIXELS,
     config: Annotated[
         Path | None,
         options.Option(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stream.cli import presets
+from stream.options.settings import MOST_FUSE
 
 if TYPE_CHECKING:
     from stream.options.reading import Span
@@ -45,7 +46,7 @@ Fuse = Annotated[
     typer.Option(
         rich_help_panel=PICTURE,
         min=0,
-        max=5,
+        max=MOST_FUSE,
         help="With how many frames before and after it each one is fused, which takes what is "
         "sharp from where it is sharp; 0: with none.",
     ),
@@ -160,7 +161,7 @@ Rate = Annotated[
     str | None,
     typer.Option(
         rich_help_panel=PIPES,
-        help="Frames per second of raw video, such as 30 or 30000/1001; 25 by default.",
+        help="Frames per second of raw video and images, such as 30 or 30000/1001; 25 by default.",
         show_default=False,
     ),
 ]
@@ -338,7 +339,7 @@ Form = Annotated[
         rich_help_panel=PIPES,
     ),
 ]
-Sequence_ = Annotated[
+Images = Annotated[
     bool,
     typer.Option(
         "--sequence",

@@ -29,6 +29,7 @@ from stream.cli.options import (
     Engine,
     Form,
     Fuse,
+    Images,
     ListFile,
     MaxPixels,
     Model,
@@ -59,10 +60,11 @@ from stream.cli.options import (
     span_of,
     without_effect,
 )
-from stream.cli.pipes import ends_of, raw_of, relay
+from stream.cli.pipes import ends_of, rate_of, raw_of, relay, shots_of, stills
 from stream.cli.preview import Beside, beside
 from stream.cli.terminal import bar, clock, err, forecast, handle_signals, reported, say
 from stream.limits import DEFAULT_MAX_PIXELS
+from stream.options.settings import USUAL_FUSE
 
 if TYPE_CHECKING:
     from stream.files.batch import Batch, Outcome
@@ -79,7 +81,7 @@ def run(
     list_file: ListFile = None,
     preset: Preset = None,
     model: Model = "auto",
-    fuse: Fuse = 3,
+    fuse: Fuse = USUAL_FUSE,
     strength: Strength = "1",
     smooth: Smooth = None,
     shutter: Shutter = "auto",
@@ -111,6 +113,7 @@ def run(
     size: Size = None,
     rate: Rate = None,
     pix_fmt: PixFmt = None,
+    sequence: Images = False,
     progress: ProgressKind = "auto",
     preview: Preview = None,
     preview_host: PreviewHost = "127.0.0.1",
@@ -126,10 +129,13 @@ def run(
             raise stream.UsageError("there is no INPUT; see deblur run --help")
         if progress not in ("auto", "json", "off"):
             raise stream.UsageError(f"--progress takes auto, json or off, got {progress}")
-        raw = raw_of(size, rate, pix_fmt)
+        raw = raw_of(size, rate, pix_fmt, sequence=sequence)
+        shots = shots_of(paths if list_file is None else None, to, sequence=sequence)
         ends = ends_of(paths, list_file, to, raw)
+        if shots is not None and raw is None:
+            ends = shots.input, shots.output
         if ends is not None and (trial is not None or preview is not None):
-            raise stream.UsageError("a pipe goes with neither --try nor --preview")
+            raise stream.UsageError("pipes and images go with neither --try nor --preview")
         if ends is None and form is not None:
             raise stream.UsageError("--format is for a pipe; a file's form is what its ending says")
         tasks = None if ends is not None else tasks_of(paths or [], list_file, to)
@@ -176,13 +182,13 @@ def run(
             preview=preview is not None,
         ):
             say(f"note: {line}")
+        if shots is not None and shots.files and shots.outputs:
+            stills(shots, settings, rate_of(rate), as_json=as_json, quiet_end=_quiet_end)
+            return
         if ends is not None:
             relay(
-                ends,
-                settings,
-                form,
-                raw,
-                progress,
+                *(ends, settings, form, shots or raw, progress),
+                rate=rate_of(rate),
                 as_json=as_json,
                 done=_done,
                 quiet_end=_quiet_end,

@@ -1,7 +1,6 @@
 """Which engine runs the networks: the fastest one that the machine has."""
 
 import logging
-from typing import Final
 
 import torch
 
@@ -11,12 +10,9 @@ from stream.compute.cuda import Cuda, fused
 from stream.compute.multi_device import Spread
 from stream.compute.onnx_runtime import OnnxRuntime
 from stream.errors import DeviceError, UsageError
+from stream.options.settings import ENGINES
 
 _log = logging.getLogger(__name__)
-
-ENGINES: Final = ("auto", "eager", "openvino", "cuda", "onnx")
-"""What `--engine` takes; behind onnx and a colon there may be a provider, and its options behind
-another one."""
 
 
 def choose_engine(

@@ -15,16 +15,11 @@ from filters import INTERPOLATIONS, Upscaler, keep_freed, load_upscaler
 from stream.compute.engines import choose_engine, one_by_one
 from stream.compute.multi_device import Spread
 from stream.errors import DeviceError, ModelError, NoInputError, UsageError
-from stream.options.settings import AUTO, NONE
+from stream.options.settings import AUTO, NONE, PRECISIONS
 from stream.paths import check_input
 
-PRECISIONS = {
-    "float32": torch.float32,
-    "bfloat16": torch.bfloat16,
-    "float16": torch.float16,
-}
-"""What `--precision` takes, beside auto."""
-
+DTYPES: dict[str, torch.dtype] = {name: getattr(torch, name) for name in PRECISIONS if name != AUTO}
+"""By the name that `--precision` takes."""
 
 _MOST_ON_CPU = 3 << 30
 """Bytes that a network may take on a CPU by the estimate of `tile_within`, which is well above what
@@ -189,10 +184,10 @@ def choose_device(name: str) -> torch.device:
 
 def choose_dtype(name: str, device: torch.device) -> torch.dtype:
     """`auto` is float16 on a GPU, bfloat16 on a CPU that computes in it, else float32."""
-    if name in PRECISIONS:
-        return PRECISIONS[name]
-    if name != "auto":
-        raise UsageError(f"unknown --precision {name}; use auto, {', '.join(PRECISIONS)}")
+    if name in DTYPES:
+        return DTYPES[name]
+    if name != AUTO:
+        raise UsageError(f"unknown --precision {name}; use {', '.join(PRECISIONS)}")
     if device.type != "cpu":
         return torch.float16
     # Private, but the only way to ask; without it bfloat16 would be emulated, ten times slower.

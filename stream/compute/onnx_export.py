@@ -10,7 +10,7 @@ from typing import Final
 import torch
 
 from mssnet.motion import PLANES
-from stream.compute.models import PRECISIONS, fingerprint, model_file
+from stream.compute.models import DTYPES, fingerprint, model_file
 from stream.compute.onnx import OPSET, Network, exported, network
 from stream.compute.onnx_runtime import available, run_once
 from stream.errors import DeviceError, ModelError, SinkError, UsageError
@@ -56,7 +56,7 @@ def export_model(
     With `motion` it also takes what `mssnet.motion` tells. Nothing is under the file's name until
     it is whole. Raises `DeviceError`, `ModelError`, `SinkError` and `UsageError`.
     """
-    dtype = PRECISIONS.get(precision)
+    dtype = DTYPES.get(precision)
     if dtype not in _LEAST_DB:
         raise UsageError(f"--precision of ONNX files is float32 or float16, got {precision}")
     if not available():

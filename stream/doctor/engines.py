@@ -50,8 +50,8 @@ class _Tried:
 
 def look() -> list[Finding]:
     """Each engine's speed and how near it is to PyTorch in float32; and which one is taken."""
-    from stream.compute.engines import ENGINES
     from stream.compute.models import choose_device, load_model
+    from stream.options.settings import ENGINES
 
     image = _image()
     try:

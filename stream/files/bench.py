@@ -21,12 +21,12 @@ import torch
 import mssnet
 import weights
 from filters import UPSCALERS
-from stream.compute.engines import ENGINES, choose_engine
+from stream.compute.engines import choose_engine
 from stream.compute.models import choose_device, choose_dtype, load_model
 from stream.errors import DeblurError, ModelError
 from stream.files.job import Job
 from stream.files.report import Progress
-from stream.options.settings import Settings
+from stream.options.settings import ENGINES, Settings
 
 SIZES: Final = ((640, 360), (1280, 720), (1920, 1080))
 """Width and height of what is measured, unless another size is asked for."""

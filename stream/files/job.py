@@ -24,6 +24,7 @@ from stream.files.choice import CHOICES
 from stream.files.report import Progress, Report, bytes_beside, warnings_of
 from stream.files.restorer import Restorer, cores_for, out_of_memory, runs_on
 from stream.frame import Frame
+from stream.input.probe import telemetry_of
 from stream.input.source import Source
 from stream.ipc.window import Window
 from stream.options.encoding import EncoderSettings
@@ -47,6 +48,7 @@ from stream.pipeline import Pipeline, Stage
 from stream.stages import advice
 from stream.stages.build import reading_of
 from stream.stages.shutter import shutter_of
+from stream.telemetry.record import Telemetry
 from stream.verify import Asked, Conformance, Known, verify
 
 
@@ -115,7 +117,7 @@ class Job(Restorer):
             shutter = None
             # Rows that belong to other moments move like no picture does.
             if restore.is_told and settings.strength != 0 and source.top_first is None:
-                shutter = shutter_of(source, settings.shutter)
+                shutter = shutter_of(source, settings.shutter, self._noted(source, say))
             work = self._open(source, chosen, restore, shutter)
             try:
                 if work.done and say is not None:
@@ -127,6 +129,13 @@ class Job(Restorer):
                 work.close()
         finally:
             source.close()
+
+    def _noted(self, source: Source, say: Callable[[str], None] | None) -> Telemetry | None:
+        """What the camera noted beside the pictures; what cannot be used of it is said."""
+        noted = telemetry_of(source)
+        if noted is not None and noted.faults and say is not None:
+            say(f"note: telemetry: {'; '.join(noted.faults)}; the picture itself is asked instead")
+        return noted
 
     def _settled(self, settings: Settings) -> Settings:
         """The settings with a model in the place of `auto`: that of the work which is gone on with,

@@ -11,6 +11,8 @@ from stream.input.source import Source
 from stream.limits import DEFAULT_MAX_PIXELS
 from stream.media.remux import title
 from stream.options.reading import Reading
+from stream.telemetry.read import read_telemetry
+from stream.telemetry.record import Telemetry
 
 
 def probe(path: str | os.PathLike[str], *, max_pixels: int = DEFAULT_MAX_PIXELS) -> dict[str, Any]:
@@ -18,6 +20,7 @@ def probe(path: str | os.PathLike[str], *, max_pixels: int = DEFAULT_MAX_PIXELS)
     source = Source(path, Reading(max_pixels=max_pixels))
     try:
         container = source.container
+        telemetry = telemetry_of(source)
         return {
             "file": str(source.path),
             "container": container.format.long_name or container.format.name,
@@ -25,10 +28,20 @@ def probe(path: str | os.PathLike[str], *, max_pixels: int = DEFAULT_MAX_PIXELS)
             "start_s": source.origin_s,
             "chapters": len(container.chapters()),
             "tags": dict(container.metadata),
+            "telemetry": telemetry.facts() if telemetry is not None else {},
             "streams": [_stream(stream, source) for stream in container.streams],
         }
     finally:
         source.close()
+
+
+def telemetry_of(source: Source) -> Telemetry | None:
+    """What the camera noted beside the pictures of a video, with what of it cannot be used."""
+    begin, video = source.origin_s, source.video
+    end = None
+    if video.duration and video.time_base:
+        end = begin + float(video.duration * video.time_base)
+    return read_telemetry(source.path, source.container, begin=begin, end=end)
 
 
 def _stream(stream: Stream, source: Source) -> dict[str, Any]:

@@ -97,12 +97,13 @@ def restore(
         engine=engine,
     )
     exact = Fraction(rate).limit_denominator(1_000_000)
-    return Restored(_restored(frames, settings, exact))
+    return Restored(restored(frames, settings, exact))
 
 
-def _restored(
+def restored(
     frames: Iterable[Some], settings: Settings, rate: Fraction
 ) -> Generator[Some, None, None]:
+    """`restore`, for what settings say."""
     waiting: deque[Some] = deque()
     ways: Any = None
     stages: list[Stage[Frame]] = []

@@ -11,8 +11,9 @@ from stream.live.output import targets
 from stream.live.output.targets import OutputSettings
 from stream.live.output.writer import Target
 from stream.options.exposure import Exposure
-from stream.options.live import DEFAULT_MAX_PIXELS, USUAL_FUSE, LiveSettings, Restoring
+from stream.options.live import DEFAULT_MAX_PIXELS, LiveSettings, Restoring
 from stream.options.scale import Scale
+from stream.options.settings import USUAL_FUSE
 
 _HOURS = {"h": 1, "d": 24}
 DEFAULT_OUTPUT = "serve:8554/live"

@@ -12,12 +12,13 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
-from filters import Coding, codes_of, recode
+import filters
+from filters import Coding
 from stream.errors import SourceError
 from stream.frame import Frame, Plane
 from stream.media.orientation import Orientation
 
-# AVColorSpace (ITU-T H.273, table 4) to the names of filters.color.
+# AVColorSpace (ITU-T H.273, table 4) to the names of `filters.coding`.
 _MATRICES = {
     1: "bt709",
     4: "fcc",
@@ -210,7 +211,7 @@ class Unpacker:
         form = "gbrap" if has_alpha(decoded.format) else "gbrp"
         decoded = self._reformatter.reformat(decoded, *self._size, f"{form}{bits}", threads=1)
         green, blue, red = planes_of(decoded, self.coding)
-        return tuple(codes_of(np.stack([red, green, blue]), self.coding))
+        return tuple(filters.codes_of(np.stack([red, green, blue]), self.coding))
 
     def _alpha(self, decoded: av.VideoFrame) -> Plane:
         """How opaque each pixel is, in codes of the coding's depth."""
@@ -360,7 +361,7 @@ def recoded(frame: Frame, coding: Coding) -> Frame:
         if coding.depth != frame.coding.depth:
             exact = np.rint(alpha.astype(np.float32) * (coding.top / frame.coding.top))
             alpha = exact.astype(np.uint8 if coding.depth == 8 else np.uint16)
-    planes = tuple(recode(frame.planes, frame.coding, coding))
+    planes = tuple(filters.recode(frame.planes, frame.coding, coding))
     return replace(frame, planes=planes, coding=coding, alpha=alpha)
 
 

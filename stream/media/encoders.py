@@ -1,5 +1,6 @@
 """The encoders this program drives, and which one suits a video."""
 
+import functools
 import os
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
@@ -9,12 +10,18 @@ from pathlib import Path
 from typing import Final
 
 import av
-import torch
 
 from filters import Coding
 from stream.errors import SinkError, UsageError
 from stream.media.convert import pix_fmt_of
 from stream.options.encoding import EncoderSettings
+
+
+@functools.cache
+def _has_avx2() -> bool:
+    import torch  # takes seconds to load; whoever encodes has it already
+
+    return torch.backends.cpu.get_cpu_capability().startswith("AVX")
 
 
 @dataclass(frozen=True)
@@ -70,6 +77,8 @@ class Encoder:
             raise UsageError(f"unknown --encoder-preset {asked.preset} of {self.name}; {known}")
         if preset := asked.preset or self.preset:
             chosen["cpu-used" if self.name.startswith("libvpx") else "preset"] = preset
+        if not _has_avx2():
+            chosen = {name: value for name, value in chosen.items() if value != _AVX2}
         return chosen
 
     def coding(self, coding: Coding, width: int, height: int) -> Coding:
@@ -120,8 +129,8 @@ _VPX = tuple(str(number) for number in range(8, -1, -1))
 
 # What x264 has for AVX-512 gives other bytes for the same small frames about once in twenty times
 # (not without its macroblock tree); what it has for AVX2 did not in hundreds.
-_HAS_AVX2 = torch.backends.cpu.get_cpu_capability().startswith("AVX")
-_X264 = (("bf", "0"), *((("x264-params", "asm=avx2"),) if _HAS_AVX2 else ()))
+_AVX2 = "asm=avx2"
+_X264 = (("bf", "0"), ("x264-params", _AVX2))
 # Otherwise SVT-AV1 reorders frames and hides some, and on a busy machine now and then waits forever
 # at the end of a segment ("no frame in undisplayed queue").
 _IN_ORDER_SVT = (("svtav1-params", "pred-struct=1"),)

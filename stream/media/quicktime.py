@@ -16,14 +16,14 @@ def write_languages(path: Path, languages: Sequence[str]) -> None:
     """Put the languages of a finished MOV file's tracks, in their order, where it has none."""
     with path.open("r+b") as file:
         end = file.seek(0, 2)
-        tracks = list(_boxes(file, 0, end, b"moov", b"trak"))
+        tracks = list(boxes(file, 0, end, b"moov", b"trak"))
         for begin, end in tracks:
             # FFmpeg counts them by their streams, and leaves out those without packets.
-            number = [_number(file, place) for place, _ in _boxes(file, begin, end, b"tkhd")]
+            number = [_number(file, place) for place, _ in boxes(file, begin, end, b"tkhd")]
             if not number or not 1 <= number[0] <= len(languages):
                 continue
             code = _packed(terminological(languages[number[0] - 1]))
-            for place, _ in _boxes(file, begin, end, b"mdia", b"mdhd"):
+            for place, _ in boxes(file, begin, end, b"mdia", b"mdhd"):
                 file.seek(place)
                 # Behind two times, a clock and a length, of which version 1 has longer ones.
                 place += 32 if file.read(1) == b"\1" else 20
@@ -49,7 +49,7 @@ def _packed(language: str) -> int:
     return letters[0] << 10 | letters[1] << 5 | letters[2]
 
 
-def _boxes(file: BinaryIO, begin: int, end: int, *path: bytes) -> Iterator[tuple[int, int]]:
+def boxes(file: BinaryIO, begin: int, end: int, *path: bytes) -> Iterator[tuple[int, int]]:
     """Begin and end of what is in the boxes of these names, each within the one before."""
     name, *inner = path
     while begin + 8 <= end:
@@ -62,7 +62,7 @@ def _boxes(file: BinaryIO, begin: int, end: int, *path: bytes) -> Iterator[tuple
         if size < content - begin:
             return  # it reaches to the end, as what is being written does
         if kind == name and inner:
-            yield from _boxes(file, content, begin + size, *inner)
+            yield from boxes(file, content, begin + size, *inner)
         elif kind == name:
             yield content, begin + size
         begin += size

@@ -4,17 +4,11 @@ import re
 from dataclasses import dataclass, field
 
 from stream.errors import UsageError
-from stream.ipc.mailbox import Size
 from stream.options.exposure import Exposure
-from stream.options.scale import Scale
+from stream.options.scale import Scale, Size
+from stream.options.settings import ENGINES, MOST_DELAY, MOST_FUSE, PRECISIONS, USUAL_FUSE
 
 DEFAULT_MAX_PIXELS = 4096 * 2304
-PRECISIONS = "auto", "float32", "bfloat16", "float16"
-ENGINES = "auto", "eager", "openvino", "cuda", "onnx"
-"""The names of `stream.compute.models` and `stream.compute.engines`, which load PyTorch: not every
-process does."""
-USUAL_FUSE, MOST_FUSE, MOST_DELAY = 3, 5, 3
-"""Those of `stream.options.settings`, for the same reason."""
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d{1,3})?")
 _MOST_PIXELS = 16384 * 16384
 """Beyond what any camera has, and within what memory can be asked for."""

@@ -14,6 +14,11 @@ from stream.paths import Overwrite
 
 NONE, AUTO = "none", "auto"
 """What `--model` takes beside names: fusion alone, and what suits the machine."""
+ENGINES = (AUTO, "eager", "openvino", "cuda", "onnx")
+"""What `--engine` takes; behind onnx and a colon there may be a provider, and its options behind
+another one."""
+PRECISIONS = (AUTO, "float32", "bfloat16", "float16")
+"""What `--precision` takes."""
 TOLD_BEFORE = 2
 """Frames before a frame that a network may be told of."""
 KINDS = ("audio", "subtitle", "data", "attachment", "video")
@@ -57,7 +62,7 @@ class Settings:
     device: str = "auto"
     precision: str = "auto"
     engine: str = "auto"
-    """What runs the networks; one of `stream.compute.engines.ENGINES`."""
+    """What runs the networks; one of `ENGINES`."""
     decoder: str = "auto"
     """One of `stream.options.reading.DECODERS`; "auto" is the GPU's where the networks run on it as
     well, and it gives the same pictures as software."""

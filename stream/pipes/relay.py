@@ -29,7 +29,7 @@ from stream.paths import check_input, check_output, fitted, publish, publish_bes
 from stream.pipeline import Pipeline, Stage
 from stream.pipes.ends import STANDARD, Incoming, Outgoing, is_pipe
 from stream.pipes.form import FORMS, TIMELESS, Raw, plan_for, siting_of
-from stream.pipes.sink import Beside, RelaySink
+from stream.pipes.sink import Beside, FrameSink, RelaySink
 from stream.pipes.source import PipeSource
 from stream.stages.build import reading_of
 from stream.stages.shutter import AT_ONCE, share_of, shutter_of, spots_among
@@ -70,9 +70,7 @@ class Relay(Restorer):
         elif form is not None:
             raise UsageError("--format is for a pipe; a file has the form that its ending says")
         else:
-            where = Path("/dev/stdin") if input == STANDARD else input
-            check_output(where, self.output, overwrite=settings.overwrite)
-            self.form = self.output.suffix
+            self._check_output()
         if is_pipe(input) or raw is not None:
             if not is_pipe(input):
                 check_input(input)
@@ -95,14 +93,9 @@ class Relay(Restorer):
                 self._incoming.close()
             raise self._told(error) from error
         with closing(source):
-            settings = self._suited(source, say)
-            if self._outgoing is None:
-                chosen = plan(self.output, source, settings.encoder, settings.upscale)
-            else:
-                siting = source.siting if isinstance(source, PipeSource) else siting_of(source)
-                chosen = plan_for(self.form, source, settings.encoder, settings.upscale, siting)
+            self._suited(source, say)
+            chosen = self._plan(source)
             restore = self._loaded()
-            settings = self.settings
             enlarge = self._enlarger(source, chosen, restore)
             shutter, frames = self._shutter(source, restore)
             stages = self._stages(source, restore, enlarge, {}, shutter)
@@ -123,6 +116,25 @@ class Relay(Restorer):
         if self._outgoing is not None:
             self._outgoing.cancel()
 
+    def _check_output(self) -> None:
+        """Refuse a file as output that must not be written."""
+        where = Path("/dev/stdin") if self.input == STANDARD else self.input
+        check_output(where, self.output, overwrite=self.settings.overwrite)
+        self.form = self.output.suffix
+
+    def _plan(self, source: Source) -> Plan:
+        settings = self.settings
+        if self._outgoing is None:
+            return plan(self.output, source, settings.encoder, settings.upscale)
+        siting = source.siting if isinstance(source, PipeSource) else siting_of(source)
+        return plan_for(self.form, source, settings.encoder, settings.upscale, siting)
+
+    def _sink(self, source: Source, chosen: Plan, work: Work | None) -> FrameSink:
+        target = self._outgoing if work is None else work.folder / f"whole{self.output.suffix}"
+        assert target is not None
+        until = source.until if isinstance(source, PipeSource) else Beside(source).until
+        return RelaySink(source, chosen, target, self.form, until, self.settings.drop)
+
     def _source(self) -> Source:
         reading = reading_of(self.settings)
         if self._incoming is None:
@@ -138,7 +150,7 @@ class Relay(Restorer):
         exposure, frames = self.settings.shutter, iter(source)
         if not restore.is_told or self.settings.strength == 0 or source.top_first is not None:
             return None, frames
-        if self._incoming is None or not exposure.auto:
+        if type(source) is Source or not exposure.auto:
             return shutter_of(source, exposure), frames
         first: list[Frame] = []
         size = 0
@@ -160,11 +172,8 @@ class Relay(Restorer):
         engine: str,
     ) -> Report:
         begun = time.monotonic()
-        work = None if self._outgoing is not None else self._begin()
-        target = self._outgoing if work is None else work.folder / f"whole{self.output.suffix}"
-        assert target is not None
-        until = source.until if isinstance(source, PipeSource) else Beside(source).until
-        sink = RelaySink(source, chosen, target, self.form, until, self.settings.drop)
+        work = self._begin()
+        sink = self._sink(source, chosen, work)
         pipeline = self._pipeline = Pipeline[Frame](frames, stages, sink)
         if self._stopped:
             pipeline.stop()
@@ -216,7 +225,7 @@ class Relay(Restorer):
             busy={clock.name: clock.busy_s / seconds for clock in pipeline.clocks},
         )
 
-    def _check_end(self, source: Source, sink: RelaySink) -> None:
+    def _check_end(self, source: Source, sink: FrameSink) -> None:
         if self._stopped:
             if not sink.frames:
                 raise CancelledError("stopped before the first frame was done")
@@ -227,7 +236,7 @@ class Relay(Restorer):
         if not sink.frames:
             raise SourceError(f"there is no frame of {source.path} in the part asked for")
 
-    def _warnings(self, source: Source, sink: RelaySink) -> list[str]:
+    def _warnings(self, source: Source, sink: FrameSink) -> list[str]:
         said = warnings_of(self.form, source, sink.joined)
         if sink.uneven:
             said.append(
@@ -254,8 +263,10 @@ class Relay(Restorer):
             )
         return said
 
-    def _begin(self) -> Work:
-        """A folder for what is written until it is whole, held by this job alone."""
+    def _begin(self) -> Work | None:
+        """A folder for a file that is written until it is whole, held by this job alone."""
+        if self._outgoing is not None:
+            return None
         folder = folder_of(self.output)
         with suppress(OSError, ValueError):
             begun = json.loads((folder / "job.json").read_bytes())
@@ -293,7 +304,7 @@ class Relay(Restorer):
         return kept
 
     def _told(
-        self, error: BaseException, sink: RelaySink | None = None, work: Work | None = None
+        self, error: BaseException, sink: FrameSink | None = None, work: Work | None = None
     ) -> BaseException:
         """The error as the user shall read it. Of an input that ends early what there is of it is
         kept; of anything else nothing is left."""

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import av
 import av.container
@@ -27,6 +27,32 @@ if TYPE_CHECKING:
 
 Until = Callable[[float], Iterator[Packet]]
 """The packets of other streams up to a moment in seconds."""
+
+
+class FrameSink(Protocol):
+    """What a relay's frames are written by, and what became of them."""
+
+    plan: Plan
+    joined: Joined
+    frames: int
+    uneven: bool
+
+    @property
+    def from_neighbors(self) -> float:
+        """The mean share of the frames that came from neighboring ones."""
+        ...
+
+    def push(self, frame: Frame) -> None:
+        """Write a frame."""
+        ...
+
+    def flush(self) -> None:
+        """Write what is left."""
+        ...
+
+    def abandon(self) -> None:
+        """Let go of what is open, after a failure."""
+        ...
 
 
 class Beside:

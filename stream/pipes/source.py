@@ -47,6 +47,11 @@ class PipeSource(Source):
         self._demuxer = Demuxer(discontinuous=self._jumpy, ahead=self._ahead)
 
     @property
+    def hints(self) -> list[str]:
+        """What came is not there to be looked at again; what is cut off is seen on its way."""
+        return []
+
+    @property
     def siting(self) -> str:
         """Where the chroma lies, in FFmpeg's words; nothing where nobody says it."""
         said = re.match(rb"YUV4MPEG2 [^\n]*\bC420(jpeg|mpeg2|paldv)\b", self._begins)

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 # A path would have files read that a request names.
 _Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
 _Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$")]
-_Time = Annotated[str, Field(pattern=r"^[0-9:.]{1,16}(s|ms|us)?$")]
+_Moment = Annotated[str, Field(pattern=r"^(f[0-9]{1,12}|[0-9:.]{1,16}(s|ms|us)?)$")]
 _Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -16,6 +16,7 @@ class Options(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, title="Options")
 
+    preset: _Name | None = None
     model: _Name | None = None
     fuse: Annotated[int, Field(ge=0, le=5)] | None = None
     strength: _Share | Literal["auto"] | None = None
@@ -28,9 +29,10 @@ class Options(BaseModel):
     codec: _Word | None = None
     encoder: _Word | None = None
     quality: Annotated[int, Field(ge=0, le=255)] | None = None
-    preset: _Word | None = None
-    start: _Time | None = None
-    duration: _Time | None = None
+    encoder_preset: _Word | None = None
+    start: _Moment | None = None
+    end: _Moment | None = None
+    duration: Annotated[str, Field(pattern=r"^[0-9:.]{1,16}(s|ms|us)?$")] | None = None
     deinterlace: Literal["auto", "on", "off"] | None = None
     apply_rotation: bool | None = None
     drop: list[Literal["audio", "subtitle", "data", "attachment", "video"]] | None = None

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
 import sys
 import time
 from collections import deque
@@ -68,6 +69,11 @@ class Worker:
             except OSError as error:
                 code = WriteError.exit_code
                 self._end(job, "failed", f"cannot write: {error.strerror or error}", code)
+            except sqlite3.Error:
+                raise  # nothing can be said of any job
+            except Exception as error:  # such as options that this version has no more
+                text = f"unexpected {type(error).__name__}: {error}"
+                self._end(job, "failed", text, DeblurError.exit_code)
             finally:
                 self.number = None
                 self._ended.set()
@@ -101,53 +107,51 @@ class Worker:
         self._folders.free_name(_place(job))
         if not whole.exists():
             command = [sys.executable, *RUN, *self._options(job), "-o", str(whole)]
-            said, printed = await self._run([*command, "--", str(input_of(self._folders, job))])
+            source = input_of(self._folders, job)
+            said = await self._run([*command, "--", str(source)], report_of(self._folders, job))
             assert self._process is not None
             code = self._process.returncode or 0
-            if self._cancelled:
+            if self._cancelled and not whole.exists():
                 self._end(job, "cancelled", "cancelled; resume goes on with what is done", None)
                 return
             notes = [self._clean(line.removeprefix("note: "), job) for line in said]
-            job = self._jobs.set(job.number, exit_code=code, notes=notes[:-1])
+            line = notes[-1].removeprefix("deblur: ") if notes else ""
+            job = self._jobs.set(job.number, exit_code=code, notes=notes[:-1], said=line)
             if code not in (0, 1) or not whole.exists():
-                line = notes[-1].removeprefix("deblur: ") if notes else ""
-                self._end(job, "failed", line if code > 0 else _killed(code, line), code)
+                self._end(job, "failed", line if code >= 0 else _killed(code, line), code)
                 return
-            job = self._jobs.set(job.number, report=_report(printed), said=notes[-1])
         deliver(self._jobs, self._folders, job)
 
     def _options(self, job: Job) -> list[str]:
         asked = Options.model_validate(job.options).words()
         return [*self._words, *asked, "--progress=json", "--json", "--resume"]
 
-    async def _run(self, command: list[str]) -> tuple[list[str], bytes]:
-        """Run a command to its end; the last lines that it said, and what it printed."""
+    async def _run(self, command: list[str], printed: Path) -> list[str]:
+        """Run a command to its end; the last lines that it said. What it prints goes to a file,
+        where it is also when the service ends before."""
         # What the service is opened with is no matter of a job.
         known = {name: value for name, value in os.environ.items() if name != "DEBLUR_TOKEN"}
-        pipe = asyncio.subprocess.PIPE
-        self._process = process = await asyncio.create_subprocess_exec(
-            *command,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=pipe,
-            stderr=pipe,
-            env=known,
-            limit=_LINE,
-            # Ctrl-C is for the service, which decides about its jobs.
-            start_new_session=True,
-        )
-        assert process.stdout is not None
+        with printed.open("wb") as out:
+            self._process = process = await asyncio.create_subprocess_exec(
+                *command,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=out,
+                stderr=asyncio.subprocess.PIPE,
+                env=known,
+                limit=_LINE,
+                # Ctrl-C is for the service, which decides about its jobs.
+                start_new_session=True,
+            )
         assert process.stderr is not None
         try:
             if self._cancelled:
                 _kill(process.pid)
-            said, printed = await asyncio.gather(
-                self._listen(process.stderr), process.stdout.read()
-            )
+            said = await self._listen(process.stderr)
             await process.wait()
         except asyncio.CancelledError:
             await asyncio.shield(self._stop())
             raise
-        return said, printed
+        return said
 
     async def _listen(self, lines: asyncio.StreamReader) -> list[str]:
         said: deque[str] = deque(maxlen=_NOTES)
@@ -195,6 +199,11 @@ def whole_of(folders: Folders, job: Job) -> Path:
     return folders.work(job.key) / "out" / place_of(Path(job.name)).name
 
 
+def report_of(folders: Folders, job: Job) -> Path:
+    """What the run of a job printed."""
+    return folders.work(job.key) / "report.json"
+
+
 def _place(job: Job) -> Path:
     """Where in the folder of outputs a job's goes, if nothing is there."""
     return place_of(Path(job.path or job.name))
@@ -217,8 +226,10 @@ def deliver(jobs: Jobs, folders: Folders, job: Job) -> Job:
         except FileExistsError:
             job = jobs.set(job.number, output=None)
     shutil.rmtree(whole.parent, ignore_errors=True)
-    said = job.said or "done; the service was not there to hear how"
-    return jobs.set(job.number, state="done", said=said, finished=time.time())
+    report = _report(report_of(folders, job))
+    summary = report["conformance"]["summary"] if report is not None else ""
+    said = job.said or summary or "done; the service was not there to hear how"
+    return jobs.set(job.number, state="done", report=report, said=said, finished=time.time())
 
 
 def recover(jobs: Jobs, folders: Folders) -> None:
@@ -272,10 +283,10 @@ def _killed(code: int, line: str) -> str:
     return f"the run was ended by {name}{more}{f'; it said: {line}' if line else ''}"
 
 
-def _report(printed: bytes) -> dict[str, Any] | None:
-    with suppress(ValueError):
-        found = json.loads(printed)
-        if isinstance(found, dict):
-            # The name that it had is nobody's matter.
-            return {key: value for key, value in found.items() if key != "output"}
+def _report(file: Path) -> dict[str, Any] | None:
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        found = json.loads(file.read_bytes())
+        str(found["conformance"]["summary"])
+        # The name that it had is nobody's matter.
+        return {key: value for key, value in found.items() if key != "output"}
     return None

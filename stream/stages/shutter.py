@@ -8,6 +8,7 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import torch
 
 import weights
@@ -19,6 +20,7 @@ from stream.input.source import Source
 from stream.options.exposure import Exposure
 from stream.options.reading import Reading, Span
 from stream.stages.motion import way
+from stream.telemetry.record import Telemetry
 
 _SPOTS = 16
 """Places of a video at which three frames are looked at."""
@@ -35,13 +37,17 @@ def shutter_net() -> ShutterNet:
         raise ModelError(f"cannot tell the shutter: {error}") from error
 
 
-def shutter_of(source: Source, exposure: Exposure) -> Shutter:
-    """The shutter of a video, as told or as a look at some of its frames shows it.
+def shutter_of(source: Source, exposure: Exposure, telemetry: Telemetry | None = None) -> Shutter:
+    """The shutter of a video, as told, as its camera noted it, or as a look at some of its frames
+    shows it.
 
     Raises `SourceError` and `ModelError`.
     """
     if not exposure.auto:
         return Shutter(share=exposure.share(source.rate))
+    if telemetry is not None and telemetry.shutter is not None:
+        open_s = float(np.median(telemetry.shutter.values))
+        return Shutter(share=round(min(open_s * float(source.rate), 1.0), 3))
     return Shutter(share=round(share_of(spots(source)), 3))
 
 

@@ -36,6 +36,7 @@ onnxruntime = pytest.importorskip(
 
 from stream.compute.onnx_runtime import OnnxRuntime, Provider, choose_provider  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 CPU = torch.device("cpu")
 LEAST_DB = 60.0
 SIZES = [(32, 64), (32, 32), (64, 32)]
@@ -50,7 +51,9 @@ def export(model: object, file: Path, *words: str) -> str:
 
 
 def session_of(file: Path) -> Any:
-    return onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
 
 
 def made_by(file: Path | Any, image: Tensor, motion: Tensor | None = None) -> Tensor:

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from filters import Coding, add_change, to_rgb
-from filters.color import LUMA, to_planes
+from filters.coding import LUMA
+from filters.color import to_planes
 
 # 8-bit codes (Y, Cb, Cr) of full-intensity red, green and blue by ITU-R BT.601, BT.709, BT.2020.
 EXACT = {

@@ -199,20 +199,6 @@ def test_addresses_that_differ_in_what_is_hidden() -> None:
     assert len(found) == 2
 
 
-def test_names_are_those_that_are_known() -> None:
-    from stream.compute.engines import ENGINES
-    from stream.compute.models import PRECISIONS
-    from stream.live.restore import ladder
-    from stream.options import live as settings
-    from stream.options.settings import MOST_DELAY, MOST_FUSE, NONE, USUAL_FUSE
-
-    assert settings.ENGINES == ENGINES
-    assert ("auto", *PRECISIONS) == settings.PRECISIONS
-    assert ladder._NONE == NONE
-    usual = settings.USUAL_FUSE, settings.MOST_FUSE, settings.MOST_DELAY
-    assert usual == (USUAL_FUSE, MOST_FUSE, MOST_DELAY)
-
-
 def test_what_this_machine_has_not_is_no_mistake_of_the_file(tmp_path: Path) -> None:
     """That camera alone will fail."""
     found = parse(

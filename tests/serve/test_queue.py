@@ -1,5 +1,6 @@
 """The queue of the job service: what holds whenever it is killed, to the line."""
 
+import json
 import os
 import sqlite3
 import subprocess
@@ -12,7 +13,7 @@ import pytest
 from stream.errors import SinkError
 from stream.serve.folders import Folders
 from stream.serve.jobs import MOST_ATTEMPTS, Job, Jobs
-from stream.serve.worker import RUN, deliver, recover, whole_of
+from stream.serve.worker import RUN, deliver, recover, report_of, whole_of
 from tests.rig.command import until
 
 
@@ -81,12 +82,17 @@ def test_what_was_at_work_waits_again(jobs: Jobs, folders: Folders) -> None:
     assert (found.state, found.output) == ("queued", None)
 
 
-def test_killed_before_what_is_whole_has_a_name(jobs: Jobs, folders: Folders) -> None:
+@pytest.mark.parametrize("heard", [True, False])
+def test_killed_before_what_is_whole_has_a_name(heard: bool, jobs: Jobs, folders: Folders) -> None:
     job = begun(jobs, folders, whole=True)
+    report = {"output": "/somewhere", "conformance": {"conforms": True, "summary": "conforms: all"}}
+    report_of(folders, job).write_text(json.dumps(report) if heard else "")
     recover(jobs, folders)
     found = jobs.get(job.number)
     assert found is not None
     assert (found.state, found.output) == ("done", "clip.avi.mkv")
+    assert found.report == ({"conformance": report["conformance"]} if heard else None)
+    assert found.said.startswith("conforms: all" if heard else "done; ")
     assert outputs(folders) == ["clip.avi.mkv"]
 
 

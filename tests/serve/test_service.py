@@ -217,7 +217,9 @@ def test_every_option_of_a_job_is_one_of_the_command() -> None:
         codec="hevc",
         encoder="software",
         quality=20,
-        preset="fast",
+        encoder_preset="fast",
+        preset="webcam",
+        end="f90",
         start="1:30",
         duration="2.5s",
         deinterlace="off",
@@ -240,7 +242,9 @@ def test_every_option_of_a_job_is_one_of_the_command() -> None:
         {"upscaler": "a/b"},
         {"output": "x.mp4"},
         {"list": "x"},
-        {"preset": "--overwrite"},
+        {"encoder_preset": "--overwrite"},
+        {"preset": "mine.toml"},
+        {"preset": "../mine"},
         {"codec": "h264 --overwrite"},
         {"strength": 7},
         {"fuse": "3"},
@@ -260,13 +264,13 @@ def test_the_service_goes_on_after_it_is_stopped(tmp_path: Path) -> None:
         make_clip(running.inputs / "long.mkv", frames=100)
         number = running.submit("long.mkv").json["number"]
         until(lambda: running.job(number)["progress"], "it does not begin")
+        assert running.stop() == 0
+        running.start()
+        until(lambda: "going on with 1 job" in running.said, "it does not go on")
         words = ["serve", "--in", str(running.inputs), "--out", str(running.outputs)]
         code, said = refused_by(*words, "--port", "0")
         assert (code, said) == (73, "deblur: another deblur serve is at work with this --out\n")
-        assert running.stop() == 0
-        running.start()
         assert running.until_ended(number)["state"] == "done"
-        assert "going on with 1 job" in running.said
     assert TOKEN not in running.said
 
 

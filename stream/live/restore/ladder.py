@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 
+from stream.options.settings import NONE
+
 _WINDOW_S = 2.0
 """Latencies are judged over so long, ..."""
 _SETTLED_S = 1.0
@@ -33,8 +35,6 @@ _IDLE_S = 60.0
 """... after so long a step up is tried whatever was foreseen."""
 _COSTS = 20
 """Pictures over which the cost of a step is told."""
-_NONE = "none"
-"""The model that is no network; `stream.compute.models` has its name, and loads PyTorch."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def rungs(
     if not restores:
         ladder = ladder[:1]
     elif fuse:
-        ladder.append(Rung(_NONE, 0, 0, fuse, delay))
+        ladder.append(Rung(NONE, 0, 0, fuse, delay))
     if fuse > 1 or (fuse and delay):
         # One less to be late for as well.
         ladder.append(replace(ladder[-1], fuse=1, delay=0))

@@ -94,7 +94,7 @@ def test_what_is_told_is_as_its_page_says() -> None:
     watch = Watch("yard", 0.0)
     watch.see(snapshot(), 0.0)
     (event,) = watch.see(snapshot(dropping=1), BACK_S)
-    page = (Path(__file__).parents[1] / "docs" / "notify.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "notify.md").read_text()
     shown = json.loads(page.partition("```json\n")[2].partition("```")[0])
     given = event.to_json("2026-11-30T12:00:00+00:00")
     assert given.keys() == shown.keys()

@@ -17,7 +17,7 @@ from stream.options.exposure import Exposure
 from stream.options.settings import Settings
 from stream.vapoursynth.random_access import RandomAccess
 from tests.clips import make_clip
-from tests.test_random_access import frames_of
+from tests.vapoursynth.test_random_access import frames_of
 
 vs = pytest.importorskip("vapoursynth", reason="its packages are for Python 3.12 and newer")
 
@@ -240,7 +240,7 @@ def test_an_error_before_it_is_told_and_not_the_end() -> None:
 
 
 def test_the_script_of_the_page_works_in_vspipe(tmp_path: Path) -> None:
-    page = (Path(__file__).parents[1] / "docs" / "vapoursynth.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "vapoursynth.md").read_text()
     script, made = tmp_path / "clean.vpy", tmp_path / "clean.y4m"
     script.write_text(re.findall(r"```python\n(.*?)```", page, re.DOTALL)[0])
     done = subprocess.run(

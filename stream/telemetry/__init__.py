@@ -1,0 +1,1 @@
+"""What a camera noted beside the pictures: shutter times, gyroscope readings, orientations."""
