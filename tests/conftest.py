@@ -29,6 +29,8 @@ SHARED = Path(__file__).parents[2] / "shared"
 def pytest_configure() -> None:
     # What a machine was found to be worth is kept for as long as the tests last.
     os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="deblur-tests-")
+    # So are tracebacks.
+    os.environ["XDG_STATE_HOME"] = f"{os.environ['XDG_CACHE_HOME']}/state"
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         # Begun in a shell's background, and so would be all commands that are to be interrupted.
         signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,6 +1,5 @@
 """The command `deblur`. The only place that prints and exits."""
 
-import logging
 import os
 import sys
 from importlib.metadata import version
@@ -15,10 +14,10 @@ from stream.cli.compare import compare
 from stream.cli.doctor import doctor
 from stream.cli.inspect import info, verify
 from stream.cli.live import live
-from stream.cli.options import with_ports
+from stream.cli.options import Verbose, verbosely, with_ports
 from stream.cli.run import run
 from stream.cli.serve import serve
-from stream.cli.terminal import Lines, keep_streams, say
+from stream.cli.terminal import keep_streams, log, say, unexpected
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -34,7 +33,7 @@ app = typer.Typer(
 def main() -> None:
     """Entry point of the command."""
     keep_streams()
-    logging.basicConfig(format="deblur: %(message)s", level=logging.WARNING, handlers=[Lines()])
+    log()
     # Threads of the network that wait must sleep, not spin: decoder and encoder need the cores.
     # Read when torch is loaded, which is later.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -43,8 +42,11 @@ def main() -> None:
     except Exception as error:
         # Of Typer, whose own box would print what was typed, or matched by a shell, as it is.
         said, where = getattr(error, "format_message", None), getattr(error, "ctx", None)
+        if type(error).__name__ == "Abort":  # Ctrl-C before or after the work
+            say("deblur: stopped")
+            sys.exit(130)
         if said is None:
-            raise
+            sys.exit(_code_of(error))
         if type(error).__name__ == "NoArgsIsHelpError":
             typer.echo(said(), err=True)
         else:
@@ -52,6 +54,14 @@ def main() -> None:
             say(f"deblur: {' '.join(said().split()).rstrip('.')}; see {path} -h")
         code = getattr(error, "exit_code", 2)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _code_of(error: Exception) -> int:
+    """Say what went wrong outside of what a command reports; the exit code."""
+    try:
+        unexpected(error)
+    except typer.Exit as end:
+        return end.exit_code
 
 
 def _version(wanted: bool) -> None:
@@ -65,17 +75,18 @@ def _common(
     show_version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
+    verbose: Verbose = False,
 ) -> None:
     pass
 
 
-app.command()(run)
-app.command()(info)
-app.command()(verify)
-app.command()(live)
-app.command()(serve)
-app.command()(compare)
-app.command()(adapt)
-app.command()(bench)
-app.command()(doctor)
+app.command()(verbosely(run))
+app.command()(verbosely(info))
+app.command()(verbosely(verify))
+app.command()(verbosely(live))
+app.command()(verbosely(serve))
+app.command()(verbosely(compare))
+app.command()(verbosely(adapt))
+app.command()(verbosely(bench))
+app.command()(verbosely(doctor))
 app.add_typer(models.app, name="models")

@@ -26,7 +26,7 @@ from stream.cli.options import (
     Shutter,
     Smooth,
 )
-from stream.cli.terminal import clock, err, reported, say
+from stream.cli.terminal import clock, err, log_handler, reported, say
 from stream.options.live import DEFAULT_MAX_PIXELS
 from stream.options.settings import MOST_DELAY, MOST_FUSE, USUAL_FUSE
 
@@ -180,7 +180,8 @@ def live(
     from stream.preview.host import Preview as Page
     from stream.secrets import Secrets, path_of
 
-    hide = Secrets([*given, *told], map(path_of, told)).hide
+    log_handler.secrets = Secrets([*given, *told], map(path_of, told))
+    hide = log_handler.secrets.hide
     with reported(lambda text: hide(text)):
         if (config is None) == (source is None):
             raise UsageError("name a SOURCE, or a file of cameras with --config")
@@ -220,7 +221,7 @@ def live(
         own = token or random_secrets.token_urlsafe(24)
         known = [each for one in described.values() for each in one.known]
         secrets = Secrets([*known, *addresses], [own, *map(path_of, addresses)])
-        hide = secrets.hide
+        hide, log_handler.secrets = secrets.hide, secrets
         written = options.given(context)
         if config is not None:
             apart = {"config", "http", "notify", "preview", "preview_host", "outputs"}

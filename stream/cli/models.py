@@ -6,13 +6,14 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from stream.cli.options import Argument
+from stream.cli.options import Argument, verbosely
 from stream.cli.terminal import out, reported, say
 
 app = typer.Typer(no_args_is_help=False, help="List, import and export models.")
 
 
 @app.callback(invoke_without_command=True)
+@verbosely
 def models(context: typer.Context) -> None:
     """List the models on this machine."""
     if context.invoked_subcommand:
@@ -35,6 +36,7 @@ def models(context: typer.Context) -> None:
 
 
 @app.command("import")
+@verbosely
 def import_model(
     file: Annotated[
         Path, Argument(help="A checkpoint: .pt, .pth or .safetensors.", show_default=False)
@@ -50,6 +52,7 @@ def import_model(
 
 
 @app.command("export")
+@verbosely
 def export_model(
     name: Annotated[
         str,

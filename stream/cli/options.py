@@ -1,7 +1,9 @@
 """Options that several commands take."""
 
+import functools
+import inspect
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stream.cli import presets
+from stream.cli.terminal import be_verbose
 from stream.options.settings import MOST_FUSE
 
 if TYPE_CHECKING:
@@ -359,10 +362,38 @@ Trial = Annotated[
     ),
 ]
 
+Verbose = Annotated[
+    bool,
+    typer.Option(
+        *("--verbose", "-v"),
+        callback=be_verbose,
+        is_eager=True,
+        expose_value=False,
+        help="Show all that the program's modules log, and the traceback of an unexpected error.",
+    ),
+]
+
 _CLOCK = re.compile(r"(?:(\d+):)?(\d{1,2}):(\d{1,2}(?:\.\d*)?)")
 _SECONDS = re.compile(r"(\d+\.?\d*|\.\d+)(s|ms|us)?")
 _FRAME = re.compile(r"f(\d{1,9})")
 _UNITS = {None: 1.0, "s": 1.0, "ms": 1e-3, "us": 1e-6}
+
+
+def verbosely(command: Callable[..., None]) -> Callable[..., None]:
+    """A command with `--verbose`, which it needs to know nothing of."""
+
+    @functools.wraps(command)
+    def called(*values: object, **named: object) -> None:
+        named.pop("verbose", None)  # some versions of Typer hand on what is not exposed
+        command(*values, **named)
+
+    one = inspect.Parameter(
+        "verbose", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Verbose
+    )
+    own = inspect.signature(command)
+    called.__annotations__ = command.__annotations__ | {"verbose": Verbose}
+    vars(called)["__signature__"] = own.replace(parameters=[*own.parameters.values(), one])
+    return called
 
 
 def seconds(option: str, text: str) -> float:

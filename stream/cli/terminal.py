@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from stream.files.estimate import Estimate, Forecast
     from stream.files.report import Progress as JobProgress
+    from stream.secrets import Secrets
 
 _JOINERS = "\u200c\u200d"
 """Without these some scripts and emoji fall apart."""
@@ -75,11 +76,40 @@ out = Terminal(highlight=False, markup=False, emoji=False)
 
 
 class Lines(logging.Handler):
-    """Says what is logged as everything else is said."""
+    """Says what is logged as everything else is said, without secrets."""
+
+    secrets: "Secrets | None" = None
+    """Those that are known; None: a password of the environment, and any address's."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one line, or more with a traceback."""
-        say(self.format(record))
+        say(self.known().hide(self.format(record)))
+
+    def known(self) -> "Secrets":
+        """What must not be shown."""
+        if self.secrets is None:
+            from stream.secrets import Secrets
+
+            self.secrets = Secrets((), [os.environ.get("DEBLUR_TOKEN", "")])
+        return self.secrets
+
+
+log_handler = Lines()
+"""What the loggers of all modules write to."""
+
+
+def log() -> None:
+    """Show what modules log, from warnings on."""
+    logging.basicConfig(format="deblur: %(message)s", level=logging.WARNING, handlers=[log_handler])
+
+
+def be_verbose(wanted: bool) -> None:
+    """Show all that modules log, with their names."""
+    if wanted:
+        from stream import diagnostics
+
+        log_handler.setFormatter(logging.Formatter(diagnostics.FORMAT, diagnostics.TIME))
+        diagnostics.be_verbose()
 
 
 class _Lasting(io.RawIOBase):
@@ -220,13 +250,19 @@ def reported(hide: "Callable[[str], str]" = str) -> Iterator[None]:
     except typer.Exit:
         raise
     except Exception as error:
-        logging.getLogger(__name__).debug("unexpected", exc_info=True)
-        text = str(error).splitlines()[0] if str(error) else ""
-        fail(
-            f"unexpected {type(error).__name__}: {hide(text)}; please report this with the command "
-            "and the output of `deblur doctor`",
-            stream.DeblurError.exit_code,
-        )
+        unexpected(error)
+
+
+def unexpected(error: BaseException) -> NoReturn:
+    """Say that the program has a fault, and end."""
+    from stream import diagnostics
+    from stream.errors import DeblurError
+
+    said = diagnostics.fault(error, log_handler.known())
+    fail(
+        f"{said}; please report this with the command and the output of `deblur doctor`",
+        DeblurError.exit_code,
+    )
 
 
 def fail(text: str, code: int) -> NoReturn:

@@ -1,5 +1,6 @@
 """The network a job works with, on the device and in the precision it works in."""
 
+import logging
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +18,8 @@ from stream.compute.multi_device import Spread
 from stream.errors import DeviceError, ModelError, NoInputError, UsageError
 from stream.options.settings import AUTO, NONE, PRECISIONS
 from stream.paths import check_input
+
+_log = logging.getLogger(__name__)
 
 DTYPES: dict[str, torch.dtype] = {name: getattr(torch, name) for name in PRECISIONS if name != AUTO}
 """By the name that `--precision` takes."""
@@ -78,6 +81,7 @@ def load_model(
         restore = mssnet.load(model_file(name), tile=tile, engine=runs)
     except (ValueError, OSError) as error:
         raise ModelError(f"cannot use the model {name}: {error}") from error
+    _log.info("model %s in %s by %s on %s", name, dtype, type(runs).__name__, where)
     if where.type == "cpu":
         keep_freed()
     if tile is None and where.type == "cpu":

@@ -1,5 +1,6 @@
 """A whole job: a file in, a sharper file out."""
 
+import logging
 import os
 import time
 from collections.abc import Callable
@@ -50,6 +51,8 @@ from stream.stages.build import reading_of
 from stream.stages.shutter import shutter_of
 from stream.telemetry.record import Telemetry
 from stream.verify import Asked, Conformance, Known, verify
+
+_log = logging.getLogger(__name__)
 
 
 class Job(Restorer):
@@ -192,6 +195,8 @@ class Job(Restorer):
                 pipeline.stop()
 
             def seen(phase: str) -> None:
+                if phase != "restoring":
+                    _log.info("%s the file", phase)
                 if progress is not None:
                     elapsed = max(time.monotonic() - begun, 1e-9)
                     progress(

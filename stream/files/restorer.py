@@ -1,5 +1,6 @@
 """What restores frames, as every job puts it together, and how its work is ended."""
 
+import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -22,6 +23,8 @@ from stream.pipeline import Pipeline, Stage
 from stream.stages import advice
 from stream.stages.build import stages_of
 from stream.stages.preview_tap import Looked
+
+_log = logging.getLogger(__name__)
 
 
 class Restorer:
@@ -95,6 +98,7 @@ class Restorer:
         """What frames pass through, with what measures them and what they are looked at by."""
         aspect = float(source.aspect or 1)
         stages = stages_of(self.settings, restore, enlarge, memory, aspect, shutter)
+        _log.info("stages: %s; %s", ", ".join(stages), runs_on(restore))
         if self.settings.strength != 0:
             stages["deblur"] = self._gauged = advice.Gauged(stages["deblur"])
         if self._window is not None:

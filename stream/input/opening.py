@@ -107,6 +107,7 @@ def open_input(
     if set(container.format.name.split(",")) & TEXTS:
         container.close()
         raise SourceError(f"{file} is {kind_of(begins) or 'a text file, not a video'}")
+    _log.debug("reading %s as %s", file.name, container.format.name)
     return container
 
 

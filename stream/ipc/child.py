@@ -7,7 +7,6 @@ import os
 import signal
 import sys
 import time
-import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
@@ -15,8 +14,11 @@ from typing import Any
 
 from setproctitle import setproctitle
 
+from stream import diagnostics
 from stream.errors import DeblurError
 from stream.secrets import Secrets
+
+_log = logging.getLogger(__name__)
 
 BEAT_S = 0.25
 """How often a process tells how it is."""
@@ -53,7 +55,7 @@ class Beat:
 
 @dataclass(frozen=True)
 class Line:
-    """Something to be told to the user, in one line."""
+    """Something to be told to the user, in one line unless more was asked for."""
 
     text: str
 
@@ -108,7 +110,11 @@ class Control:
 
     def say(self, text: str) -> None:
         """Tell the user something, in one line."""
-        self._send(Line(" ".join(text.split())))
+        self.tell(" ".join(text.split()))
+
+    def tell(self, lines: str) -> None:
+        """Tell the user something in lines of its own."""
+        self._send(Line(lines))
 
     def ask(self, what: object) -> None:
         """Ask the supervisor for something."""
@@ -153,16 +159,23 @@ class Control:
 
 
 class _Forward(logging.Handler):
-    def __init__(self, control: Control, secrets: Secrets) -> None:
-        super().__init__(logging.WARNING)
+    def __init__(self, control: Control, secrets: Secrets, *, verbose: bool) -> None:
+        super().__init__()
         self._control, self._secrets = control, secrets
+        if verbose:
+            diagnostics.be_verbose()
+            self.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._control.say(self._secrets.hide(record.getMessage()))
+        self._control.tell(self._secrets.hide(self.format(record)))
 
 
 def enter(
-    work: Callable[..., None], line: Connection, secrets: Secrets, arguments: tuple[Any, ...]
+    work: Callable[..., None],
+    line: Connection,
+    secrets: Secrets,
+    arguments: tuple[Any, ...],
+    verbose: bool = False,
 ) -> None:
     """What a new process does: `work(control, *arguments)`, and tell of its end.
 
@@ -177,18 +190,15 @@ def enter(
     _end_with_parent()
     setproctitle(multiprocessing.current_process().name)
     control = Control(line)
-    logging.getLogger().addHandler(_Forward(control, secrets))
+    logging.getLogger().addHandler(_Forward(control, secrets, verbose=verbose))
+    _log.info("process %d works", os.getpid())
     try:
         work(control, *arguments)
     except DeblurError as error:
         control.fatal(secrets.hide(str(error)), error.exit_code)
         raise SystemExit(error.exit_code) from None
     except Exception as error:
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        text = (
-            f"{type(error).__name__}: {error} ({os.path.basename(where.filename)}:{where.lineno})"
-        )
-        control.say(secrets.hide(text))
+        control.say(diagnostics.fault(error, secrets))
         raise SystemExit(1) from None
 
 

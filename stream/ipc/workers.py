@@ -14,6 +14,7 @@ from typing import Any
 
 import psutil
 
+from stream.diagnostics import is_verbose
 from stream.ipc.backoff import back_off
 from stream.ipc.child import Asked, Beat, Fatal, Line, Stop, enter
 from stream.ipc.stats import Meter, ProcessFigures, Role
@@ -88,7 +89,7 @@ class Worker:
         line, theirs = context.Pipe()
         process = context.Process(
             target=enter,
-            args=(self._work, theirs, secrets, self.arguments),
+            args=(self._work, theirs, secrets, self.arguments, is_verbose()),
             name=f"deblur {self.name}",
             daemon=True,
         )

@@ -321,6 +321,7 @@ class SegmentSink:
     def _open(self) -> None:
         container = av.open(f"file:{self._written.absolute()}", "w", format="matroska")
         self._video = add_encoder(container, self._source, self.plan)
+        _log.debug("a segment by %s as %s", self.plan.encoder.name, self._pix_fmt)
         self._container = container
 
     def _close(self) -> None:

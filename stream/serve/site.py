@@ -12,9 +12,11 @@ from urllib.parse import quote
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from stream.diagnostics import fault
 from stream.errors import DeblurError, NoInputError, UsageError, WriteError
 from stream.preview.access import Guard
 from stream.preview.site import HEADERS, Handler, Site
+from stream.secrets import Secrets
 from stream.serve import document
 from stream.serve.folders import Folders
 from stream.serve.jobs import Job, Jobs, State, new_key
@@ -149,7 +151,7 @@ class Service(Site):
             raise  # of whoever is gone
         except Exception as error:
             line = f"unexpected {type(error).__name__} at {request.method} {request.path}"
-            _log.error("%s: %s", line, error, exc_info=True)
+            _log.error("%s %s: %s", request.method, request.path, fault(error, Secrets()))
             return _error(500, f"{line}; please report this")
 
     async def _health(self, request: web.Request) -> web.StreamResponse:
