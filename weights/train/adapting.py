@@ -41,7 +41,7 @@ _PLACES, _FRAMES = 12, 7
 from."""
 _LEAST_SIDE = 360
 """Pixels of the shorter side that frames are not made smaller than."""
-_RATE = 0.001
+_RATE = 0.0004
 _SHORTEST, _LONGEST = 4.0, 60.0
 """Pixels in a frame interval."""
 
