@@ -380,6 +380,11 @@ def test_the_page_comes_back_when_its_process_dies(watching: Watching, feed: Liv
     count = drawn(page)
     until_shown(page, lambda: drawn(page) > count + 5, "no frames come any more")
     assert feed.figure("frames_total", "model") > frames
+    # The page belongs to no feed, and to those who watch over the machine.
+    assert re.search(
+        r'^deblur_restarts_total{feed="",process="preview",role="preview"} 1.0$', feed.metrics, re.M
+    )
+    assert feed.said.count("preview: was ended by signal 9; started again") == 1
     watching.errors.clear()  # the browser's own lines about the lost connection
 
 
