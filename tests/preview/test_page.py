@@ -260,9 +260,9 @@ def test_every_switch_changes_what_comes_next(watching: Watching, feed: Live) ->
 
     set_range(page, "fuse", 5)
     page.check("#early")
-    until_shown(page, lambda: "exit" in figure("step"), "the network is not left early")
+    until_shown(page, lambda: "stages" in figure("step"), "the network is not left early")
     page.uncheck("#early")
-    until_shown(page, lambda: "exit" not in figure("step"), "it is still left early")
+    until_shown(page, lambda: "stages" not in figure("step"), "it is still left early")
     until_shown(page, lambda: "fused with 5" in figure("step"), "fusion does not act again")
     # Another page shows what is set now.
     page.reload()
