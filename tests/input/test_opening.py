@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import av
@@ -245,11 +246,12 @@ def test_what_is_no_video_is_called_what_it_is(
     command: str, make: Callable[[Path], Path], said: str, tmp_path: Path
 ) -> None:
     source = make(tmp_path)
+    work = {
+        "run": partial(stream.run, source, tmp_path / "out.mkv"),
+        "info": partial(probe, source),
+    }
     with pytest.raises(stream.SourceError) as error:
-        if command == "run":
-            stream.run(source, tmp_path / "out.mkv")
-        else:
-            probe(source)
+        work[command]()
     assert error.value.exit_code == 65
     assert said in str(error.value)
     assert "damaged" not in str(error.value)

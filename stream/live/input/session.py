@@ -291,9 +291,7 @@ class Session:
         video.thread_type = "SLICE"
         return video
 
-    def _listen(
-        self, silent: Collection[int]
-    ) -> tuple[av.AudioStream | None, SoundFormat | None]:
+    def _listen(self, silent: Collection[int]) -> tuple[av.AudioStream | None, SoundFormat | None]:
         own = [s for n, s in enumerate(self._container.streams.audio) if n not in silent]
         best = self._container.streams.best("audio")
         sound = best if best in own else next(iter(own), None)
