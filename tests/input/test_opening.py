@@ -246,7 +246,7 @@ def test_what_is_no_video_is_called_what_it_is(
     command: str, make: Callable[[Path], Path], said: str, tmp_path: Path
 ) -> None:
     source = make(tmp_path)
-    work = {
+    work: dict[str, Callable[[], object]] = {
         "run": partial(stream.run, source, tmp_path / "out.mkv"),
         "info": partial(probe, source),
     }
