@@ -142,7 +142,10 @@ def open_output(path: Path, options: dict[str, str] | None = None) -> av.contain
     """
     suffix = path.suffix.lower()
     if not suffix:
-        raise SinkError(f"{path} has no ending that says the format, such as .mp4 or .mkv")
+        raise SinkError(
+            f"{path} has no ending that says the format, such as .mp4 or .mkv; if it is to be a "
+            "folder, create it first"
+        )
     if suffix not in CONTAINERS:
         raise SinkError(
             f"{suffix} files are not written, as they cannot hold all of a video; "

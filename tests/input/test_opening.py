@@ -6,17 +6,21 @@ import re
 import struct
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import av
 import pytest
+from av.stream import Disposition
 
 import stream
 from stream.input.opening import choose_video, first_frames, open_input
+from stream.input.probe import probe
 from stream.limits import DEFAULT_MAX_PIXELS
+from tests import tracks
 from tests.clips import make_clip
 
 OTHERS = {
@@ -204,3 +208,51 @@ def _refused_in_little_memory(file: Path) -> None:
 def _most_memory() -> int:
     (line,) = (x for x in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in x)
     return int(line.split()[1])
+
+
+def chunk(name: bytes, content: bytes) -> bytes:
+    """A chunk of RIFF."""
+    return name + struct.pack("<I", len(content)) + content + bytes(len(content) % 2)
+
+
+def animated(path: Path) -> Path:
+    """An animated WebP of two frames, without what is in them."""
+    frame = chunk(b"ANMF", bytes(16) + chunk(b"VP8L", b"\x2f" + bytes(20)))
+    inside = chunk(b"VP8X", bytes([2, 0, 0, 0, 63, 0, 0, 47, 0, 0])) + chunk(b"ANIM", bytes(6))
+    path.write_bytes(chunk(b"RIFF", b"WEBP" + inside + frame + frame))
+    return path
+
+
+def with_cover(path: Path) -> Path:
+    """Sound with cover art, as music players have it."""
+    cover = make_clip(path.with_suffix(".mkv"), codec="mjpeg", pix_fmt="yuvj420p", frames=1)
+    sound = tracks.sound(path.with_suffix(".mp4"), "aac")
+    piece = tracks.Piece(cover, roles=Disposition.attached_pic)
+    tracks.together(path.with_name("whole.mp4"), tracks.Piece(sound), piece).rename(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda folder: animated(folder / "in.webp"), "is an animated WebP; convert it"),
+        (lambda folder: with_cover(folder / "in.m4a"), "no video stream, only cover art and sound"),
+        (lambda folder: tracks.sound(folder / "in.m4a", "aac"), "no video stream, only sound"),
+        (lambda folder: tracks.words(folder / "in.srt"), "no video stream, only subtitles"),
+    ],
+)
+@pytest.mark.parametrize("command", ["run", "info"])
+def test_what_is_no_video_is_called_what_it_is(
+    command: str, make: Callable[[Path], Path], said: str, tmp_path: Path
+) -> None:
+    source = make(tmp_path)
+    work: dict[str, Callable[[], object]] = {
+        "run": partial(stream.run, source, tmp_path / "out.mkv"),
+        "info": partial(probe, source),
+    }
+    with pytest.raises(stream.SourceError) as error:
+        work[command]()
+    assert error.value.exit_code == 65
+    assert said in str(error.value)
+    assert "damaged" not in str(error.value)
+    assert not (tmp_path / "out.mkv").exists()

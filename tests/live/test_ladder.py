@@ -174,7 +174,7 @@ def test_the_ladder_of_a_large_model_that_enlarges() -> None:
     assert [rung.plain for rung in ladder] == [False] * 9 + [True] * 4
     assert [rung.half for rung in ladder] == [False] * 10 + [True] * 2 + [False]
     assert [rung.every for rung in ladder] == [1] * 11 + [2, 1]
-    assert str(ladder[1]) == "base, left early (exit 4 of 5), fused with 3 before and 2 after"
+    assert str(ladder[1]) == "base (4 of 5 stages), fused with 3 before and 2 after"
     assert str(ladder[7]) == "none, fused with 3 before and 2 after"
     assert str(ladder[-2]) == (
         "none, fused with 1 before, plainly enlarged, at half size, every second frame"
@@ -187,9 +187,9 @@ def test_steps_that_cannot_help_are_left_out() -> None:
     assert len(rungs("lite", 2, early=True, fuse=3)) == 6
     assert [str(rung) for rung in rungs("lite", 2)] == [
         "lite",
-        "lite, left early (exit 1 of 2)",
-        "lite, left early (exit 1 of 2), at half size",
-        "lite, left early (exit 1 of 2), at half size, every second frame",
+        "lite (1 of 2 stages)",
+        "lite (1 of 2 stages), at half size",
+        "lite (1 of 2 stages), at half size, every second frame",
         "the camera's own picture",
     ], "without fusion there would be nothing left"
     assert [rung.fuse for rung in rungs("lite", 2, fuse=1)] == [1] * 5 + [0], "fewer is none"

@@ -425,7 +425,7 @@ def test_every_step_gives_pictures_of_the_same_size(restore: mssnet.Deblurrer) -
     made: list[list[Picture]] = []
     assert [str(rung) for rung in chain.rungs] == [
         "lite, fused with 3 before",
-        "lite, left early (exit 1 of 2), fused with 3 before",
+        "lite (1 of 2 stages), fused with 3 before",
         "none, fused with 3 before",
         "none, fused with 1 before",
         "none, fused with 1 before, plainly enlarged",
@@ -622,7 +622,7 @@ def test_what_comes_after_counts_and_every_second_frame_is_the_last_step(rig: Ma
         feed.listen()
         if len(feed.lines) == 5:
             break
-    assert "10000 are allowed: now lite, left early (exit 1 of 2), fused" in feed.lines[0]
+    assert "10000 are allowed: now lite (1 of 2 stages), fused" in feed.lines[0]
     assert feed.lines[1].endswith("now none, fused with 3 before")
     assert feed.lines[2].endswith("now none, fused with 1 before")
     assert feed.lines[-1].endswith("at half size, every second frame")
@@ -793,7 +793,7 @@ def test_ten_times_too_slow_is_bounded_and_recovers() -> None:
     found.feed(at_the_top)
     slowness.value = 10.0
     found.feed(lambda: not at_the_top())
-    assert found.lines[-1].split(": now ")[1].startswith("lite, left early")
+    assert found.lines[-1].split(": now ")[1].startswith("lite (")
     dropped, begun = found.beat.dropped, len(found.late_ms)
     found.feed(lambda: len(found.late_ms) > begun + 6 and median(found.late_ms[-6:]) < 700)
     assert found.beat.dropped > dropped

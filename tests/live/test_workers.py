@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from stream.ipc import workers
 from stream.ipc.child import Beat, Control
 from stream.ipc.workers import Worker, Workers
 from stream.secrets import Secrets
@@ -38,6 +39,12 @@ def stuck(control: Control) -> None:
     """A process that says one word, and nothing more."""
     control.beat(lambda latencies: Beat("live"), now=True)
     time.sleep(DEADLINE_S)
+
+
+def dying(control: Control) -> None:
+    """One that says a word, and ends."""
+    control.beat(lambda latencies: Beat("live"), now=True)
+    sys.exit(3)
 
 
 def spinning(control: Control) -> None:
@@ -114,6 +121,16 @@ def test_a_process_that_hangs_is_killed_and_given_longer_each_time(
     assert all("did not answer" in line for line in said)
     for life, least in zip(lives, (0.25, 0.5, 1.0), strict=True):
         assert life >= least
+
+
+def test_ends_are_counted_and_told_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = Worker("dying", "reader", dying, (), 5.0)
+    said, _ = tend(worker, lambda: worker.meter.restarts == 4)
+    assert worker.figures().restarts == 4
+    assert said == ["ended with 3; started again"]
+    monkeypatch.setattr(workers, "_SAY_S", 0.0)
+    said, _ = tend(worker, lambda: worker.meter.restarts == 6)
+    assert said == ["ended with 3; started again (4 times)", "ended with 3; started again"]
 
 
 def test_what_is_told_while_nobody_reads_it_counts() -> None:

@@ -260,9 +260,9 @@ def test_every_switch_changes_what_comes_next(watching: Watching, feed: Live) ->
 
     set_range(page, "fuse", 5)
     page.check("#early")
-    until_shown(page, lambda: "exit" in figure("step"), "the network is not left early")
+    until_shown(page, lambda: "stages" in figure("step"), "the network is not left early")
     page.uncheck("#early")
-    until_shown(page, lambda: "exit" not in figure("step"), "it is still left early")
+    until_shown(page, lambda: "stages" not in figure("step"), "it is still left early")
     until_shown(page, lambda: "fused with 5" in figure("step"), "fusion does not act again")
     # Another page shows what is set now.
     page.reload()
@@ -380,6 +380,11 @@ def test_the_page_comes_back_when_its_process_dies(watching: Watching, feed: Liv
     count = drawn(page)
     until_shown(page, lambda: drawn(page) > count + 5, "no frames come any more")
     assert feed.figure("frames_total", "model") > frames
+    # The page belongs to no feed, and to those who watch over the machine.
+    assert re.search(
+        r'^deblur_restarts_total{feed="",process="preview",role="preview"} 1.0$', feed.metrics, re.M
+    )
+    assert feed.said.count("preview: was ended by signal 9; started again") == 1
     watching.errors.clear()  # the browser's own lines about the lost connection
 
 

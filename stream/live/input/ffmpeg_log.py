@@ -12,6 +12,7 @@ _CHALLENGE = re.compile(r"www-authenticate: *digest\b(.*)$", re.M | re.I)
 _WANTED = re.compile(r"\b(algorithm|qop) *= *(?:\"([^\"]*)\"|([\w-]+))", re.I)
 _KNOWN = ("", "MD5", "MD5-SESS")
 """What FFmpeg can prove a password by."""
+_DIRECTION = re.compile(r"^a=(sendonly|recvonly|sendrecv|inactive)\s*$", re.M)
 _REASON = 60
 """Characters of what a camera says of its own that are shown."""
 
@@ -61,6 +62,17 @@ class Answers:
         found = _REFUSED.findall(self._text("rtsp"))
         found += [("GET", status, "") for status in _CODE.findall(self._text("http"))]
         return (found[-1][0], int(found[-1][1]), _shown(found[-1][2])) if found else None
+
+    @property
+    def loudspeakers(self) -> set[int]:
+        """Which of a camera's streams of sound, counted from 0, are for what it is to play (the
+        backchannel of ONVIF): those that are sent to it, where its picture is not."""
+        _, *media = re.split(r"^m=", self._text("rtsp"), flags=re.M)
+        told = [(each.split(" ")[0], _DIRECTION.findall(each)) for each in media]
+        if any("sendonly" in said for kind, said in told if kind == "video"):
+            return set()  # it tells of its own side
+        sounds = [said for kind, said in told if kind == "audio"]
+        return {number for number, said in enumerate(sounds) if "sendonly" in said}
 
     def _text(self, *names: str) -> str:
         lines = (text for _, name, text in self._log if name in names)

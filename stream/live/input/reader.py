@@ -145,7 +145,10 @@ class _Reader:
                 raise LostError("it is a text or playlist file, not a video")
             self._sink.moments.renew()
             quiet = not camera.live and self._pulse.frames > 0
-            Session(camera, container, link, self._pulse, self._sink, quiet=quiet).run()
+            silent = Answers(self._log).loudspeakers
+            Session(
+                *(camera, container, link, self._pulse, self._sink), quiet=quiet, silent=silent
+            ).run()
 
     def _open(
         self, link: Link, opened: list[av.container.InputContainer]

@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from statistics import median
@@ -72,8 +72,10 @@ class Session:
         sink: Sink,
         *,
         quiet: bool,
+        silent: Collection[int] = (),
     ) -> None:
-        """`quiet`: without telling that it begins. Raises `LostError` where there is no video."""
+        """`quiet`: without telling that it begins; `silent`: which streams of sound, by their
+        number, are not the camera's. Raises `LostError` where there is no video."""
         self._camera = camera
         self._container = container
         self._link = link
@@ -81,7 +83,7 @@ class Session:
         self._sink = sink
         self._quiet = quiet
         self._video = self._choose()
-        self._sound, self._format = self._listen()
+        self._sound, self._format = self._listen(silent)
         names = set(container.format.name.split(","))
         self._timed = not names & _UNTIMED
         # Playlists and files in the web come as fast as the line allows.
@@ -289,8 +291,10 @@ class Session:
         video.thread_type = "SLICE"
         return video
 
-    def _listen(self) -> tuple[av.AudioStream | None, SoundFormat | None]:
-        sound = self._container.streams.best("audio")
+    def _listen(self, silent: Collection[int]) -> tuple[av.AudioStream | None, SoundFormat | None]:
+        own = [s for n, s in enumerate(self._container.streams.audio) if n not in silent]
+        best = self._container.streams.best("audio")
+        sound = best if best in own else next(iter(own), None)
         if not isinstance(sound, av.AudioStream) or sound.codec_context is None:
             return None, None
         context = sound.codec_context

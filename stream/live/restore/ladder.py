@@ -63,10 +63,8 @@ class Rung:
     def __str__(self) -> str:
         if self.own:
             return "the camera's own picture"
-        words = [self.model]
-        words += [f"left early (exit {self.exit + 1} of {self.exits})"] * (
-            self.exit < self.exits - 1
-        )
+        early = f" ({self.exit + 1} of {self.exits} stages)" * (self.exit < self.exits - 1)
+        words = [f"{self.model}{early}"]
         if self.fuse:
             after = f" and {self.delay} after" if self.delay else ""
             words.append(f"fused with {self.fuse} before{after}")
