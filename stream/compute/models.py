@@ -16,7 +16,7 @@ from filters import INTERPOLATIONS, Upscaler, keep_freed, load_upscaler
 from stream.compute.engines import choose_engine, one_by_one
 from stream.compute.multi_device import Spread
 from stream.errors import DeviceError, ModelError, NoInputError, UsageError
-from stream.options.settings import AUTO, NONE, PRECISIONS
+from stream.options.settings import AUTO, NONE, PRECISIONS, Settings
 from stream.paths import check_input
 
 _log = logging.getLogger(__name__)
@@ -89,6 +89,17 @@ def load_model(
         budget = min(int(0.6 * psutil.virtual_memory().available), _MOST_ON_CPU)
         restore.tile = mssnet.tile_within(restore.net, budget, restore.dtype)
     return restore
+
+
+def load_for(settings: Settings) -> mssnet.Deblurrer:
+    """`load_model` of what settings name, which must not be `auto`. Raises as it does."""
+    return load_model(
+        settings.model,
+        device=settings.device,
+        precision=settings.precision,
+        engine=settings.engine,
+        tile=settings.tile,
+    )
 
 
 def deblurrers() -> tuple[str, ...]:

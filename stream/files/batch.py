@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from stream import provenance
-from stream.compute.models import find_upscaler, fingerprint, load_model
+from stream.compute.models import find_upscaler, fingerprint, load_for
 from stream.errors import CancelledError, DeblurError
 from stream.files.choice import choose_model
 from stream.files.job import Job
@@ -60,13 +60,7 @@ class Batch(Several):
         settings, asked = self.settings, self.settings
         if settings.model == AUTO:
             settings = replace(settings, model=choose_model(settings).model)
-        restore = load_model(
-            settings.model,
-            device=settings.device,
-            precision=settings.precision,
-            engine=settings.engine,
-            tile=settings.tile,
-        )
+        restore = load_for(settings)
         upscaler = None
         if settings.upscale is not None:
             upscaler = find_upscaler(settings.upscaler, restore.engine)

@@ -9,7 +9,7 @@ import torch
 
 import mssnet
 from filters import Enlarger, Shutter, Upscaler
-from stream.compute.models import Untouched, find_upscaler, load_model
+from stream.compute.models import Untouched, find_upscaler, load_for
 from stream.compute.threads import shared
 from stream.errors import CancelledError, DeviceError, UsageError
 from stream.files.choice import choose_model
@@ -66,13 +66,7 @@ class Restorer:
 
     def _loaded(self) -> mssnet.Deblurrer:
         settings = self.settings = self._settled(self.settings)
-        return load_model(
-            settings.model,
-            device=settings.device,
-            precision=settings.precision,
-            engine=settings.engine,
-            tile=settings.tile,
-        )
+        return load_for(settings)
 
     def _enlarger(
         self,

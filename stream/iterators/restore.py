@@ -2,12 +2,13 @@
 
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
+from dataclasses import replace
 from fractions import Fraction
 from types import TracebackType
 from typing import Any, Generic, Literal
 
 from filters import Enlarger, Shutter
-from stream.compute.models import find_upscaler, load_model
+from stream.compute.models import find_upscaler, load_for
 from stream.errors import UsageError
 from stream.files.choice import choose_model
 from stream.frame import Frame
@@ -122,10 +123,9 @@ def restored(
 
 
 def _stages(settings: Settings, first: Frame, rate: Fraction) -> list[Stage[Frame]]:
-    name = choose_model(settings).model if settings.model == AUTO else settings.model
-    network = load_model(
-        name, device=settings.device, precision=settings.precision, engine=settings.engine
-    )
+    if settings.model == AUTO:
+        settings = replace(settings, model=choose_model(settings).model)
+    network = load_for(settings)
     shutter = None
     if network.is_told and settings.strength != 0:
         exposure = settings.shutter

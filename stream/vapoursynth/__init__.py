@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from filters import Enlarger, Shutter
-from stream.compute.models import Untouched, find_upscaler, load_model
+from stream.compute.models import Untouched, find_upscaler, load_for
 from stream.errors import DeblurError, UsageError
 from stream.files.choice import choose_model
 from stream.files.restorer import cores_for
@@ -84,13 +84,7 @@ class _Filter:
         self._form = Form(clip, first.props)
         if settings.model == AUTO:
             settings = replace(settings, model=choose_model(settings).model)
-        restore = load_model(
-            settings.model,
-            device=settings.device,
-            precision=settings.precision,
-            engine=settings.engine,
-            tile=settings.tile,
-        )
+        restore = load_for(settings)
         size, coding = (clip.width, clip.height), self._form.coding
         enlarge = None
         if settings.upscale is not None:
