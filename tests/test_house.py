@@ -26,6 +26,7 @@ FLOORS = (
     ("stream.output", "stream.verify", "weights.evaluate"),
     ("stream.compare", "weights.train"),
     ("stream.files",),
+    ("stream.cluster",),
     ("stream.live.input", "stream.live.restore", "stream.live.encoding", "stream.live.rtsp"),
     ("stream.live.output",),
     ("stream.live",),

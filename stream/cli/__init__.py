@@ -10,6 +10,7 @@ import typer
 from stream.cli import models
 from stream.cli.adapt import adapt
 from stream.cli.bench import bench
+from stream.cli.cluster import join
 from stream.cli.compare import compare
 from stream.cli.doctor import doctor
 from stream.cli.inspect import info, verify
@@ -81,6 +82,7 @@ def _common(
 
 
 app.command()(verbosely(run))
+app.command()(verbosely(join))
 app.command()(verbosely(info))
 app.command()(verbosely(verify))
 app.command()(verbosely(live))

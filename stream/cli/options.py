@@ -136,6 +136,16 @@ PreviewHost = Annotated[
 ]
 
 
+Part = Annotated[
+    str | None,
+    typer.Option(
+        metavar="I/N",
+        help="Restore only piece I of N, such as 2/5, into a folder beside OUTPUT; deblur join "
+        "makes the file of all.",
+        show_default=False,
+    ),
+]
+
 Start = Annotated[
     str,
     typer.Option(

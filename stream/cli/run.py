@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 import typer
 
+from stream.cli.cluster import run_part
 from stream.cli.options import (
     ApplyRotation,
     AsJson,
@@ -34,6 +35,7 @@ from stream.cli.options import (
     MaxPixels,
     Model,
     Overwrite,
+    Part,
     Paths,
     PixFmt,
     Precision,
@@ -106,6 +108,7 @@ def run(
     apply_rotation: ApplyRotation = False,
     drop: Drop = None,
     trial: Trial = None,
+    part: Part = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
@@ -193,6 +196,14 @@ def run(
                 done=_done,
                 quiet_end=_quiet_end,
             )
+            return
+        if part is not None:
+            if tasks is not None or trial is not None or preview is not None or as_json:
+                raise stream.UsageError("--part takes one INPUT, and no --try, --preview or --json")
+            assert paths
+            written = to if to is not None else paths[1] if len(paths) == 2 else None
+            with _quiet_end():
+                run_part(paths[0], written, settings, part, progress)
             return
         if trial is not None:
             if tasks is not None or span.duration is not None:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import mssnet
 from filters import Shutter, Upscaler
@@ -25,7 +25,6 @@ from stream.files.choice import CHOICES
 from stream.files.report import Progress, Report, bytes_beside, warnings_of
 from stream.files.restorer import Restorer, cores_for, out_of_memory, runs_on
 from stream.frame import Frame
-from stream.input.probe import telemetry_of
 from stream.input.source import Source
 from stream.ipc.window import Window
 from stream.options.encoding import EncoderSettings
@@ -48,8 +47,6 @@ from stream.paths import (
 from stream.pipeline import Pipeline, Stage
 from stream.stages import advice
 from stream.stages.build import reading_of
-from stream.stages.shutter import shutter_of
-from stream.telemetry.record import Telemetry
 from stream.verify import Asked, Conformance, Known, verify
 
 _log = logging.getLogger(__name__)
@@ -71,7 +68,9 @@ class Job(Restorer):
         they were given, where those hold what was chosen for them."""
         self.input = Path(input)
         self.output = target_of(Path(output) if output is not None else default_output(self.input))
-        self.part = folder_of(self.output) / f"whole{self.output.suffix}"
+        self.folder = folder_of(self.output)
+        """Where what is done lies until the file is whole."""
+        self.part = self.folder / f"whole{self.output.suffix}"
         """Where the file is written until it is whole."""
         self.unfinished = fitted(self.output.parent, self.output.stem, f".part{self.output.suffix}")
         """The name of what there is of a file that does not become whole."""
@@ -96,10 +95,8 @@ class Job(Restorer):
         what could be restored.
         """
         settings = self.settings
-        check_input(self.input)
-        check_output(self.input, self.output, overwrite=settings.overwrite)
-        check_free(folder_of(self.output))
-        source = Source(self.input, reading_of(settings))
+        self._check_paths()
+        source = self._source()
         try:
             settings = self._suited(source, say)
             chosen = plan(self.output, source, settings.encoder, settings.upscale)
@@ -109,18 +106,15 @@ class Job(Restorer):
                     f"{chosen.encoder.codec} in {self.output.suffix} has no transparency, it is "
                     "left out; .mov, .mkv and .webm keep it, with the codec left to choose"
                 )
-            check_space(self.input, self.output.parent)
+            check_space(self.input, self.folder.parent)
             long = (source.expected_frames or 0) >= advice.LONG and settings.strength != 0
-            new = long and model_of(folder_of(self.output)) is None
+            new = long and model_of(self.folder) is None
             if say is not None and new and (seen := advice.look(source)) is not None:
                 say(f"a look at some frames: {seen.said}")
             restore = restore or self._loaded()
             settings = self.settings
             enlarge = self._enlarger(source, chosen, restore, upscaler)
-            shutter = None
-            # Rows that belong to other moments move like no picture does.
-            if restore.is_told and settings.strength != 0 and source.top_first is None:
-                shutter = shutter_of(source, settings.shutter, self._noted(source, say))
+            shutter = self._told_shutter(source, say) if restore.is_told else None
             work = self._open(source, chosen, restore, shutter)
             try:
                 if work.done and say is not None:
@@ -133,17 +127,18 @@ class Job(Restorer):
         finally:
             source.close()
 
-    def _noted(self, source: Source, say: Callable[[str], None] | None) -> Telemetry | None:
-        """What the camera noted beside the pictures; what cannot be used of it is said."""
-        noted = telemetry_of(source)
-        if noted is not None and noted.faults and say is not None:
-            say(f"note: telemetry: {'; '.join(noted.faults)}; the picture itself is asked instead")
-        return noted
+    def _check_paths(self) -> None:
+        check_input(self.input)
+        check_output(self.input, self.output, overwrite=self.settings.overwrite)
+        check_free(self.folder)
+
+    def _source(self) -> Source:
+        return Source(self.input, reading_of(self.settings))
 
     def _settled(self, settings: Settings) -> Settings:
         """The settings with a model in the place of `auto`: that of the work which is gone on with,
         or the one that suits this machine."""
-        begun = model_of(folder_of(self.output)) if settings.resume else None
+        begun = model_of(self.folder) if settings.resume else None
         if settings.model == AUTO and begun is not None:
             known = {fingerprint(name): name for name in CHOICES}
             return replace(settings, model=known.get(begun, NONE))
@@ -153,8 +148,8 @@ class Job(Restorer):
         self, source: Source, chosen: Plan, restore: mssnet.Deblurrer, shutter: Shutter | None
     ) -> Work:
         """The job's work: begun, or gone on with where it is there and of the same job."""
-        folder, settings = folder_of(self.output), self.settings
-        job = describe(source, chosen, settings, restore, shutter)
+        folder, settings = self.folder, self.settings
+        job = self._described(source, chosen, restore, shutter)
         unfinished = (folder / "job.json").exists()
         if unfinished and settings.resume:
             work = Work.resume(folder)
@@ -174,6 +169,11 @@ class Job(Restorer):
                 "or begin anew with --overwrite"
             )
         return Work.begin(folder, job)
+
+    def _described(
+        self, source: Source, chosen: Plan, restore: mssnet.Deblurrer, shutter: Shutter | None
+    ) -> dict[str, Any]:
+        return describe(source, chosen, self.settings, restore, shutter)
 
     def _run(
         self,
@@ -216,18 +216,7 @@ class Job(Restorer):
 
             pipeline.run(lambda: seen("restoring"))
             stopped = self._stopped
-            if not stopped:
-                source.check_damage()
-            seen("writing")
-            joined, segments = self._join(source, sink, work)
-            found = None
-            if not stopped:
-                self._check_end(source)
-                seen("verifying")
-                found = self._verify(source, segments)
-                output = self._commit(work)
-            else:
-                output = self._leave()
+            joined, found, output = self._end(source, sink, work, seen, stopped)
         except BaseException as error:
             if sink is not None:
                 sink.abandon()
@@ -250,16 +239,36 @@ class Job(Restorer):
             busy={clock.name: clock.busy_s / seconds for clock in pipeline.clocks},
         )
 
+    def _end(
+        self,
+        source: Source,
+        sink: SegmentSink,
+        work: Work,
+        seen: Callable[[str], None],
+        stopped: bool,
+    ) -> tuple[Joined, Conformance | None, Path]:
+        """Make of all segments what the job is to give, and say where it is."""
+        if not stopped:
+            source.check_damage()
+        seen("writing")
+        segments = list(work.segments)
+        if sink.tail is not None:
+            segments.append(Segment(sink.tail, sink.tail_pts))
+        joined = self._join(source, segments, sink.plan)
+        if stopped:
+            return joined, None, self._leave()
+        self._check_end(source)
+        seen("verifying")
+        found = self._verify(source, segments)
+        return joined, found, self._commit(work)
+
     def _expected_bytes(self, source: Source, sink: SegmentSink) -> int | None:
         each, frames = sink.bytes_per_frame, source.expected_frames
         if each is None or frames is None:
             return None
         return round(each * frames) + bytes_beside(source, self.settings.drop)
 
-    def _join(self, source: Source, sink: SegmentSink, work: Work) -> tuple[Joined, list[Segment]]:
-        segments = list(work.segments)
-        if sink.tail is not None:
-            segments.append(Segment(sink.tail, sink.tail_pts))
+    def _join(self, source: Source, segments: list[Segment], chosen: Plan) -> Joined:
         if not segments:
             if self._stopped:
                 raise CancelledError("stopped before the first frame was done")
@@ -269,10 +278,8 @@ class Job(Restorer):
             )
         # Of a job that is stopped already, what there is of the file is written to its end.
         check = partial(self._check, "" if self._stopped else "written")
-        joined = join(
-            self.part, source, segments, sink.plan.tags, drop=self.settings.drop, check=check
-        )
-        return joined, segments
+        drop = self.settings.drop
+        return join(self.part, source, segments, chosen.tags, drop=drop, check=check)
 
     def _check(self, done: str) -> None:
         """End what is done to the finished file, where the job is to end."""
@@ -389,14 +396,7 @@ def run(
     `output` is beside the input unless given. `start` and `duration` are seconds. Raises a
     `DeblurError` that says in one line what is wrong.
     """
-    settings = Settings(
-        model=model,
-        strength=strength,
-        device=device,
-        precision=precision,
-        overwrite=overwrite,
-        resume=resume,
-        span=Span(start, duration),
-        encoder=encoder or EncoderSettings(),
-    )
+    given = {"device": device, "precision": precision, "overwrite": overwrite, "resume": resume}
+    span, coded = Span(start, duration), encoder or EncoderSettings()
+    settings = Settings(model=model, strength=strength, span=span, encoder=coded, **given)  # type: ignore[arg-type]
     return Job(input, output, settings).run(progress)

@@ -15,6 +15,7 @@ from stream.errors import CancelledError, DeviceError, UsageError
 from stream.files.choice import choose_model
 from stream.files.report import without_effect
 from stream.frame import Frame, Memory
+from stream.input.probe import telemetry_of
 from stream.input.source import Source
 from stream.ipc.window import Window
 from stream.options.settings import AUTO, Settings
@@ -23,6 +24,8 @@ from stream.pipeline import Pipeline, Stage
 from stream.stages import advice
 from stream.stages.build import stages_of
 from stream.stages.preview_tap import Looked
+from stream.stages.shutter import shutter_of
+from stream.telemetry.record import Telemetry
 
 _log = logging.getLogger(__name__)
 
@@ -80,6 +83,20 @@ class Restorer:
         if upscaler is None:
             upscaler = find_upscaler(self.settings.upscaler, restore.engine)
         return Enlarger(chosen.size, upscaler)
+
+    def _told_shutter(self, source: Source, say: Callable[[str], None] | None) -> Shutter | None:
+        """What a network that is told the motion takes for the shutter."""
+        # Rows that belong to other moments move like no picture does.
+        if self.settings.strength == 0 or source.top_first is not None:
+            return None
+        return shutter_of(source, self.settings.shutter, self._noted(source, say))
+
+    def _noted(self, source: Source, say: Callable[[str], None] | None) -> Telemetry | None:
+        """What the camera noted beside the pictures; what cannot be used of it is said."""
+        noted = telemetry_of(source)
+        if noted is not None and noted.faults and say is not None:
+            say(f"note: telemetry: {'; '.join(noted.faults)}; the picture itself is asked instead")
+        return noted
 
     def _stages(
         self,

@@ -14,7 +14,9 @@ from statistics import median
 import av
 import av.container
 import av.error
+import numpy as np
 from av.video.reformatter import VideoReformatter
+from numpy.typing import NDArray
 
 from filters import Coding
 from stream.errors import SourceError
@@ -76,6 +78,7 @@ class Source:
         self._jumpy = discontinuous(self.container)
         self._demuxer = Demuxer(discontinuous=self._jumpy)
         self._timeless = len(peeked) > 1 and 2 * len(steps) < len(times)
+        self._peeked = [time for _, time in times if time >= 0 or not self._edited]
         self.rate = self._rate(steps)
         self.tags: Tags = tags_of(self.first)
         marked = sum(frame.interlaced_frame for frame in peeked)
@@ -148,6 +151,22 @@ class Source:
         if self.jumps or reader is None or not reader.ended:
             return []
         return hints(self.container, self.path, self._demuxer.ends, self.video.index)
+
+    @property
+    def discontinuous(self) -> bool:
+        """Whether the clock may jump in a file of this format."""
+        return self._jumpy
+
+    def shown(self, pts: NDArray[np.int64]) -> NDArray[np.int64]:
+        """When frames are shown, in order, by the times of all packets that are to be shown; none
+        where these do not tell it."""
+        times = np.sort(pts)
+        if not self._peeked or self._by_dts or self._timeless:
+            return times[:0]
+        # What comes before a first frame has nothing to be decoded with.
+        times = times[times >= self._peeked[0]]
+        told = times[: len(self._peeked)].tolist() == sorted(self._peeked)
+        return times if told else times[:0]
 
     @property
     def rescaled(self) -> int:
@@ -260,14 +279,17 @@ class Source:
                 yield from (self._unpacked(each, beyond=True) for each in before)
             before.clear()
             self.frames += 1
-            if self.frames & (self.frames - 1) == 0:
-                # Ever more rarely: what was looked at is held until Python collects garbage.
-                self.beside |= {MOVING[each] for each in side_data(decoded) if each in MOVING}
+            self._look_beside(decoded)
             self.position_s = moment - (begin if self.span.start else self.origin_s)
             if self.frames == 1 and self._jumpy:
                 self._lift_s = self._before_zero_s(decoded.pts)
             if self.frames > self._skip - around:
                 yield self._unpacked(decoded, beyond=self.frames <= self._skip)
+
+    def _look_beside(self, decoded: av.VideoFrame) -> None:
+        if self.frames & (self.frames - 1) == 0:
+            # Ever more rarely: what was looked at is held until Python collects garbage.
+            self.beside |= {MOVING[each] for each in side_data(decoded) if each in MOVING}
 
     def _unpacked(self, decoded: av.VideoFrame, *, beyond: bool) -> Frame:
         assert decoded.pts is not None
@@ -312,21 +334,10 @@ class Source:
         Those before the one at `after` may be left out.
         """
         last: int | None = None
-        # MPEG-TS has no index: a search in it lands behind what it looks for, and in a file whose
-        # clock jumps anywhere.
-        behind = self._undecoded() if self.span.start and self._jumpy else 0
-        self._seeks = bool(self.span.start) and not self._jumpy
-        self._seeks = self._seeks and self._search(Fraction(self._early_s))
-        seek_s = self._early_s if self._seeks else None
-        if after is not None:
-            seek_s = float(after * self.time_base)
         tail = Tail()
-        for packet in self._demuxer.packets(self.container, seek_s):
+        for packet in self._packets(after):
             if packet.stream_index != self.video.index and packet.size:
                 self._pass_by(packet)
-                continue
-            if behind and packet.size:
-                behind -= 1
                 continue
             if packet.pts is not None and packet.duration and not packet.is_discard:
                 self._lengths[packet.pts] = packet.duration
@@ -344,6 +355,22 @@ class Source:
                 yield frame
         if not self.jumps:
             self.early = self._early(last)
+
+    def _packets(self, after: int | None) -> Iterator[Packet]:
+        """What is read to be decoded, with the packets of other streams on the way."""
+        # MPEG-TS has no index: a search in it lands behind what it looks for, and in a file whose
+        # clock jumps anywhere.
+        behind = self._undecoded() if self.span.start and self._jumpy else 0
+        self._seeks = bool(self.span.start) and not self._jumpy
+        self._seeks = self._seeks and self._search(Fraction(self._early_s))
+        seek_s = self._early_s if self._seeks else None
+        if after is not None:
+            seek_s = float(after * self.time_base)
+        for packet in self._demuxer.packets(self.container, seek_s):
+            if behind and packet.size and packet.stream_index == self.video.index:
+                behind -= 1
+                continue
+            yield packet
 
     def _pass_by(self, packet: Packet) -> None:
         """A packet of another stream, on the way; `others` reads them apart."""

@@ -9,6 +9,7 @@ A job keeps what it has done in a folder beside its output, `clean.mp4.part` for
     frames-00000120.safetensors  frames that are restored and not yet in a finished segment
     memory-00000131.safetensors  with --stabilize, how the camera had moved up to the last of them
     whole.mp4                 the whole file, while it is put together and checked
+    done.json                 of a piece of a video, that all of it is there
     lock                      held by the process at work
 
 A segment always holds the same frames, whatever happened on the way, and is encoded by an encoder
@@ -360,7 +361,7 @@ def frames_done(folder: Path) -> int:
     return work.done
 
 
-_OURS = ("job.json", "index.jsonl", "*.mkv", "frames-*", "memory-*", "*.tmp", "whole.*")
+_OURS = ("*.json", "index.jsonl", "*.mkv", "frames-*", "memory-*", "*.tmp", "whole.*")
 
 
 def _frames_file(first: int) -> str:

@@ -1,6 +1,5 @@
 """What makes a job this one and no other."""
 
-import hashlib
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from stream.compute.models import fingerprint, usual_upscaler
 from stream.input.source import Source
 from stream.options.settings import Settings
 from stream.output.segment_sink import Plan
+from stream.paths import identity
 
 
 def describe(
@@ -28,7 +28,7 @@ def describe(
     if settings.upscale is not None:
         enlarged = [*chosen.size, fingerprint(usual_upscaler(settings.upscaler, restore.device))]
     return {
-        "input": _identity(source.path),
+        "input": identity(source.path),
         "model": fingerprint(settings.model),
         "shutter": shutter.share if shutter else None,
         "strength": settings.strength,
@@ -57,7 +57,7 @@ def asked_for(input: Path, settings: Settings) -> dict[str, Any]:
     output. What works how fast, and where, is left out."""
     encoder, span = settings.encoder, settings.span
     return {
-        "input": _identity(input),
+        "input": identity(input),
         "model": fingerprint(settings.model),
         "shutter": str(settings.shutter),
         "strength": settings.strength,
@@ -77,13 +77,3 @@ def asked_for(input: Path, settings: Settings) -> dict[str, Any]:
         "encoder-preset": encoder.preset,
         "encoder": encoder.encoder,
     }
-
-
-def _identity(file: Path) -> list[Any]:
-    """A file's size, and the SHA-256 of its first and last MiB."""
-    size, end = file.stat().st_size, 1 << 20
-    with file.open("rb") as opened:
-        digest = hashlib.sha256(opened.read(end))
-        opened.seek(max(size - end, 0))
-        digest.update(opened.read(end))
-    return [size, digest.hexdigest()]

@@ -106,11 +106,16 @@ def plan(path: Path, source: Source, settings: EncoderSettings, scale: Scale | N
     for said in (hdr.options(encoder.name, hdr.hdr_of(source.first)), marks or {}):
         for name, value in said.items():
             options[name] = ":".join(filter(None, (options.get(name), value)))
-    frames = max(1, min(_LONGEST, round(_SEGMENT_S * source.rate)))
     tags = source.tags
     if coding.full_range != source.coding.full_range:
         tags = replace(tags, range=1)
-    return Plan(encoder, coding, tags, options, frames, size, None if marks is None else order)
+    marked = None if marks is None else order
+    return Plan(encoder, coding, tags, options, segment_of(source), size, marked)
+
+
+def segment_of(source: Source) -> int:
+    """How many frames of a video are in a segment."""
+    return max(1, min(_LONGEST, round(_SEGMENT_S * source.rate)))
 
 
 def size_of(source: Source, scale: Scale | None) -> tuple[int, int]:
