@@ -62,7 +62,7 @@ MAY_USE_THREADS = {
     # The preview's process is looked after while the job itself tells nothing.
     "stream.cli.preview",
 }
-MOST_FLAT, MOST_MODULES = 16, 14
+MOST_FLAT, MOST_MODULES = 16, 16
 
 
 def modules() -> Iterator[tuple[str, ast.Module]]:
