@@ -2,7 +2,7 @@
 # already has everything (make test-cuda PYTHON=python3) no environment is created.
 
 PYTHON ?=
-BASE   := $(firstword $(foreach p,python3 python3.11 python3.12 python3.13,$(shell $(p) -c 'import sys, venv, ensurepip; sys.version_info < (3, 11) and sys.exit(1); print("$(p)")' 2>/dev/null)))
+BASE   := $(firstword $(foreach p,python3 python3.11 python3.12 python3.13 python3.14,$(shell $(p) -c 'import sys, venv, ensurepip; sys.version_info < (3, 11) and sys.exit(1); print("$(p)")' 2>/dev/null)))
 PY     := $(or $(PYTHON),.venv/bin/python)
 READY  := $(if $(PYTHON),,.venv/ready)
 INPUT  ?=
@@ -10,13 +10,15 @@ BENCH  ?=
 # Tests of what is live watch the clock: they run beside one another, not beside what keeps cores busy.
 LIVE   := tests/live tests/preview tests/test_rig.py tests/test_trials.py
 
-.PHONY: help setup demo test test-cuda check format bench clean
+.PHONY: help setup demo test test-cuda check format dist bench clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo [INPUT=my.mp4]  set up everything, restore a clip, show the result"
-	@echo "make test                 set up everything, run the tests"
+	@echo "make test                 set up everything, run the tests; TESTS=files runs a folder of them,"
+	@echo "                          COVER=1 measures which branches of the code they reach"
 	@echo "make check                formatting, lint, types"
+	@echo "make dist                 wheel and source archive, tried in a clean environment"
 	@echo "make bench [BENCH=--quick] measure speed and memory"
 	@echo "make test-cuda            the tests that need a GPU; fails without one"
 
@@ -33,15 +35,19 @@ setup: $(READY)
 demo: $(READY)
 	$(PY) -m demo $(if $(INPUT),--input "$(INPUT)")
 
+PYTEST := $(PY) -m pytest --numprocesses 2 --dist worksteal $(if $(COVER),--cov --cov-append --cov-report=)
+
 # Threads that spin while they wait, as PyTorch's do, take the cores from the other tests.
 test: export OMP_WAIT_POLICY ?= PASSIVE
 test: $(READY)
+	$(if $(COVER),rm -f .coverage .coverage.*)
 ifdef TESTS
-	$(PY) -m pytest --numprocesses 2 --dist worksteal $(TESTS:%=tests/%)
+	$(PYTEST) $(TESTS:%=tests/%)
 else
-	$(PY) -m pytest --numprocesses 2 --dist worksteal $(LIVE:%=--ignore=%)
-	$(PY) -m pytest --numprocesses 2 --dist worksteal $(LIVE)
+	$(PYTEST) $(LIVE:%=--ignore=%)
+	$(PYTEST) $(LIVE)
 endif
+	$(if $(COVER),$(PY) -m coverage report $(if $(TESTS),,--fail-under=90))
 
 test-cuda: $(READY)
 	DEBLUR_REQUIRE_CUDA=1 $(PY) -m pytest -m needs_cuda
@@ -54,6 +60,17 @@ check: $(READY)
 format: $(READY)
 	$(PY) -m ruff format .
 	$(PY) -m ruff check --fix .
+
+# In the folder of the demo lies the package's source, which must not be taken for what is installed.
+dist: $(READY)
+	rm -rf dist build/clean
+	$(PY) -m build
+	$(PY) -m tests.trials.wheel dist
+	$(PY) -m venv build/clean
+	build/clean/bin/python -m pip install --quiet --constraint constraints.txt dist/*.whl
+	cp -r demo build/clean
+	cd build/clean && bin/deblur --version && bin/deblur models && bin/python -m demo
+	cd build/clean && bin/deblur compare demo/shaky.mp4 demo/clean.mp4 --to demo/page.html --moments 1
 
 bench: $(if $(PYTHON),,.venv/plots)
 	$(PY) -m benchmarks $(BENCH)

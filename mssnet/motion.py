@@ -45,6 +45,7 @@ def planes(
     share: float,
     *,
     earlier: Neighbor | None = None,
+    blur: Flow | None = None,
 ) -> Tensor:
     """What to tell a network of a frame: (1, PLANES, H, W).
 
@@ -52,15 +53,26 @@ def planes(
     floating-point RGB in 0..1 on any device, of which float32 is. `share` is that of the frame
     interval for which the shutter was open, 0..1. Where there is only one neighbor the motion is
     taken to be steady; without any it is not known. `earlier`, the frame two before, is shown in
-    the place of the one after where that is missing.
+    the place of the one after where that is missing. `blur`, where it was measured, is the way of
+    each point while the shutter was open, in the place of the motion times `share`.
     """
     back, ahead = (each.there if each else None for each in (before, after))
-    if back is None and ahead is None:
+    if back is None and ahead is None and blur is None:
         return unknown(frame.float() if frame.ndim == 4 else _values(frame))
-    motion: Any = ahead if back is None else -back if ahead is None else (ahead - back) / 2
+    motion = steady(back, ahead)
     sample = _by_torch if frame.ndim == 4 else _by_opencv
     second = earlier if after is None else after
-    return sample(frame, before, second, np.asarray(motion * np.float32(share), np.float32))
+    if blur is None:
+        assert motion is not None
+        blur = np.asarray(motion * np.float32(share), np.float32)
+    return sample(frame, before, second, blur)
+
+
+def steady(back: Flow | None, ahead: Flow | None) -> Flow | None:
+    """The motion in a frame interval, by the ways to the frames before and after."""
+    if back is None or ahead is None:
+        return ahead if back is None else -back
+    return np.asarray((ahead - back) / 2, np.float32)
 
 
 def unknown(image: Tensor) -> Tensor:

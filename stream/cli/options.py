@@ -72,6 +72,24 @@ Shutter = Annotated[
         "the pictures.",
     ),
 ]
+MotionFrom = Annotated[
+    str,
+    typer.Option(
+        "--motion",
+        rich_help_panel=PICTURE,
+        help="What tells how the picture moved while the shutter was open: flow, the pictures; "
+        "gyro, a gyroscope's readings in the file or a .gcsv log beside it; or auto, both.",
+    ),
+]
+Fov = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DEGREES",
+        rich_help_panel=PICTURE,
+        help="What the lens sees from left to right, for --motion: 94, or 118:fisheye.",
+        show_default=False,
+    ),
+]
 MaxPixels = Annotated[
     int,
     typer.Option(
@@ -466,6 +484,8 @@ def without_effect(
         "delay": (fuse > 0, "--fuse above 0"),
         "model": (strength != 0, "--strength above 0"),
         "shutter": (network, "a network and --strength above 0"),
+        "motion": (network, "a network and --strength above 0"),
+        "fov": (network, "a network and --strength above 0"),
         "precision": (network or enlarges, "a network"),
         "engine": (network or enlarges, "a network"),
         "tile": (network or enlarges, "a network"),

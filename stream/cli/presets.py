@@ -9,7 +9,8 @@ import platformdirs
 import typer
 
 OPTIONS: Final = (
-    *("model", "fuse", "strength", "smooth", "shutter", "stabilize", "crop", "upscale", "upscaler"),
+    *("model", "fuse", "strength", "smooth", "shutter", "motion", "fov"),
+    *("stabilize", "crop", "upscale", "upscaler"),
     *("device", "precision", "engine", "decoder", "tile", "max-pixels", "deinterlace"),
     *("apply-rotation", "drop", "codec", "encoder", "quality", "encoder-preset"),
 )

@@ -9,7 +9,7 @@ import webbrowser
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 import typer
 
@@ -29,11 +29,13 @@ from stream.cli.options import (
     End,
     Engine,
     Form,
+    Fov,
     Fuse,
     Images,
     ListFile,
     MaxPixels,
     Model,
+    MotionFrom,
     Overwrite,
     Part,
     Paths,
@@ -87,6 +89,8 @@ def run(
     strength: Strength = "1",
     smooth: Smooth = None,
     shutter: Shutter = "auto",
+    motion: MotionFrom = "auto",
+    fov: Fov = None,
     stabilize: Stabilize = False,
     crop: Crop = 0.1,
     upscale: Upscale = None,
@@ -156,6 +160,8 @@ def run(
             fuse=fuse,
             smooth=smooth,
             shutter=stream.Exposure(shutter),
+            motion=cast(Literal["auto", "flow", "gyro"], motion),
+            fov=fov,
             stabilize=stabilize,
             crop=crop,
             upscale=stream.Scale.parse(upscale) if upscale is not None else None,

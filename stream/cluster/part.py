@@ -26,6 +26,7 @@ from stream.output.join import Joined
 from stream.output.segment_sink import Plan, SegmentSink
 from stream.paths import check_input, check_output, fitted, target_of
 from stream.stages.build import reading_of
+from stream.stages.seen import measured_of
 from stream.verify import Conformance
 
 SETTINGS = TypeAdapter(Settings)
@@ -117,7 +118,12 @@ class Part(Job):
     def _told_shutter(self, source: Source, say: Callable[[str], None] | None) -> Shutter | None:
         if self._given is not None:
             share = self._given.shutter
-            return None if share is None else Shutter(share=share)
+            if share is None:
+                return None
+            with closing(Source(self.input, source.reading)) as whole:
+                noted = self._noted(whole, say)
+                self._measured = measured_of(whole, self.settings, noted, say)
+            return Shutter(share=share)
         # As the whole video shows it, which is the same for every piece.
         with closing(Source(self.input, source.reading)) as whole:
             return super()._told_shutter(whole, say)

@@ -23,7 +23,9 @@ from stream.output.segment_sink import Plan
 from stream.pipeline import Pipeline, Stage
 from stream.stages import advice
 from stream.stages.build import stages_of
+from stream.stages.measured import Measured
 from stream.stages.preview_tap import Looked
+from stream.stages.seen import measured_of
 from stream.stages.shutter import shutter_of
 from stream.telemetry.record import Telemetry
 
@@ -40,6 +42,7 @@ class Restorer:
         self._pipeline: Pipeline[Frame] | None = None
         self._stopped = self._cancelled = False
         self._why = ""
+        self._measured: Measured | None = None
         self._gauged: advice.Gauged | None = None
 
     def stop(self) -> None:
@@ -89,7 +92,9 @@ class Restorer:
         # Rows that belong to other moments move like no picture does.
         if self.settings.strength == 0 or source.top_first is not None:
             return None
-        return shutter_of(source, self.settings.shutter, self._noted(source, say))
+        noted = self._noted(source, say)
+        self._measured = measured_of(source, self.settings, noted, say)
+        return shutter_of(source, self.settings.shutter, noted)
 
     def _noted(self, source: Source, say: Callable[[str], None] | None) -> Telemetry | None:
         """What the camera noted beside the pictures; what cannot be used of it is said."""
@@ -108,7 +113,7 @@ class Restorer:
     ) -> dict[str, Stage[Frame]]:
         """What frames pass through, with what measures them and what they are looked at by."""
         aspect = float(source.aspect or 1)
-        stages = stages_of(self.settings, restore, enlarge, memory, aspect, shutter)
+        stages = stages_of(self.settings, restore, enlarge, memory, aspect, shutter, self._measured)
         _log.info("stages: %s; %s", ", ".join(stages), runs_on(restore))
         if self.settings.strength != 0:
             stages["deblur"] = self._gauged = advice.Gauged(stages["deblur"])

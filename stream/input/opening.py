@@ -54,6 +54,11 @@ _PEEKED = 9
 """Frames looked at beforehand, to tell how fast they follow and whether they are interlaced."""
 
 
+_ANNOUNCED_LATE = (b"FLV", b"\0\0\1\xba")
+"""How FLV and MPEG-PS begin. Their headers name no streams, and of those that come later FFmpeg
+decodes while it looks what is there whatever their size."""
+
+
 def open_input(
     path: str | os.PathLike[str],
     *,
@@ -84,6 +89,9 @@ def open_input(
 
     part: dict[str, str] = {}
     try:
+        if begins.startswith(_ANNOUNCED_LATE):
+            with again(codec_whitelist="none") as untouched:
+                _check_sizes(untouched, file, max_pixels)
         try:
             container = again()
         except av.error.InvalidDataError:

@@ -8,6 +8,7 @@ from stream.errors import UsageError
 from stream.limits import DEFAULT_MAX_PIXELS
 from stream.options.encoding import EncoderSettings
 from stream.options.exposure import Exposure
+from stream.options.lens import Lens, lens_of
 from stream.options.reading import Span
 from stream.options.scale import Scale
 from stream.paths import Overwrite
@@ -49,6 +50,12 @@ class Settings:
     usual, where the picture is restored at all."""
     shutter: Exposure = field(default_factory=Exposure)
     """For how long the shutter is open: what a network that is told the motion takes for blur."""
+    motion: Literal["auto", "flow", "gyro"] = "auto"
+    """What tells how the picture moved while the shutter was open: a gyroscope and what optical
+    flow adds to it, where there is one and it fits; flow alone; or the gyroscope alone."""
+    fov: str | None = None
+    """Degrees that the lens sees from left to right, such as `94` or `118:fisheye`; None: as the
+    camera noted it, or else as the picture shows it."""
     stabilize: bool = False
     """Whether the camera's shaking is taken out of the picture."""
     crop: float = 0.1
@@ -93,9 +100,18 @@ class Settings:
             raise UsageError(f"--smooth must be in 0..1, got {self.smooth}")
         if not 0 < self.crop <= MOST_CROP:
             raise UsageError(f"--crop must be above 0 and up to {MOST_CROP}, got {self.crop}")
+        if self.motion not in ("auto", "flow", "gyro"):
+            raise UsageError(f"--motion must be auto, flow or gyro, got {self.motion}")
+        if self.fov is not None:
+            lens_of(self.fov)
         for kind in self.drop:
             if kind not in KINDS:
                 raise UsageError(f"--drop takes {', '.join(KINDS)}, got {kind}")
+
+    @property
+    def lens(self) -> Lens | None:
+        """The lens, where it is told."""
+        return None if self.fov is None else lens_of(self.fov)
 
     @property
     def smoothing(self) -> float:

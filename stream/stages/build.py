@@ -8,6 +8,7 @@ from stream.options.reading import Reading
 from stream.options.settings import Settings
 from stream.pipeline import Stage
 from stream.stages.blur_map import Gauge
+from stream.stages.measured import Measured
 from stream.stages.motion import Motion
 from stream.stages.processor import Processor
 from stream.stages.stabilize import LookAhead, Move
@@ -20,17 +21,18 @@ def stages_of(
     memory: Memory,
     aspect: float = 1.0,
     shutter: Shutter | None = None,
+    measured: Measured | None = None,
 ) -> dict[str, Stage[Frame]]:
     """What frames pass through; `memory` is that of the last frame of an earlier run.
 
     Pixels are `aspect` as wide as high. `shutter` is that of the camera; without it
-    networks are told nothing of the motion.
+    networks are told nothing of the motion. What was `measured` of it goes before optical flow.
     """
     alone = isinstance(restore, Untouched)
     motion, waited = None, 0
     if restore.is_told and shutter is not None and settings.strength != 0:
         ahead = settings.delay is None or settings.delay > 0
-        motion = Motion(shutter, ahead=ahead)
+        motion = Motion(shutter, ahead=ahead, measured=measured)
         # Live, one of the frames that each one waits for is that which the network is told of.
         waited = int(ahead and settings.delay is not None)
     processor = Processor(

@@ -10,9 +10,10 @@ from torch import Tensor
 
 from filters.motion import Flow, Guide, flow, guide, trust
 from filters.shutter import Shutter
-from mssnet.motion import Neighbor, planes
+from mssnet.motion import Neighbor, planes, steady
 from stream.frame import Frame
 from stream.options.settings import TOLD_BEFORE
+from stream.stages.measured import Measured
 
 _Around: TypeAlias = tuple[Flow | None, Flow | None]
 """The ways from a frame to those before and after it; None: there is none that shows the same."""
@@ -34,6 +35,8 @@ class _Shown:
     """Whether it may be anybody's neighbor."""
     wanted: bool
     """Whether anything is to be told of it."""
+    frame: Frame | None = None
+    """As it came, where its motion was measured."""
 
 
 class Motion:
@@ -43,9 +46,9 @@ class Motion:
     where that is still being found out.
     """
 
-    def __init__(self, shutter: Shutter, *, ahead: bool) -> None:
+    def __init__(self, shutter: Shutter, *, ahead: bool, measured: Measured | None = None) -> None:
         """With `ahead` each frame waits for the one after it, to be told of that as well."""
-        self._shutter, self._ahead = shutter, ahead
+        self._shutter, self._ahead, self._measured = shutter, ahead, measured
         self._frames: list[_Shown] = []
         self._count = 0
 
@@ -65,6 +68,7 @@ class Motion:
             frame.cut,
             not frame.damaged,
             wanted,
+            frame if self._measured is not None else None,
         )
         self._frames = [*self._frames, shown][-2 - TOLD_BEFORE :]
         self._count += 1
@@ -96,7 +100,17 @@ class Motion:
             None if there is None else Neighbor(self._frames[index + step].picture, there)
             for step, there in ((-1, back), (1, ahead), (-TOLD_BEFORE, far))
         )
-        return planes(now.picture, before, after, self._shutter.share, earlier=earlier)
+        share, blur = self._shutter.share, self._blur(index, back, ahead)
+        return planes(now.picture, before, after, share, earlier=earlier, blur=blur)
+
+    def _blur(self, index: int, back: Flow | None, ahead: Flow | None) -> Flow | None:
+        """The way of each point while the shutter was open, where it was measured."""
+        frame = self._frames[index].frame
+        other = self._frames[index - 1 if index else min(1, len(self._frames) - 1)].frame
+        if self._measured is None or frame is None or other is None or other is frame:
+            return None
+        step_s = abs(frame.seconds - other.seconds)
+        return self._measured.blur(frame, self._shutter.share, step_s, steady(back, ahead))
 
     def _around(self, index: int) -> _Around:
         """The ways to the frames before and after one, where they show the same."""

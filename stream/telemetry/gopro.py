@@ -7,9 +7,10 @@ from typing import Final
 
 import numpy as np
 
+from stream.options.lens import Lens
 from stream.telemetry.gcsv import to_camera, turned
 from stream.telemetry.gpmf import GpmfError, Stream, streams
-from stream.telemetry.record import Lens, Numbers, Series, Telemetry, TelemetryError
+from stream.telemetry.record import Numbers, Series, Telemetry, TelemetryError
 
 FIELDS_OF_VIEW: Final = {
     "W": Lens(118.2, "fisheye"),
@@ -42,6 +43,8 @@ class _Gathered:
     parts: list[Numbers] = field(default_factory=list)
     starts: list[tuple[int, float]] = field(default_factory=list)
     """The number of the first sample of each packet, and when the packet begins."""
+    clocks: list[float | None] = field(default_factory=list)
+    """When the first sample of each packet was taken, on the camera's own clock, in seconds."""
     first: Stream | None = None
     end: float = 0.0
 
@@ -56,15 +59,20 @@ class _Gathered:
             raise GpmfError(f"{name} counts its samples backwards")
         self.parts.append(samples)
         self.starts.append((number, packet.time))
+        self.clocks.append(_clock(stream))
         self.first = self.first or stream
         self.end = packet.time + packet.duration
 
     def series(self, what: str) -> Series:
-        """With the moment of each sample: a steady rate, by where the packets begin.
+        """With the moment of each sample: a steady rate, by the camera's own clock where each
+        packet tells it, and otherwise by where the packets begin.
 
         Raises `TelemetryError`.
         """
         numbers, times = (np.array(each, np.float64) for each in zip(*self.starts, strict=True))
+        own = np.array([np.nan if each is None else each for each in self.clocks])
+        if len(own) > 1 and np.abs(own - own[0] - times + times[0]).max() < _LATE:
+            times = own - own[0] + times[0]
         counts = [len(part) for part in self.parts]
         if len({part.shape[1] for part in self.parts}) > 1:
             raise TelemetryError(f"{what} changes its number of axes")
@@ -79,6 +87,14 @@ class _Gathered:
             [np.arange(count) + number for number, count in zip(numbers, counts, strict=True)]
         )
         return Series(begin + step * (index - numbers[0]), np.concatenate(self.parts))
+
+
+def _clock(stream: Stream) -> float | None:
+    for name, unit in (("STMP", 1e-6), ("TICK", 1e-3)):
+        told = stream.number(name)
+        if told is not None:
+            return told * unit
+    return None
 
 
 def read_gopro(packets: Iterable[Packet], header: bytes = b"") -> Telemetry:

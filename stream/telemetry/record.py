@@ -1,13 +1,14 @@
 """What a camera noted, whatever it was read from."""
 
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from stream.options.lens import Lens
+
 Numbers: TypeAlias = NDArray[np.float64]
-Kind: TypeAlias = Literal["pinhole", "fisheye"]
 _LEAST_HZ, _MOST_HZ = 20.0, 40_000.0
 """Rates of gyroscopes that can be used, and that there are."""
 _MOST_RATE = 90.0
@@ -39,18 +40,6 @@ class Series:
         if len(self.times) < 2:
             return 0.0
         return float((len(self.times) - 1) / (self.times[-1] - self.times[0]))
-
-
-@dataclass(frozen=True)
-class Lens:
-    """How directions become places in the picture."""
-
-    fov: float
-    """Degrees that the picture is wide."""
-    kind: Kind
-
-    def __str__(self) -> str:
-        return f"{self.fov:.0f}° across, {self.kind}"
 
 
 @dataclass(eq=False)

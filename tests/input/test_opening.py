@@ -168,6 +168,7 @@ def test_a_small_file_with_huge_pictures(
     [
         *(("a.mkv", "ffv1", "gray"), ("a.ts", "libx264", "gray"), ("a.jpg", "mjpeg", "yuvj420p")),
         *(("a.tiff", "tiff", "gray"), ("a.mpg", "mpeg2video", "yuv420p")),
+        *(("a.flv", "libx264", "gray"), ("b.flv", "flv1", "yuv420p")),
     ],
 )
 def test_a_huge_picture_of_another_kind(
