@@ -15,6 +15,7 @@ import stream
 from stream import provenance
 from stream.cli import app
 from stream.files.job import Job
+from stream.files.report import Progress
 from stream.files.tasks import Task, tasks_of
 from stream.output.checkpoint import folder_of
 from stream.paths import default_output
@@ -99,7 +100,12 @@ def test_files_of_the_user_with_names_of_ours_stay(tmp_path: Path) -> None:
     assert (tmp_path / "out.part.mp4").read_text() == "mine"
     job = Job(a, tmp_path / "stopped.mp4", PLAIN)
     (tmp_path / "stopped.part.mp4").write_text("mine")
-    report = job.run(lambda progress: job.stop() if progress.frames else None)
+
+    def stop(progress: Progress) -> None:
+        if progress.phase == "restoring" and progress.frames:
+            job.stop()
+
+    report = job.run(stop)
     if report.stopped:
         assert report.output.name == "stopped.part-2.mp4"
     assert (tmp_path / "stopped.part.mp4").read_text() == "mine"
