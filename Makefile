@@ -45,7 +45,7 @@ ifdef TESTS
 	$(PYTEST) $(TESTS:%=tests/%)
 else
 	$(PYTEST) $(LIVE:%=--ignore=%)
-	$(PYTEST) $(LIVE)
+	$(PYTEST) --numprocesses 3 $(LIVE)
 endif
 	$(if $(COVER),$(PY) -m coverage report $(if $(TESTS),,--fail-under=90))
 
