@@ -136,5 +136,6 @@ class Settings:
     def reach(self) -> int:
         """On how many frames before and after it a frame's result depends."""
         # Beyond those that a frame is fused with, what the network is told of these.
-        told = 0 if self.model == NONE else TOLD_BEFORE
-        return sum(before for before, _ in self.passes) + told
+        fused = sum(before for before, _ in self.passes)
+        told = 1 if fused else TOLD_BEFORE
+        return fused if self.model == NONE else fused + told

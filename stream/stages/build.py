@@ -32,7 +32,9 @@ def stages_of(
     motion, waited = None, 0
     if restore.is_told and shutter is not None and settings.strength != 0:
         ahead = settings.delay is None or settings.delay > 0
-        motion = Motion(shutter, ahead=ahead, measured=measured)
+        # Fusion asks the frame two before by itself, and gains less of what holds some of it.
+        earlier = not settings.passes
+        motion = Motion(shutter, ahead=ahead, earlier=earlier, measured=measured)
         # Live, one of the frames that each one waits for is that which the network is told of.
         waited = int(ahead and settings.delay is not None)
     processor = Processor(

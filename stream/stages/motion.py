@@ -46,9 +46,18 @@ class Motion:
     where that is still being found out.
     """
 
-    def __init__(self, shutter: Shutter, *, ahead: bool, measured: Measured | None = None) -> None:
-        """With `ahead` each frame waits for the one after it, to be told of that as well."""
+    def __init__(
+        self,
+        shutter: Shutter,
+        *,
+        ahead: bool,
+        earlier: bool = False,
+        measured: Measured | None = None,
+    ) -> None:
+        """With `ahead` each frame waits for the one after it, to be told of that as well; with
+        `earlier` the frame two before is shown where there is none after."""
         self._shutter, self._ahead, self._measured = shutter, ahead, measured
+        self._earlier = earlier
         self._frames: list[_Shown] = []
         self._count = 0
 
@@ -95,7 +104,8 @@ class Motion:
         if not now.wanted:
             return None
         back, ahead = around or self._around(index)
-        far = self._far(index) if back is not None and ahead is None else None
+        shown = self._earlier and back is not None and ahead is None
+        far = self._far(index) if shown else None
         before, after, earlier = (
             None if there is None else Neighbor(self._frames[index + step].picture, there)
             for step, there in ((-1, back), (1, ahead), (-TOLD_BEFORE, far))

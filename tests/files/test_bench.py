@@ -416,7 +416,6 @@ def test_a_real_job_is_forecast_from_its_first_frames(tmp_path: Path) -> None:
     assert told[0].frames == 120
     assert 0.3 < told[0].seconds / done.seconds < 3
     assert told[0].runs_on == "eager, float32"
-    assert told[0].bytes is not None
     weighed = seen[-1].expected_bytes
     assert weighed is not None
     assert 0.8 < weighed / output.stat().st_size < 1.25

@@ -70,7 +70,7 @@ def seen(frame: Frame) -> tuple[list[Tensor], Tensor]:
 def told(
     frames: Sequence[Frame], share: float = 0.5, *, ahead: bool = True, wanted: Sequence[int] = ()
 ) -> list[Tensor | None]:
-    motion = Motion(Shutter(share=share), ahead=ahead)
+    motion = Motion(Shutter(share=share), ahead=ahead, earlier=True)
     found: list[Tensor | None] = []
     for index, frame in enumerate(frames):
         found += motion.push(frame, *seen(frame), wanted=not wanted or index in wanted)
