@@ -94,7 +94,7 @@ class Shots:
 def shots_of(paths: list[Path] | None, to: Path | None, *, sequence: bool) -> Shots | None:
     """The images that the arguments of a command name; None: none. Raises a `DeblurError`."""
     from stream.errors import UsageError
-    from stream.images.files import is_image
+    from stream.images.names import is_image
     from stream.images.pattern import check_patterns, pattern_of
     from stream.paths import fitted
 

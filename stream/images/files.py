@@ -16,8 +16,6 @@ from stream.input.opening import choose_video, open_input
 from stream.options.settings import Settings
 from stream.paths import Overwrite, fitted, publish
 
-IMAGES: Final = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp")
-"""Endings of the images that are read and written."""
 DEEP: Final = (".png", ".tif", ".tiff")
 """Those that hold 16 bits."""
 _KINDS: Final = {
@@ -52,11 +50,6 @@ class Image:
     """Whether it is to be written without color."""
     said: tuple[tuple[int, Array], ...] = ()
     """What is beside the picture, by OpenCV's kinds."""
-
-
-def is_image(path: Path) -> bool:
-    """Whether a name is that of an image."""
-    return path.suffix.lower() in IMAGES
 
 
 def read(path: Path, max_pixels: int) -> Image:
