@@ -9,13 +9,14 @@ import typer
 
 from stream.cli import models
 from stream.cli.adapt import adapt
+from stream.cli.arguments import with_ports
 from stream.cli.bench import bench
 from stream.cli.cluster import join
 from stream.cli.compare import compare
 from stream.cli.doctor import doctor
 from stream.cli.inspect import info, verify
 from stream.cli.live import live
-from stream.cli.options import Verbose, verbosely, with_ports
+from stream.cli.options import Verbose, verbosely
 from stream.cli.run import run
 from stream.cli.serve import serve
 from stream.cli.terminal import keep_streams, log, say, unexpected

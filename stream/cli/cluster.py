@@ -1,6 +1,5 @@
 """`deblur join`, and what `deblur run` does in pieces."""
 
-import json
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stream.cli.options import Argument
-from stream.cli.terminal import bar, clock, handle_signals, reported, say
+from stream.cli.terminal import bar, clock, concluded, handle_signals, reported, say
 
 if TYPE_CHECKING:
     from stream.files.report import Progress, Report
@@ -42,17 +41,10 @@ def join(
 
 def told(report: "Report", as_json: bool, done: str) -> None:
     """Say what became of a file that was joined. Raises `typer.Exit` where it differs."""
-    import stream
-
     for warning in report.warnings:
         say(f"note: {warning}")
     say(f"{done} -> {report.output}")
-    assert report.conformance is not None
-    say(report.conformance.summary)
-    if as_json:
-        typer.echo(json.dumps(report.to_json(), indent=2))
-    if not report.conforms:
-        raise typer.Exit(stream.DiffersError.exit_code)
+    concluded(report, as_json)
 
 
 def run_part(

@@ -5,7 +5,14 @@ from typing import Annotated
 
 import typer
 
-from stream.cli.options import Argument, Duration, MaxPixels, Option, Start, moment, seconds
+from stream.cli.arguments import moment, seconds
+from stream.cli.options import (
+    Argument,
+    Duration,
+    MaxPixels,
+    Option,
+    Start,
+)
 from stream.cli.terminal import counter, reported, say
 from stream.limits import DEFAULT_MAX_PIXELS
 

@@ -15,7 +15,7 @@ import typer
 from rich.live import Live
 from rich.text import Text
 
-from stream.cli import options
+from stream.cli import arguments, options
 from stream.cli.options import (
     Device,
     Engine,
@@ -222,7 +222,7 @@ def live(
         known = [each for one in described.values() for each in one.known]
         secrets = Secrets([*known, *addresses], [own, *map(path_of, addresses)])
         hide, log_handler.secrets = secrets.hide, secrets
-        written = options.given(context)
+        written = arguments.given(context)
         if config is not None:
             apart = {"config", "http", "notify", "preview", "preview_host", "outputs"}
             lines = [
@@ -230,7 +230,7 @@ def live(
                 for name in sorted(written - apart)
             ]
         else:
-            lines = options.without_effect(
+            lines = arguments.without_effect(
                 written,
                 model=model,
                 strength=strength,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal, cast
 
 import typer
 
+from stream.cli.arguments import given, seconds, span_of, without_effect
 from stream.cli.cluster import run_part
 from stream.cli.options import (
     ApplyRotation,
@@ -59,14 +60,10 @@ from stream.cli.options import (
     Trial,
     Upscale,
     Upscaler,
-    given,
-    seconds,
-    span_of,
-    without_effect,
 )
 from stream.cli.pipes import ends_of, rate_of, raw_of, relay, shots_of, stills
 from stream.cli.preview import Beside, beside
-from stream.cli.terminal import bar, clock, err, forecast, handle_signals, reported, say
+from stream.cli.terminal import bar, clock, concluded, err, forecast, handle_signals, reported, say
 from stream.limits import DEFAULT_MAX_PIXELS
 from stream.options.settings import USUAL_FUSE
 
@@ -254,12 +251,7 @@ def run(
         say(f"{_done(report)} -> {report.output}")
         if (poor := advice.said_of(report.gain)) is not None:
             say(f"note: {poor}")
-        assert report.conformance is not None
-        say(report.conformance.summary)
-        if as_json:
-            typer.echo(json.dumps(report.to_json(), indent=2))
-        if not report.conforms:
-            raise typer.Exit(stream.DiffersError.exit_code)
+        concluded(report, as_json)
 
 
 def _try(input: Path, page: Path | None, settings: "Settings", length: float, starts: bool) -> None:

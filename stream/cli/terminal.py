@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from stream.files.estimate import Estimate, Forecast
     from stream.files.report import Progress as JobProgress
+    from stream.files.report import Report
     from stream.secrets import Secrets
 
 _JOINERS = "\u200c\u200d"
@@ -225,6 +226,18 @@ def _size(count: int) -> str:
     if size < 10:
         return f"{size:.1f} {unit}"
     return f"{10 * round(size / 10) if size >= 100 else round(size)} {unit}"
+
+
+def concluded(report: "Report", as_json: bool) -> None:
+    """Say how a whole file differs from its input. Raises `typer.Exit` where it does."""
+    from stream.errors import DiffersError
+
+    assert report.conformance is not None
+    say(report.conformance.summary)
+    if as_json:
+        typer.echo(json.dumps(report.to_json(), indent=2))
+    if not report.conforms:
+        raise typer.Exit(DiffersError.exit_code)
 
 
 def clock(seconds: float) -> str:

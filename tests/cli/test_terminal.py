@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 
 import stream
 from stream.cli import app, main
+from stream.cli.arguments import seconds, without_effect
 from stream.cli.live import _needs
-from stream.cli.options import seconds, without_effect
 from stream.cli.terminal import visible
 from stream.live.description import Description
 from tests.clips import make_clip
