@@ -4,10 +4,13 @@ OpenVINO fuses activations and additions into the convolutions before them and k
 that the CPU's matrix units (AMX) want from layer to layer, where PyTorch reorders around each one.
 """
 
+import signal
 import sys
+import threading
 import warnings
 from collections import OrderedDict, deque
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
@@ -178,4 +181,25 @@ def _converted(module: nn.Module, example: Tensor) -> Any:
         # Named, as OpenVINO does not keep it alive.
         decoder = TorchScriptPythonDecoder(traced)
         frontend = FrontEndManager().load_by_framework("pytorch")
-        return frontend.convert(frontend.load(decoder))
+        with _interrupts_held():
+            return frontend.convert(frontend.load(decoder))
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Ctrl-C comes after what is done within, which is short.
+
+    The front end calls Python, and what is raised there it takes for operations that it does not
+    know: Ctrl-C would be lost.
+    """
+    if threading.current_thread() is not threading.main_thread():  # signals arrive elsewhere
+        yield
+        return
+    came: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: came.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if came:
+        signal.raise_signal(signal.SIGINT)

@@ -1,6 +1,7 @@
 """Engines: all of them make the same of an image, whatever its size."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -28,7 +29,7 @@ from stream.compute.engines import choose_engine, one_by_one
 from stream.compute.models import find_upscaler, load_model
 from stream.compute.openvino import OpenVino
 from stream.errors import DeviceError, UsageError
-from tests.compute.test_mssnet import beside
+from tests.compute.test_mssnet import beside, tiny
 from tests.filters.test_upscale import untrained
 
 CPU = torch.device("cpu")
@@ -226,6 +227,23 @@ def test_what_runs_where() -> None:
         choose_engine("openvino", CPU, torch.float16)
     with pytest.raises(UsageError, match="runs on the CPU"):
         choose_engine("openvino", torch.device("meta"), torch.float32)
+
+
+def test_ctrl_c_is_not_lost_while_a_network_is_converted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenVINO calls Python then, and takes what is raised there for operations it does not know."""
+    decoder = pytest.importorskip("openvino.frontend.pytorch.ts_decoder").TorchScriptPythonDecoder
+    asked = decoder.get_op_type
+
+    def interrupted(self: object) -> str:
+        signal.raise_signal(signal.SIGINT)
+        return str(asked(self))
+
+    monkeypatch.setattr(decoder, "get_op_type", interrupted)
+    restore = Deblurrer(tiny(), engine=OpenVino(torch.float32))
+    with pytest.raises(KeyboardInterrupt):
+        restore(torch.rand(1, 3, 96, 96))
+    monkeypatch.undo()
+    assert restore(torch.rand(1, 3, 96, 96)).shape == (1, 3, 96, 96)
 
 
 def test_without_openvino_pytorch_runs_the_networks(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -166,7 +166,7 @@ def test_a_trial(tmp_path: Path) -> None:
     [
         (("a.mp4", "--try", "0"), 2, "up to 60 seconds"),
         (("a.mp4", "--try", "2:00"), 2, "up to 60 seconds"),
-        (("a.mp4", "--try", "3s", "--duration", "2"), 2, "no --duration"),
+        (("a.mp4", "--try", "3s", "--duration", "2"), 2, "neither --duration"),
         (("a.mp4", "b.mp4", "--try", "3s"), 2, "does not end in .html"),
         ((".", "--try", "3s"), 2, "takes one INPUT"),
         (("no.mp4", "--try", "3s"), 66, "does not exist"),

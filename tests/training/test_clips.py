@@ -396,10 +396,18 @@ def test_the_told_blur_is_as_long_as_the_shutter_is_open() -> None:
     assert 0.2 < short < 0.25 * full
 
 
+def test_the_frame_two_before_stands_in_for_a_missing_one_after() -> None:
+    shown, _ = group(
+        neighbors=replace(WHOLE, no_after=1.0, no_earlier=0.0), blur=replace(FAST, uniform=1)
+    )
+    for other in (shown[:, :3], shown[:, -6:-3]):
+        assert ((shown[:, -3:] - other).abs().amax((1, 2, 3)) > 0.01).all()
+
+
 def test_missing_neighbors_are_the_frame_itself() -> None:
     fast = replace(FAST, uniform=1)
     for gone, planes in (("no_before", slice(-6, -3)), ("no_after", slice(-3, None))):
-        shown, _ = group(neighbors=replace(WHOLE, **{gone: 1.0}), blur=fast)
+        shown, _ = group(neighbors=replace(WHOLE, no_earlier=1.0, **{gone: 1.0}), blur=fast)
         own = shown[:, :3]
         assert torch.equal(shown[:, planes], own)
         there = slice(-3, None) if gone == "no_before" else slice(-6, -3)
