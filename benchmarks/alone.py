@@ -19,13 +19,13 @@ from mssnet import PRESETS, Deblurrer, MSSNet, Result
 from stream.compute.threads import shared
 from stream.frame import Frame
 from stream.input.source import Source
-from stream.output.checkpoint import Work
+from stream.output.checkpoint import JobCheckpoint
 from stream.output.segment_sink import SegmentSink, plan
 from stream.pipeline import Stage
 from stream.stages.build import stages_of
 
 
-class Untouched(Deblurrer):
+class Passthrough(Deblurrer):
     """Hands on what it is given: what is then left of the stage is not the network."""
 
     told = False
@@ -53,7 +53,9 @@ def alone(
     it takes without.
     """
     count = 12 if asked.quick else 48
-    untouched, told = (Untouched(MSSNet(PRESETS["lite"]), engine=restore.engine) for _ in range(2))
+    untouched, told = (
+        Passthrough(MSSNet(PRESETS["lite"]), engine=restore.engine) for _ in range(2)
+    )
     told.told = restore.is_told
     source = Source(clip)
     frames = list(islice(source, count))
@@ -140,7 +142,7 @@ def _encode(clip: Path, settings: stream.Settings, frames: list[Frame], folder: 
     source = Source(clip)
     output = folder / f"encoded{clip.suffix}"
     chosen = plan(output, source, settings.encoder, settings.upscale)
-    work = Work.begin(folder / "encoded.part", {})
+    work = JobCheckpoint.begin(folder / "encoded.part", {})
     try:
         sink = SegmentSink(work, source, chosen)
         with Stopwatch() as watch:

@@ -57,10 +57,10 @@ def shaken(index: int, size: Size, noise: float) -> NDArray[np.uint8]:
     instants = 9
     seen = np.zeros((height, width, 3), np.float32)
     for instant in range(instants):
-        moment = index + 0.6 * instant / instants
+        timestamp = index + 0.6 * instant / instants
         # Two tremors that are no multiples of each other: up to 15 pixels in a frame, or none.
-        x = 48 + 7 * math.sin(2.1 * moment) + 5 * math.sin(0.37 * moment)
-        y = 48 + 7 * math.sin(1.7 * moment + 1) + 5 * math.sin(0.53 * moment)
+        x = 48 + 7 * math.sin(2.1 * timestamp) + 5 * math.sin(0.37 * timestamp)
+        y = 48 + 7 * math.sin(1.7 * timestamp + 1) + 5 * math.sin(0.53 * timestamp)
         left, top = round(x), round(y)
         seen += world[top : top + height, left : left + width]
     grain = np.random.default_rng(index).standard_normal((height, width, 1), np.float32)

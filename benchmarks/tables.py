@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rich.table import Table as Shown
+from rich.table import Table as PreviewFeed
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class Table:
         note = f"\n\n{self.note}" if self.note else ""
         return f"### {self.title}\n\n{table}{note}\n"
 
-    def shown(self) -> Shown:
+    def shown(self) -> PreviewFeed:
         """The same for a terminal."""
-        table = Shown(title=self.title, title_justify="left", caption=self.note or None)
+        table = PreviewFeed(title=self.title, title_justify="left", caption=self.note or None)
         table.caption_justify = "left"
         for index, column in enumerate(self.columns):
             table.add_column(column, justify="left" if index < self.names else "right")

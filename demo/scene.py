@@ -59,8 +59,8 @@ def render(
             total = np.zeros((size[1], size[0], 3), np.float32)
             # The middles of equal slices of the exposure.
             moments = time + exposure * ((np.arange(subframes) + 0.5) / subframes - 0.5)
-            for index, moment in enumerate(moments):
-                light = _expose(set_, camera, float(moment), times[-1] / 2)
+            for index, timestamp in enumerate(moments):
+                light = _expose(set_, camera, float(timestamp), times[-1] / 2)
                 total += light
                 if index == subframes // 2:
                     sharp_file.write(_encode(light))

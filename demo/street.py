@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Canvas = NDArray[np.uint8]
+Letterbox = NDArray[np.uint8]
 """(H, W, 3) encoded RGB."""
 Mask = NDArray[np.uint8]
 """(H, W), 255 where something is."""
@@ -34,7 +34,7 @@ _GREEN = (24, 66, 54)
 _STONE = (196, 184, 164)
 
 
-def street(rng: np.random.Generator) -> Canvas:
+def street(rng: np.random.Generator) -> Letterbox:
     """Draw the street without the van, (1240, 2000, 3)."""
     image = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
     _bricks(image, (0, 0, WIDTH, 900), rng)
@@ -53,7 +53,7 @@ def street(rng: np.random.Generator) -> Canvas:
     return image
 
 
-def van() -> tuple[Canvas, Mask]:
+def van() -> tuple[Letterbox, Mask]:
     """Draw the van that drives through, facing right: picture (330, 520, 3) and mask (330, 520).
 
     The wheels stand at y = 304; below lies the van's shadow, which is in part transparent.
@@ -97,7 +97,7 @@ def van() -> tuple[Canvas, Mask]:
     return image, mask
 
 
-def _shop(image: Canvas, rng: np.random.Generator) -> None:
+def _shop(image: Letterbox, rng: np.random.Generator) -> None:
     """The optician's: fascia, awning, two windows, a door between them."""
     cv2.rectangle(image, (352, 356), (1318, 900), _GREEN, -1)
     _grain(image, (352, 356, 1318, 900), 0.05, rng)
@@ -123,7 +123,7 @@ def _shop(image: Canvas, rng: np.random.Generator) -> None:
     _awning(image, (372, 456, 1298, 530), 26)
 
 
-def _neighbors(image: Canvas, rng: np.random.Generator) -> None:
+def _neighbors(image: Letterbox, rng: np.random.Generator) -> None:
     """What is left and right of the shop: posters, a street name, ivy, a window."""
     for left in (318, 1324):
         _stone(image, (left, 352, left + 30, 900), rng)
@@ -143,7 +143,7 @@ def _neighbors(image: Canvas, rng: np.random.Generator) -> None:
     _sash_window(image, (30, 480, 216, 780), rng)
 
 
-def _ground(image: Canvas, rng: np.random.Generator) -> None:
+def _ground(image: Letterbox, rng: np.random.Generator) -> None:
     _cobbles(image, (0, 900, WIDTH, 1010), rng)
     _shadow(image, (0, 898, WIDTH, 908), 10, 0.55)
     _stone(image, (0, 1010, WIDTH, 1032), rng)
@@ -168,7 +168,7 @@ def _noise(height: int, width: int, slope: float, rng: np.random.Generator) -> N
     return np.asarray(field / field.std(), np.float32)
 
 
-def _scale(image: Canvas, box: Box, factor: NDArray[np.float32]) -> None:
+def _scale(image: Letterbox, box: Box, factor: NDArray[np.float32]) -> None:
     """Multiply a box of the picture by `factor`, (H, W) or (H, W, 3)."""
     left, top, right, bottom = box
     part = image[top:bottom, left:right]
@@ -176,12 +176,12 @@ def _scale(image: Canvas, box: Box, factor: NDArray[np.float32]) -> None:
     part[:] = np.clip(part * wide + 0.5, 0, 255).astype(np.uint8)
 
 
-def _grain(image: Canvas, box: Box, amount: float, rng: np.random.Generator) -> None:
+def _grain(image: Letterbox, box: Box, amount: float, rng: np.random.Generator) -> None:
     field = _noise(box[3] - box[1], box[2] - box[0], 0.55, rng)
     _scale(image, box, 1 + np.float32(amount) * field)
 
 
-def _shadow(image: Canvas, box: Box, soft: int, strength: float) -> None:
+def _shadow(image: Letterbox, box: Box, soft: int, strength: float) -> None:
     """Darken a box by `strength` in 0..1, fading out over about `soft` pixels around it."""
     left, top = max(box[0] - 2 * soft, 0), max(box[1] - 2 * soft, 0)
     right, bottom = (
@@ -203,7 +203,7 @@ def _grid(box: Box, tile: tuple[int, int]) -> tuple[NDArray[np.int64], ...]:
     return row, x // width, y % height, x % width
 
 
-def _bricks(image: Canvas, box: Box, rng: np.random.Generator) -> None:
+def _bricks(image: Letterbox, box: Box, rng: np.random.Generator) -> None:
     row, column, y, x = _grid(box, (58, 22))
     count = (int(row.max()) + 1, int(column.max()) + 1)
     clay = np.array([[166, 92, 70], [150, 78, 60], [178, 108, 82], [134, 74, 62], [186, 122, 92]])
@@ -221,7 +221,7 @@ def _bricks(image: Canvas, box: Box, rng: np.random.Generator) -> None:
     _scale(image, box, 1 + np.float32(0.05) * stains.astype(np.float32))
 
 
-def _cobbles(image: Canvas, box: Box, rng: np.random.Generator) -> None:
+def _cobbles(image: Letterbox, box: Box, rng: np.random.Generator) -> None:
     row, column, y, x = _grid(box, (40, 22))
     count = (int(row.max()) + 1, int(column.max()) + 1)
     gray = rng.uniform(112, 176, (*count, 1)) * np.array([1.0, 0.97, 0.92])
@@ -233,7 +233,7 @@ def _cobbles(image: Canvas, box: Box, rng: np.random.Generator) -> None:
     _grain(image, box, 0.1, rng)
 
 
-def _stone(image: Canvas, box: Box, rng: np.random.Generator) -> None:
+def _stone(image: Letterbox, box: Box, rng: np.random.Generator) -> None:
     left, top, right, bottom = box
     cv2.rectangle(image, (left, top), (right - 1, bottom - 1), _STONE, -1)
     tall = bottom - top > right - left
@@ -244,7 +244,7 @@ def _stone(image: Canvas, box: Box, rng: np.random.Generator) -> None:
     _grain(image, box, 0.07, rng)
 
 
-def _glass(image: Canvas, box: Box, rng: np.random.Generator) -> None:
+def _glass(image: Letterbox, box: Box, rng: np.random.Generator) -> None:
     """A pane with a dim room behind it and the sky's reflection in slanting bands."""
     left, top, right, bottom = box
     y, x = np.mgrid[0 : bottom - top, 0 : right - left].astype(np.float32)
@@ -255,7 +255,7 @@ def _glass(image: Canvas, box: Box, rng: np.random.Generator) -> None:
     image[top:bottom, left:right] = room.astype(np.uint8)
 
 
-def _leaves(image: Canvas, clumps: Sequence[Box], count: int, rng: np.random.Generator) -> None:
+def _leaves(image: Letterbox, clumps: Sequence[Box], count: int, rng: np.random.Generator) -> None:
     """Foliage: leaves spread around clumps (x, y, width, height), the sunny ones on top."""
     share = np.array([float(w * h) for _, _, w, h in clumps])
     which = rng.choice(len(clumps), count, p=share / share.sum())
@@ -290,7 +290,7 @@ def _polygon(image: NDArray[np.uint8], points: Sequence[tuple[int, int]], color:
 
 
 def _text(
-    image: Canvas,
+    image: Letterbox,
     words: str,
     at: tuple[int, int],
     height: int,
@@ -320,7 +320,7 @@ def _text(
     )
 
 
-def _panel(image: Canvas, box: Box, color: Color) -> None:
+def _panel(image: Letterbox, box: Box, color: Color) -> None:
     """A raised board with a gold line around it."""
     left, top, right, bottom = box
     cv2.rectangle(image, (left, top), (right, bottom), color, -1)
@@ -329,14 +329,14 @@ def _panel(image: Canvas, box: Box, color: Color) -> None:
     _shadow(image, (left, bottom, right, bottom + 4), 5, 0.5)
 
 
-def _checkers(image: Canvas, box: Box, side: int, light: Color, dark: Color) -> None:
+def _checkers(image: Letterbox, box: Box, side: int, light: Color, dark: Color) -> None:
     left, top, right, bottom = box
     y, x = np.mgrid[0 : bottom - top, 0 : right - left]
     odd = ((y // side + x // side) % 2)[..., None]
     image[top:bottom, left:right] = np.where(odd, dark, light).astype(np.uint8)
 
 
-def _sash_window(image: Canvas, box: Box, rng: np.random.Generator) -> None:
+def _sash_window(image: Letterbox, box: Box, rng: np.random.Generator) -> None:
     left, top, right, bottom = box
     white = (226, 220, 206)
     _shadow(image, (left - 12, top - 10, right + 16, bottom + 20), 10, 0.45)
@@ -361,7 +361,7 @@ def _sash_window(image: Canvas, box: Box, rng: np.random.Generator) -> None:
     _shadow(image, (left - 22, bottom + 22, right + 22, bottom + 27), 5, 0.5)
 
 
-def _awning(image: Canvas, box: Box, stripe: int) -> None:
+def _awning(image: Letterbox, box: Box, stripe: int) -> None:
     """Striped cloth that ends in scallops, and the shadow under it."""
     left, top, right, bottom = box
     _shadow(image, (left + 8, bottom, right, bottom + 26), 14, 0.5)
@@ -377,7 +377,7 @@ def _awning(image: Canvas, box: Box, stripe: int) -> None:
     cv2.line(image, (left, bottom - 10), (right, bottom - 10), (120, 40, 36), 2, cv2.LINE_AA)
 
 
-def _eye_chart(image: Canvas, box: Box) -> None:
+def _eye_chart(image: Letterbox, box: Box) -> None:
     left, top, right, bottom = box
     cv2.rectangle(image, (left, top), (right, bottom), (246, 244, 236), -1)
     cv2.rectangle(image, (left, top), (right, bottom), (120, 96, 60), 4, cv2.LINE_AA)
@@ -391,7 +391,7 @@ def _eye_chart(image: Canvas, box: Box) -> None:
     cv2.line(image, (left + 14, line + 10), (right - 14, line + 10), (190, 40, 40), 3)
 
 
-def _spectacles(image: Canvas, at: tuple[int, int], color: Color, round_ones: bool) -> None:
+def _spectacles(image: Letterbox, at: tuple[int, int], color: Color, round_ones: bool) -> None:
     x, y = at
     for side in (-1, 1):
         lens = (x + side * 20, y)
@@ -410,7 +410,7 @@ def _spectacles(image: Canvas, at: tuple[int, int], color: Color, round_ones: bo
     cv2.line(image, (x - 5, y - 3), (x + 5, y - 3), color, 4, cv2.LINE_AA)
 
 
-def _spectacle_shelves(image: Canvas, box: Box, rng: np.random.Generator) -> None:
+def _spectacle_shelves(image: Letterbox, box: Box, rng: np.random.Generator) -> None:
     left, top, right, bottom = box
     frames = [(36, 36, 42), (150, 44, 44), (122, 78, 40), (32, 74, 120), (196, 150, 60)]
     cv2.rectangle(image, (left, top), (right, bottom), (214, 200, 172), -1)
@@ -428,7 +428,7 @@ def _spectacle_shelves(image: Canvas, box: Box, rng: np.random.Generator) -> Non
             _text(image, price, (x, y + 11), 11, (150, 30, 30), _PLAIN)
 
 
-def _books(image: Canvas, box: Box, rng: np.random.Generator) -> None:
+def _books(image: Letterbox, box: Box, rng: np.random.Generator) -> None:
     """Two shelves of boxes and books with printed spines, and a notice."""
     left, top, right, bottom = box
     hues = [
@@ -459,7 +459,7 @@ def _books(image: Canvas, box: Box, rng: np.random.Generator) -> None:
     _text(image, "lenses from $29", (left + 121, bottom - 36), 12, _INK, _PLAIN)
 
 
-def _door(image: Canvas, box: Box, rng: np.random.Generator) -> None:
+def _door(image: Letterbox, box: Box, rng: np.random.Generator) -> None:
     left, top, right, bottom = box
     cv2.rectangle(image, (left, top), (right, bottom), (120, 40, 36), -1)
     _grain(image, (left, top, right, bottom), 0.05, rng)
@@ -495,7 +495,7 @@ def _door(image: Canvas, box: Box, rng: np.random.Generator) -> None:
     cv2.rectangle(image, (middle - 40, top + 338), (middle + 40, top + 350), _GOLD, -1)
 
 
-def _chess_poster(image: Canvas, box: Box) -> None:
+def _chess_poster(image: Letterbox, box: Box) -> None:
     left, top, right, bottom = box
     _shadow(image, (left + 4, top + 6, right + 6, bottom + 6), 5, 0.45)
     cv2.rectangle(image, (left, top), (right, bottom), (236, 206, 118), -1)
@@ -513,7 +513,7 @@ def _chess_poster(image: Canvas, box: Box) -> None:
     _text(image, "beginners welcome", (middle, top + 278), 14, (150, 40, 36), _PLAIN, 156)
 
 
-def _plant(image: Canvas, at: tuple[int, int], rng: np.random.Generator) -> None:
+def _plant(image: Letterbox, at: tuple[int, int], rng: np.random.Generator) -> None:
     """A bay tree in a pot; `at` is where the pot stands."""
     x, y = at
     _shadow(image, (x - 40, y + 62, x + 90, y + 76), 10, 0.5)
@@ -526,7 +526,7 @@ def _plant(image: Canvas, at: tuple[int, int], rng: np.random.Generator) -> None
     _leaves(image, [(x, y - 240, 84, 112)], 1500, rng)
 
 
-def _lamp_post(image: Canvas, x: int) -> None:
+def _lamp_post(image: Letterbox, x: int) -> None:
     iron = (34, 38, 40)
     _shadow(image, (x + 12, 360, x + 22, 1000), 8, 0.35)
     cv2.rectangle(image, (x - 7, 250), (x + 7, 1000), iron, -1)

@@ -10,7 +10,7 @@ from torch import Tensor
 from filters.coding import Coding
 from filters.defaults import USUAL_SMOOTHING
 from filters.fusion import Fused, fuse
-from filters.motion import Guide, differences, flow, guide, interleaved, room, trust
+from filters.motion import FlowFrame, differences, flow, guide, interleaved, room, trust
 from filters.noise import noise_of
 from filters.sharpness import noise
 
@@ -29,7 +29,7 @@ class _Shown:
     """A frame of a sequence."""
 
     planes: Sequence[Tensor]
-    guide: Guide
+    guide: FlowFrame
     grain: float
     """Standard deviation of what could be noise, told by the frame alone: fine texture that fills
     the picture is taken for it as well. 0 where nobody asks."""

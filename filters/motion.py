@@ -52,7 +52,7 @@ _RELATED = 0.1
 
 
 @dataclass(frozen=True, eq=False)
-class Guide:
+class FlowFrame:
     """A frame as it is followed: small, and its colors without detail."""
 
     luma: NDArray[np.uint8]
@@ -67,7 +67,7 @@ class Guide:
     """Pixels of the full picture per pixel of this one."""
 
 
-def guide(planes: Sequence[Tensor], coding: Coding) -> Guide:
+def guide(planes: Sequence[Tensor], coding: Coding) -> FlowFrame:
     """What a frame is followed by.
 
     `planes` are the picture's, each (h, w) of any size from 1 up, on any device, in the units of
@@ -84,11 +84,13 @@ def guide(planes: Sequence[Tensor], coding: Coding) -> Guide:
     )
     slope = cv2.GaussianBlur(np.hypot(across, down), (0, 0), max(_LOW_PASS / factor, 0.6)) / factor
     luma = np.clip(small[0].numpy() * 255 + 0.5, 0, 255).astype(np.uint8)
-    return Guide(luma, color, np.asarray(slope, np.float32), _detail(planes[0]), width / size[0])
+    return FlowFrame(
+        luma, color, np.asarray(slope, np.float32), _detail(planes[0]), width / size[0]
+    )
 
 
 def _detail(luma: Tensor) -> NDArray[np.float32]:
-    """What `Guide` tells of detail, of luma at full size, (h, w)."""
+    """What `FlowFrame` tells of detail, of luma at full size, (h, w)."""
     if luma.device.type == "cpu":
         light = luma.numpy()
         size = max(light.shape[1] // 2, 1), max(light.shape[0] // 2, 1)
@@ -111,7 +113,7 @@ def _resized(plane: Tensor, size: tuple[int, int]) -> NDArray[np.float32]:
     return np.asarray(made[0, 0].cpu().numpy(), np.float32)
 
 
-def flow(one: Guide, other: Guide) -> Flow:
+def flow(one: FlowFrame, other: FlowFrame) -> Flow:
     """The motion from one frame to another of the same size; none at all where a side of what is
     followed has fewer than 24 pixels."""
     return follow(one.luma, other.luma)
@@ -131,7 +133,7 @@ def follow(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> Flow:
     return np.asarray(estimator.calc(one, other, start), np.float32)
 
 
-def trust(one: Guide, other: Guide, there: Flow) -> NDArray[np.float32] | None:
+def trust(one: FlowFrame, other: FlowFrame, there: Flow) -> NDArray[np.float32] | None:
     """Where, and how far, the other frame shows what the one does: (h, w) in 0..1.
 
     That is where the motion is inside the picture and steady (what is a motion's length back along

@@ -128,7 +128,7 @@ def _tone(
 class Seen:
     """What a player would see of a clip."""
 
-    moments: list[Fraction]
+    timestamps: list[Fraction]
     """When each frame is shown, in seconds."""
     pictures: list[NDArray[Any]]
     """Luma of each frame."""
@@ -148,11 +148,11 @@ def look(path: Path) -> Seen:
     with av.open(str(path)) as container:
         video = next(stream for stream in container.streams.video)
         base = Fraction(video.time_base or 1)
-        moments: list[Fraction] = []
+        timestamps: list[Fraction] = []
         pictures: list[NDArray[Any]] = []
         form: tuple[Any, ...] = ()
         for frame in container.decode(video):
-            moments.append((frame.pts or 0) * base)
+            timestamps.append((frame.pts or 0) * base)
             pictures.append(_luma(frame))
             form = (
                 frame.format.name,
@@ -162,7 +162,7 @@ def look(path: Path) -> Seen:
                 frame.rotation,
             )
         return Seen(
-            moments=moments,
+            timestamps=timestamps,
             pictures=pictures,
             format=form,
             aspect=video.sample_aspect_ratio,

@@ -13,7 +13,7 @@ from typing import Self
 import av
 import numpy as np
 
-from stream.ipc.child import Beat, Control, Fatal, Line, Stop, enter
+from stream.ipc.child import Control, Fatal, Heartbeat, Line, Stop, enter
 from stream.ipc.mailbox import Mailbox, Picture, Size
 from stream.ipc.sound_ring import SoundFormat, SoundRing
 from stream.live.output.writer import Feed, Target
@@ -27,13 +27,13 @@ MULAW = SoundFormat("pcm_mulaw", 8000, 1)
 
 
 def gray(
-    level: int, moment: int | None = None, size: Size = (160, 90), *, cut: bool = False
+    level: int, timestamp: int | None = None, size: Size = (160, 90), *, cut: bool = False
 ) -> Picture:
     """A picture of one luma, shown now or at a moment."""
-    moment = time.monotonic_ns() if moment is None else moment
+    timestamp = time.monotonic_ns() if timestamp is None else timestamp
     data = np.full((size[1] * 3 // 2, size[0]), 128, np.uint8)
     data[: size[1]] = level
-    return Picture(data, moment, moment, RATE, cut=cut)
+    return Picture(data, timestamp, timestamp, RATE, cut=cut)
 
 
 def aac(seconds: float) -> tuple[SoundFormat, list[bytes]]:
@@ -122,11 +122,11 @@ class Lane:
 
     def _put_sound(self) -> None:
         while self._sound:
-            moment = self._origin + self._sent * self._duration
-            if moment > time.monotonic_ns():
+            timestamp = self._origin + self._sent * self._duration
+            if timestamp > time.monotonic_ns():
                 break
             data = self._sound[self._sent % len(self._sound)]
-            self.sounds.put(data, moment, self._duration)
+            self.sounds.put(data, timestamp, self._duration)
             self._sent += 1
 
 
@@ -141,37 +141,37 @@ class OutputProcess:
         )
         self.process.start()
         theirs.close()
-        self._beat = Beat()
+        self._heartbeat = Heartbeat()
         self.said: list[str] = []
         self.fatal: str | None = None
 
     @property
-    def beat(self) -> Beat:
+    def heartbeat(self) -> Heartbeat:
         """The newest one."""
         line: Connection = self._line
         try:
             while line.poll():
                 message = line.recv()
-                if isinstance(message, Beat):
-                    self._beat = message
+                if isinstance(message, Heartbeat):
+                    self._heartbeat = message
                 elif isinstance(message, Line):
                     self.said.append(message.text)
                 elif isinstance(message, Fatal):
                     self.fatal = message.text
         except (EOFError, OSError):
             pass
-        return self._beat
+        return self._heartbeat
 
     def has_said(self, words: str) -> bool:
         """Whether a line with these words came."""
-        return self.beat is not None and any(words in line for line in self.said)
+        return self.heartbeat is not None and any(words in line for line in self.said)
 
     def stop(self) -> None:
         """Let it finish."""
         self._line.send(Stop())
         end = time.monotonic() + PATIENCE_S
         while self.process.is_alive() and time.monotonic() < end:
-            assert self.beat
+            assert self.heartbeat
             time.sleep(0.02)
         assert self.process.exitcode == 0
 

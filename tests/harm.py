@@ -10,8 +10,8 @@ import av
 import numpy as np
 from av.stream import AttachmentStream, Disposition
 
-from stream.verify.moments import Moments
 from stream.verify.reading import Track
+from stream.verify.timestamps import Timestamps
 from tests.clips import make_clip
 
 INTRA = {"g": "1"}
@@ -19,7 +19,7 @@ INTRA = {"g": "1"}
 
 
 @dataclass
-class Harm:
+class Corruption:
     """How a copy differs from its original."""
 
     without: Sequence[int] = ()
@@ -43,7 +43,7 @@ class Harm:
     """The display matrix of the picture."""
 
 
-def copied(source: Path, output: Path, harm: Harm) -> Path:
+def copied(source: Path, output: Path, harm: Corruption) -> Path:
     """Copy a file packet by packet, with some harm done to it."""
     with av.open(str(source)) as a, av.open(str(output), "w", options=dict(harm.mux)) as b:
         b.metadata.update({**a.metadata, **harm.tags})
@@ -148,7 +148,7 @@ def told(codec: str, *cues: tuple[int, int, str]) -> Track:
         layout="",
         size=(0, 0),
         annexb=False,
-        moments=Moments([start for start, _, _ in cues], Fraction(1, 1000)),
+        timestamps=Timestamps([start for start, _, _ in cues], Fraction(1, 1000)),
         durations=[end - start for start, end, _ in cues],
         digests=[hash(cue) for cue in cues],
         texts=[text for _, _, text in cues],

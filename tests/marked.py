@@ -51,7 +51,7 @@ def film(
     codec: str = "libx264",
     size: tuple[int, int] = (64, 48),
     pix_fmt: str = "yuv420p",
-    moments: Sequence[Fraction] | None = None,
+    timestamps: Sequence[Fraction] | None = None,
     base: Fraction = Fraction(1, 90000),
     rate: int = FPS,
     options: dict[str, str] | None = None,
@@ -76,12 +76,12 @@ def film(
             assert isinstance(added, av.AudioStream)
             heard = added
         packets: list[Any] = []
-        times = moments or [Fraction(index, rate) for index in range(frames)]
-        for index, moment in enumerate(times):
+        times = timestamps or [Fraction(index, rate) for index in range(frames)]
+        for index, timestamp in enumerate(times):
             luma = numbered(first + index, *size)
             frame = av.VideoFrame.from_ndarray(luma, format="gray")
             frame = frame.reformat(format=pix_fmt, threads=1)
-            frame.pts, frame.time_base = round((moment + move) / base), base
+            frame.pts, frame.time_base = round((timestamp + move) / base), base
             packets += video.encode(frame)
         packets += video.encode(None)
         if heard is not None:
@@ -118,7 +118,7 @@ class Heard:
     frames: dict[int, Fraction] = field(default_factory=dict)
     """By number, in the order in which they come."""
     order: list[int] = field(default_factory=list)
-    moments: list[Fraction | None] = field(default_factory=list)
+    timestamps: list[Fraction | None] = field(default_factory=list)
     sound: dict[bytes, Fraction] = field(default_factory=dict)
     """By what a packet ends with."""
     packets: list[Fraction] = field(default_factory=list)
@@ -132,9 +132,9 @@ def hear(path: Path) -> Heard:
         base = Fraction(video.time_base or 1)
         for packet in container.demux():
             if packet.stream.type == "audio" and packet.size and packet.pts is not None:
-                moment = packet.pts * Fraction(packet.time_base)
-                found.sound[bytes(packet)[-32:]] = moment
-                found.packets.append(moment)
+                timestamp = packet.pts * Fraction(packet.time_base)
+                found.sound[bytes(packet)[-32:]] = timestamp
+                found.packets.append(timestamp)
             elif packet.stream_index == video.index:
                 try:
                     frames = packet.decode()
@@ -145,7 +145,7 @@ def hear(path: Path) -> Heard:
                     number = number_of(luma_of(frame))
                     moment_of = None if frame.pts is None else frame.pts * base
                     found.order.append(number)
-                    found.moments.append(moment_of)
+                    found.timestamps.append(moment_of)
                     if moment_of is not None:
                         found.frames[number] = moment_of
     return found
@@ -162,16 +162,16 @@ def read(source: Source) -> Heard:
     """What the program reads of a file, before it is written anywhere."""
     found = Heard()
     for frame in source:
-        number, moment = number_of(frame.planes[0]), frame.pts * frame.time_base
+        number, timestamp = number_of(frame.planes[0]), frame.pts * frame.time_base
         found.order.append(number)
-        found.moments.append(moment)
-        found.frames[number] = moment
+        found.timestamps.append(timestamp)
+        found.frames[number] = timestamp
     sounds = {stream.index for stream in source.container.streams.audio}
     for packet in source.others():
         if packet.stream_index in sounds and packet.pts is not None:
-            moment = packet.pts * Fraction(packet.time_base or 1)
-            found.sound[bytes(packet)[-32:]] = moment
-            found.packets.append(moment)
+            timestamp = packet.pts * Fraction(packet.time_base or 1)
+            found.sound[bytes(packet)[-32:]] = timestamp
+            found.packets.append(timestamp)
     return found
 
 

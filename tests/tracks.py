@@ -106,9 +106,11 @@ def sound(
 
 def tone(seconds: float, rate: int, channels: int) -> Any:
     """(channels, samples) of float32: a tone of its own in each channel, ever louder."""
-    moments = np.arange(round(seconds * rate)) / rate
+    timestamps = np.arange(round(seconds * rate)) / rate
     pitches = 220 * (1 + np.arange(channels)[:, None])
-    return (0.5 * moments / seconds * np.sin(2 * np.pi * pitches * moments)).astype(np.float32)
+    return (0.5 * timestamps / seconds * np.sin(2 * np.pi * pitches * timestamps)).astype(
+        np.float32
+    )
 
 
 def words(path: Path, cues: Sequence[Cue] = CUES) -> Path:

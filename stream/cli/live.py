@@ -272,12 +272,12 @@ def live(
 
 def _needs(described: "Description") -> dict[str, tuple[bool, str]]:
     """What options of one camera need to have an effect, and whether it is there."""
-    from stream.live.output.publish import Publish
-    from stream.live.output.record import Record
+    from stream.live.output.publish import Publisher
+    from stream.live.output.record import Recorder
 
     camera, targets = described.camera, described.targets
-    records = any(isinstance(each, Record) for each in targets)
-    publishes = any(isinstance(each, Publish) for each in targets)
+    records = any(isinstance(each, Recorder) for each in targets)
+    publishes = any(isinstance(each, Publisher) for each in targets)
     played = (camera.kind == "file", "a file as the source")
     return {
         "segment": (records, "a recording"),

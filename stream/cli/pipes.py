@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from stream.files.report import Report
     from stream.images.pattern import Pattern
     from stream.options.settings import Settings
-    from stream.pipes.form import Raw
+    from stream.pipes.form import RawFormat
 
 _SIZE = re.compile(r"(\d{1,5})x(\d{1,5})")
 _RATE = re.compile(r"\d{1,7}(?:\.\d{1,6}|/\d{1,7})?")
 
 
 def ends_of(
-    paths: list[Path] | None, list_file: Path | None, to: Path | None, raw: "Raw | None"
+    paths: list[Path] | None, list_file: Path | None, to: Path | None, raw: "RawFormat | None"
 ) -> tuple[Path, Path] | None:
     """What is read and written, where one of them is a pipe or the input is raw video; None: files
     alone. Raises `UsageError`."""
@@ -50,7 +50,7 @@ def ends_of(
 
 def raw_of(
     size: str | None, rate: str | None, pix_fmt: str | None, *, sequence: bool = False
-) -> "Raw | None":
+) -> "RawFormat | None":
     """What is said of raw video. Raises `UsageError`."""
     from stream.errors import UsageError
 
@@ -61,9 +61,9 @@ def raw_of(
     found = _SIZE.fullmatch(size)
     if found is None:
         raise UsageError(f"--size takes a width and a height such as 1920x1080, got {size}")
-    from stream.pipes.form import Raw
+    from stream.pipes.form import RawFormat
 
-    return Raw((int(found[1]), int(found[2])), rate_of(rate), pix_fmt or "yuv420p")
+    return RawFormat((int(found[1]), int(found[2])), rate_of(rate), pix_fmt or "yuv420p")
 
 
 def rate_of(rate: str | None) -> Fraction:
@@ -78,7 +78,7 @@ def rate_of(rate: str | None) -> Fraction:
 
 
 @dataclass(frozen=True)
-class Shots:
+class SequenceOptions:
     """Images that are read or written."""
 
     input: Path
@@ -91,7 +91,9 @@ class Shots:
     """Of those that are written."""
 
 
-def shots_of(paths: list[Path] | None, to: Path | None, *, sequence: bool) -> Shots | None:
+def shots_of(
+    paths: list[Path] | None, to: Path | None, *, sequence: bool
+) -> SequenceOptions | None:
     """The images that the arguments of a command name; None: none. Raises a `DeblurError`."""
     from stream.errors import UsageError
     from stream.images.names import is_image
@@ -114,7 +116,7 @@ def shots_of(paths: list[Path] | None, to: Path | None, *, sequence: bool) -> Sh
     output = named[1]
     if still:
         alone = is_image(output) and not output.is_dir()
-        return Shots(input, output, [input], [output], None) if alone else None
+        return SequenceOptions(input, output, [input], [output], None) if alone else None
     taken, made = (pattern_of(each, sequence=sequence) for each in named)
     if sequence:
         check_patterns(taken, made)
@@ -124,11 +126,11 @@ def shots_of(paths: list[Path] | None, to: Path | None, *, sequence: bool) -> Sh
         raise UsageError(f"{output} is no image; use .png, .tif, .jpg or .webp")
     there = taken.there() if taken is not None else []
     outputs = [made.file(number) for number, _ in there] if made is not None else []
-    return Shots(input, output, [file for _, file in there], outputs, made)
+    return SequenceOptions(input, output, [file for _, file in there], outputs, made)
 
 
 def stills(
-    shots: Shots,
+    shots: SequenceOptions,
     settings: "Settings",
     rate: Fraction,
     *,
@@ -157,7 +159,7 @@ def relay(
     ends: tuple[Path, Path],
     settings: "Settings",
     form: str | None,
-    source: "Raw | Shots | None",
+    source: "RawFormat | SequenceOptions | None",
     progress: str,
     *,
     rate: Fraction = Fraction(25),
@@ -181,7 +183,7 @@ def relay(
         standard_output = os.dup(1)
         os.dup2(2, 1)
     how: dict[str, Any] = {"form": form, "standard_output": standard_output}
-    if isinstance(source, Shots):
+    if isinstance(source, SequenceOptions):
         how |= {"files": source.files, "pattern": source.pattern, "rate": rate}
         job: Relay = ImageRelay(input, output, settings, **how)
     else:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from stream.options.live import InUse, Restoring
 
 
-class Showing:
+class PreviewedFile:
     """A file at work, as the preview's page has it."""
 
     in_use: "InUse | None" = None
@@ -27,9 +27,9 @@ class Showing:
         self.name = "file"
         self.window = window
         self._progress: Progress | None = None
-        from stream.files.estimate import Pace
+        from stream.files.estimate import RateEstimate
 
-        self._pace = Pace()
+        self._pace = RateEstimate()
 
     def see(self, progress: "Progress", name: str) -> None:
         """Take note of how far it is."""
@@ -60,7 +60,7 @@ class Showing:
         """A file is restored in one way from its beginning to its end."""
 
 
-class Beside:
+class PreviewThread:
     """The preview beside jobs of this process, looked after by a thread of its own."""
 
     def __init__(self, port: int, host: str) -> None:
@@ -80,7 +80,7 @@ class Beside:
         )
         most = DEFAULT_MAX_PIXELS
         self.window = Window(multiprocessing.get_context("spawn"), most, most)
-        self._showing = Showing(self.window)
+        self._showing = PreviewedFile(self.window)
         self._loop = asyncio.new_event_loop()
         self._page.show([self._showing])
         self._running = self._loop.create_task(self._page.run())
@@ -114,9 +114,9 @@ class Beside:
 
 
 @contextmanager
-def beside(port: int | None, host: str) -> Iterator[Beside | None]:
+def beside(port: int | None, host: str) -> Iterator[PreviewThread | None]:
     """A preview, where a port is given."""
-    shown = Beside(port, host) if port is not None else None
+    shown = PreviewThread(port, host) if port is not None else None
     try:
         yield shown
     finally:

@@ -62,7 +62,7 @@ from stream.cli.options import (
     Upscaler,
 )
 from stream.cli.pipes import ends_of, rate_of, raw_of, relay, shots_of, stills
-from stream.cli.preview import Beside, beside
+from stream.cli.preview import PreviewThread, beside
 from stream.cli.terminal import bar, clock, concluded, err, forecast, handle_signals, reported, say
 from stream.limits import DEFAULT_MAX_PIXELS
 from stream.options.settings import USUAL_FUSE
@@ -284,7 +284,7 @@ def _strength(text: str) -> float | Literal["auto"]:
         raise stream.UsageError(f"--strength must be in 0..1 or auto, got {text}") from None
 
 
-def _run_batch(batch: "Batch", page: "Beside | None", kind: str, *, as_json: bool) -> None:
+def _run_batch(batch: "Batch", page: "PreviewThread | None", kind: str, *, as_json: bool) -> None:
     import stream
     from stream.files.batch import summary
     from stream.stages.advice import said_of

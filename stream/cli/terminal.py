@@ -76,7 +76,7 @@ err = Terminal(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji
 out = Terminal(highlight=False, markup=False, emoji=False)
 
 
-class Lines(logging.Handler):
+class TerminalLog(logging.Handler):
     """Says what is logged as everything else is said, without secrets."""
 
     secrets: "Secrets | None" = None
@@ -95,7 +95,7 @@ class Lines(logging.Handler):
         return self.secrets
 
 
-log_handler = Lines()
+log_handler = TerminalLog()
 """What the loggers of all modules write to."""
 
 
@@ -113,7 +113,7 @@ def be_verbose(wanted: bool) -> None:
         diagnostics.be_verbose()
 
 
-class _Lasting(io.RawIOBase):
+class _UnbreakableStream(io.RawIOBase):
     """A standard stream that takes what nobody reads, so that it takes away lines and no work."""
 
     def __init__(self, raw: io.RawIOBase, gone: type[OSError]) -> None:
@@ -153,7 +153,7 @@ def keep_streams() -> None:
         if isinstance(stream, io.TextIOWrapper):
             raw: Any = getattr(stream.buffer, "raw", stream.buffer)
             lasting = io.TextIOWrapper(
-                io.BufferedWriter(_Lasting(raw, gone)),
+                io.BufferedWriter(_UnbreakableStream(raw, gone)),
                 stream.encoding,
                 stream.errors,
                 line_buffering=stream.line_buffering,
@@ -306,9 +306,9 @@ _TOLD_S = 0.5
 
 def told() -> "Callable[[str, JobProgress], None]":
     """Says how far a job is, in lines of JSON."""
-    from stream.files.estimate import Pace
+    from stream.files.estimate import RateEstimate
 
-    pace, last = Pace(), ("", -_TOLD_S)
+    pace, last = RateEstimate(), ("", -_TOLD_S)
 
     def show(name: str, progress: "JobProgress") -> None:
         nonlocal last
@@ -345,7 +345,7 @@ def bar(
     if kind == "off" or not err.is_terminal:
         yield None
         return
-    from stream.files.estimate import Pace
+    from stream.files.estimate import RateEstimate
 
     columns = (
         TextColumn("{task.description}", markup=False),
@@ -355,7 +355,7 @@ def bar(
     )
     with Progress(*columns, console=err, transient=True) as shown:
         task = shown.add_task(name, total=None, state="starting")
-        pace = Pace()
+        pace = RateEstimate()
 
         def show(name: str, progress: "JobProgress") -> None:
             total = progress.expected_frames

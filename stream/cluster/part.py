@@ -21,7 +21,7 @@ from stream.input.packet_index import PacketIndex
 from stream.input.piece import PieceSource, Seen
 from stream.input.source import Source
 from stream.options.settings import AUTO, Settings
-from stream.output.checkpoint import Work, check_free
+from stream.output.checkpoint import JobCheckpoint, check_free
 from stream.output.join import Joined
 from stream.output.segment_sink import Plan, SegmentSink
 from stream.paths import check_input, check_output, fitted, target_of
@@ -35,7 +35,7 @@ DONE = "done.json"
 
 
 @dataclass(frozen=True)
-class Given:
+class KnownPiece:
     """What is known of a piece before it is begun, where its video was planned elsewhere."""
 
     piece: Piece
@@ -78,7 +78,7 @@ class Part(Job):
         number: int,
         of: int,
         *,
-        given: Given | None = None,
+        given: KnownPiece | None = None,
         folder: Path | None = None,
     ) -> None:
         """Piece `number` of as many as `of` of the job that makes `output`. It lies in a folder
@@ -88,14 +88,14 @@ class Part(Job):
             raise UsageError(f"--part takes such as 2/5, from 1/5 to 5/5, got {number}/{of}")
         super().__init__(input, output, replace(settings, resume=not settings.overwrite))
         self._number, self._of, self._given = number, of, given
-        self._beside = folder is None
+        self._extra = folder is None
         self.folder = folder or parts_of(self.output) / f"{number}-of-{of}"
         self._piece: Piece | None = None
         self._begun = time.monotonic()
 
     def _check_paths(self) -> None:
         check_input(self.input)
-        if self._beside:
+        if self._extra:
             check_output(self.input, self.output, overwrite=self.settings.overwrite)
             try:
                 self.folder.parent.mkdir(exist_ok=True)
@@ -139,7 +139,7 @@ class Part(Job):
         self,
         source: Source,
         sink: SegmentSink,
-        work: Work,
+        work: JobCheckpoint,
         seen: Callable[[str], None],
         stopped: bool,
     ) -> tuple[Joined, Conformance | None, Path]:

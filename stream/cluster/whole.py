@@ -19,7 +19,7 @@ from stream.files.report import Report, warnings_of
 from stream.input.piece import GatheredSource
 from stream.input.source import Source
 from stream.options.settings import Settings
-from stream.output.checkpoint import Work
+from stream.output.checkpoint import JobCheckpoint
 from stream.output.segment_sink import plan
 from stream.paths import Overwrite, check_input, check_output, check_space, identity
 from stream.stages.build import reading_of
@@ -35,7 +35,7 @@ class Found:
 
     piece: Piece
     done: Done
-    work: Work
+    work: JobCheckpoint
 
 
 class Whole(Job):
@@ -77,7 +77,7 @@ class Whole(Job):
             segments = [segment for each in found for segment in each.work.segments]
             seen("writing")
             joined = self._join(source, segments, chosen)
-            work = _Works([each.work for each in found])
+            work = _PieceFolders([each.work for each in found])
             if source.ended_early is not None:
                 kept = self._leave()
                 work.remove()
@@ -132,7 +132,7 @@ class Whole(Job):
             if job is None or done is None:
                 continue
             number, of = map(int, str(job["part"]).split("/"))
-            work = Work.resume(folder)
+            work = JobCheckpoint.resume(folder)
             held.callback(work.close)
             if work.in_segments != done.frames:
                 continue
@@ -177,10 +177,10 @@ class Whole(Job):
 
 
 @dataclass(frozen=True)
-class _Works:
+class _PieceFolders:
     """The pieces' folders, removed together."""
 
-    works: Sequence[Work]
+    works: Sequence[JobCheckpoint]
 
     def remove(self) -> None:
         for work in self.works:

@@ -9,7 +9,7 @@ from typing import Final
 
 from stream.compare.clip import Timed, moment
 from stream.compare.figures import Meter
-from stream.compare.film import VIEWS, Film
+from stream.compare.film import VIEWS, VideoWriter
 from stream.compare.matches import Match, Matching
 from stream.compare.page import Page
 from stream.compare.result import Comparison, whole
@@ -170,7 +170,7 @@ class _Comparer:
     def _film(self, part: Path) -> None:
         source = self._input.open(self._begin - _ROUNDING, self._asked_end)
         try:
-            film = Film(part, source, self._versions, self._showing.view or VIEWS[0])
+            film = VideoWriter(part, source, self._versions, self._showing.view or VIEWS[0])
             try:
                 frames = ((moment(frame, source), frame) for frame in source)
                 for match in self._matches(frames, self._begin, self._asked_end, self._frames):

@@ -34,7 +34,7 @@ _LONGEST = 3840
 _CODING = Coding()
 
 
-class Film:
+class VideoWriter:
     """Writes H.264 at the input's times, with the input's sound.
 
     Pictures have the size of the largest of the videos, as far as players show it.
@@ -48,10 +48,10 @@ class Film:
         self._path = path
         self._source = source
         self._names = versions.names
-        self._beside = view == "side-by-side"
+        self._extra = view == "side-by-side"
         shown = versions.largest
         width, height = shown.size
-        self._across, self._down = grid(len(self._names)) if self._beside else (1, 1)
+        self._across, self._down = grid(len(self._names)) if self._extra else (1, 1)
         factor = min(1.0, _LONGEST / max(self._across * width, self._down * height))
         self._size = max(round(width * factor), 2), max(round(height * factor), 2)
         mp4 = path.suffix.lower() in (".mp4", ".mov")
@@ -71,7 +71,7 @@ class Film:
         """The next frame. Raises `WriteError`."""
         frame = match.frames[0]
         pictures = [fitted(each, self._size) for each in match.pictures]
-        arranged = beside if self._beside else parts
+        arranged = beside if self._extra else parts
         picture = _even(arranged(pictures, self._names))
         rgb = torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 255
         planes = tuple(plane.numpy() for plane in to_planes(rgb, _CODING))

@@ -29,7 +29,7 @@ _MOST_ON_CPU = 3 << 30
 it takes: larger pieces than that are no faster."""
 
 
-class Untouched(mssnet.Deblurrer):
+class Passthrough(mssnet.Deblurrer):
     """The model called "none": it leaves images as they are."""
 
     def __init__(self, engine: mssnet.Engine) -> None:
@@ -76,7 +76,7 @@ def load_model(
     if name == NONE:
         if where.type == "cpu":
             keep_freed()
-        return Untouched(runs)
+        return Passthrough(runs)
     try:
         restore = mssnet.load(model_file(name), tile=tile, engine=runs)
     except (ValueError, OSError) as error:

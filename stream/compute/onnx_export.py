@@ -23,7 +23,7 @@ _LEAST_DB: Final = {torch.float32: 60.0, torch.float16: 40.0}
 
 
 @dataclass(frozen=True)
-class Exported:
+class ExportedModel:
     """A file that was written."""
 
     file: Path
@@ -50,7 +50,7 @@ def export_model(
     motion: bool = False,
     precision: str = "float32",
     overwrite: bool = False,
-) -> Exported:
+) -> ExportedModel:
     """Write a model, by name or path, as ONNX, after ONNX Runtime has run it.
 
     With `motion` it also takes what `mssnet.motion` tells. Nothing is under the file's name until
@@ -76,7 +76,7 @@ def export_model(
         )
     _write(content, file, overwrite=overwrite)
     inputs = ("image", "motion") if motion else ("image",)
-    return Exported(file, len(content), psnr_db, inputs, made.output, made.multiple_of)
+    return ExportedModel(file, len(content), psnr_db, inputs, made.output, made.multiple_of)
 
 
 @torch.no_grad()

@@ -6,7 +6,6 @@ that the CPU's matrix units (AMX) want from layer to layer, where PyTorch reorde
 
 import signal
 import sys
-import threading
 import warnings
 from collections import OrderedDict, deque
 from collections.abc import Iterator
@@ -192,11 +191,12 @@ def _interrupts_held() -> Iterator[None]:
     The front end calls Python, and what is raised there it takes for operations that it does not
     know: Ctrl-C would be lost.
     """
-    if threading.current_thread() is not threading.main_thread():  # signals arrive elsewhere
+    came: list[int] = []
+    try:
+        before = signal.signal(signal.SIGINT, lambda number, _: came.append(number))
+    except ValueError:  # not the main thread: signals arrive elsewhere
         yield
         return
-    came: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, _: came.append(number))
     try:
         yield
     finally:

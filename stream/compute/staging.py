@@ -30,7 +30,7 @@ class Staging(Protocol):
         ...
 
 
-class Direct:
+class DirectStaging:
     """One after the other. Nothing is copied where the device is the CPU."""
 
     overlaps = False
@@ -89,4 +89,4 @@ class Streams:
 
 def staging_for(device: torch.device) -> Staging:
     """The way to a device."""
-    return Streams(device) if device.type == "cuda" else Direct(device)
+    return Streams(device) if device.type == "cuda" else DirectStaging(device)

@@ -52,7 +52,7 @@ def _rtsp() -> Finding:
 
 async def _served() -> int:
     """Serve a test pattern with the server of `serve:`, and read it; how many frames came."""
-    from stream.live.output.rtsp_output import Served
+    from stream.live.output.rtsp_output import RtspOutput
     from stream.live.rtsp.server import Server
     from stream.live.rtsp.stage import Stage
 
@@ -62,7 +62,7 @@ async def _served() -> int:
     server = Server(stage)
     await server.listen(_HOST, port)
     pictures = _pictures()
-    output = Served(stage, next(pictures), None, lambda line: None)
+    output = RtspOutput(stage, next(pictures), None, lambda line: None)
     reading = asyncio.create_task(asyncio.to_thread(_read, port))
     try:
         for picture in pictures:

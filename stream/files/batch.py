@@ -11,7 +11,7 @@ from stream.errors import CancelledError, DeblurError
 from stream.files.choice import choose_model
 from stream.files.job import Job
 from stream.files.report import Progress, Report
-from stream.files.several import Several
+from stream.files.several import JobSequence
 from stream.files.tasks import Task
 from stream.ipc.window import Window
 from stream.options.settings import AUTO, Settings
@@ -39,7 +39,7 @@ class Outcome:
         return {**said, "output": str(self.task.output), **report}
 
 
-class Batch(Several):
+class Batch(JobSequence):
     """Files to restore one after the other. A file that fails does not stop the rest."""
 
     def __init__(

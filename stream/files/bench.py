@@ -179,7 +179,7 @@ class _Course:
         self._ends = begun + seconds
         self._turn_s, self._run_for_s = seconds * _TURN, seconds * _RUN
         self._until = self._ends
-        self._beside: dict[Size, float] = {}
+        self._extra: dict[Size, float] = {}
         """Seconds that a frame takes beside the network, by size."""
 
     def share(self, models: int) -> None:
@@ -205,7 +205,7 @@ class _Course:
             run_measured = run_measured and run_s is not None
             if run_s is None:
                 run_s = network_s + self._beside_s(size)
-            self._beside.setdefault(size, max(run_s - network_s, 0.0))
+            self._extra.setdefault(size, max(run_s - network_s, 0.0))
             for name, (each_s, measured) in found.items():
                 precision = str(loaded[name].dtype).removeprefix("torch.")
                 yield Row(
@@ -275,10 +275,10 @@ class _Course:
 
     def _beside_s(self, size: Size) -> float:
         """What a frame takes beside the network, by the nearest size that it is known of."""
-        if not self._beside:
+        if not self._extra:
             return 0.0
-        near = min(self._beside, key=lambda each: abs(each[0] * each[1] - size[0] * size[1]))
-        return _scaled(near, self._beside[near], size)
+        near = min(self._extra, key=lambda each: abs(each[0] * each[1] - size[0] * size[1]))
+        return _scaled(near, self._extra[near], size)
 
 
 def _scaled(size: Size, seconds: float, to: Size) -> float:

@@ -38,14 +38,14 @@ costs however small they are."""
 
 
 @dataclass(frozen=True)
-class Choice:
+class ModelChoice:
     """A model, and why it was chosen."""
 
     model: str
     why: str
 
 
-def choose_model(settings: Settings) -> Choice:
+def choose_model(settings: Settings) -> ModelChoice:
     """What `auto` stands for on this machine.
 
     On a GPU that is lite. On a CPU the network is measured beside fusion, which takes a few
@@ -54,15 +54,15 @@ def choose_model(settings: Settings) -> Choice:
     Raises as `stream.compute.models.load_model` does.
     """
     if settings.strength == 0:
-        return Choice(NONE, "at strength 0 there is nothing for a network to do")
+        return ModelChoice(NONE, "at strength 0 there is nothing for a network to do")
     return _choose(settings.device, settings.precision, settings.engine)
 
 
 @functools.cache
-def _choose(device: str, precision: str, engine: str) -> Choice:
+def _choose(device: str, precision: str, engine: str) -> ModelChoice:
     where = choose_devices(device)[0]
     if where.type != "cpu":
-        return Choice(_USUAL, f"{where} runs {_USUAL}")
+        return ModelChoice(_USUAL, f"{where} runs {_USUAL}")
     kept = _kept(device, precision, engine)
     ratio = _read(kept)
     if ratio is None:
@@ -74,7 +74,7 @@ def _choose(device: str, precision: str, engine: str) -> Choice:
             kept.parent.mkdir(parents=True, exist_ok=True)
             kept.write_text(repr(ratio))
     model = _USUAL if ratio <= _WORTH else NONE
-    return Choice(model, f"{_USUAL} takes {ratio:.1f} times as long as fusion here")
+    return ModelChoice(model, f"{_USUAL} takes {ratio:.1f} times as long as fusion here")
 
 
 def _kept(*settings: str) -> Path:

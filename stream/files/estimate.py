@@ -18,7 +18,7 @@ _MEAN_S = 10.0
 """Over which a speed is a mean, at least; over `_LEAST_FRAMES` where those take longer."""
 
 
-class Pace:
+class RateEstimate:
     """How fast a job goes and when it will be done, without what it does once at its start."""
 
     def __init__(self) -> None:

@@ -30,7 +30,7 @@ from stream.ipc.window import Window
 from stream.options.encoding import EncoderSettings
 from stream.options.reading import Span
 from stream.options.settings import AUTO, NONE, Settings
-from stream.output.checkpoint import Segment, Work, check_free, folder_of, model_of
+from stream.output.checkpoint import JobCheckpoint, Segment, check_free, folder_of, model_of
 from stream.output.fingerprint import asked_for, describe
 from stream.output.join import Joined, check_header, join
 from stream.output.segment_sink import Plan, SegmentSink, plan
@@ -146,13 +146,13 @@ class Job(Restorer):
 
     def _open(
         self, source: Source, chosen: Plan, restore: mssnet.Deblurrer, shutter: Shutter | None
-    ) -> Work:
+    ) -> JobCheckpoint:
         """The job's work: begun, or gone on with where it is there and of the same job."""
         folder, settings = self.folder, self.settings
         job = self._described(source, chosen, restore, shutter)
         unfinished = (folder / "job.json").exists()
         if unfinished and settings.resume:
-            work = Work.resume(folder)
+            work = JobCheckpoint.resume(folder)
             # How large pieces were restored at once depends on the memory there was.
             restore.tile = work.job.get("tile")
             job["tile"] = restore.tile
@@ -168,7 +168,7 @@ class Job(Restorer):
                 f"there is unfinished work for {self.output}; go on with --resume, "
                 "or begin anew with --overwrite"
             )
-        return Work.begin(folder, job)
+        return JobCheckpoint.begin(folder, job)
 
     def _described(
         self, source: Source, chosen: Plan, restore: mssnet.Deblurrer, shutter: Shutter | None
@@ -180,7 +180,7 @@ class Job(Restorer):
         source: Source,
         chosen: Plan,
         stages: dict[str, Stage[Frame]],
-        work: Work,
+        work: JobCheckpoint,
         progress: Callable[[Progress], None] | None,
         engine: str,
     ) -> Report:
@@ -243,7 +243,7 @@ class Job(Restorer):
         self,
         source: Source,
         sink: SegmentSink,
-        work: Work,
+        work: JobCheckpoint,
         seen: Callable[[str], None],
         stopped: bool,
     ) -> tuple[Joined, Conformance | None, Path]:
@@ -316,7 +316,7 @@ class Job(Restorer):
             check=partial(self._check, "verified"),
         )
 
-    def _commit(self, work: Work) -> Path:
+    def _commit(self, work: JobCheckpoint) -> Path:
         """Give the finished file its own name."""
         try:
             publish(self.part, self.output, overwrite=self.settings.overwrite)
@@ -347,14 +347,16 @@ class Job(Restorer):
         provenance.note(kept, {})
         return kept
 
-    def _told(self, error: BaseException, sink: SegmentSink | None, work: Work) -> BaseException:
+    def _told(
+        self, error: BaseException, sink: SegmentSink | None, work: JobCheckpoint
+    ) -> BaseException:
         """The error as the user shall read it, with word of what was kept."""
         where = self._keep(error, sink, work)
         if isinstance(error, DeblurError):
             return type(error)(f"{error}{where}")
         return out_of_memory(error, where) or error
 
-    def _keep(self, error: BaseException, sink: SegmentSink | None, work: Work) -> str:
+    def _keep(self, error: BaseException, sink: SegmentSink | None, work: JobCheckpoint) -> str:
         if isinstance(error, SourceError):
             # There is nothing to go on with: what could be read is done.
             kept = None

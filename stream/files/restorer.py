@@ -9,7 +9,7 @@ import torch
 
 import mssnet
 from filters import Enlarger, Shutter, Upscaler
-from stream.compute.models import Untouched, find_upscaler, load_for
+from stream.compute.models import Passthrough, find_upscaler, load_for
 from stream.compute.threads import shared
 from stream.errors import CancelledError, DeviceError, UsageError
 from stream.files.choice import choose_model
@@ -24,7 +24,7 @@ from stream.pipeline import Pipeline, Stage
 from stream.stages import advice
 from stream.stages.build import stages_of
 from stream.stages.measured import Measured
-from stream.stages.preview_tap import Looked
+from stream.stages.preview_tap import PreviewTap
 from stream.stages.seen import measured_of
 from stream.stages.shutter import shutter_of
 from stream.telemetry.record import Telemetry
@@ -43,7 +43,7 @@ class Restorer:
         self._stopped = self._cancelled = False
         self._why = ""
         self._measured: Measured | None = None
-        self._gauged: advice.Gauged | None = None
+        self._gauged: advice.MeasuredStage | None = None
 
     def stop(self) -> None:
         """End the job early but properly: the frames in hand are finished."""
@@ -116,9 +116,9 @@ class Restorer:
         stages = stages_of(self.settings, restore, enlarge, memory, aspect, shutter, self._measured)
         _log.info("stages: %s; %s", ", ".join(stages), runs_on(restore))
         if self.settings.strength != 0:
-            stages["deblur"] = self._gauged = advice.Gauged(stages["deblur"])
+            stages["deblur"] = self._gauged = advice.MeasuredStage(stages["deblur"])
         if self._window is not None:
-            stages["deblur"] = Looked(stages["deblur"], self._window)
+            stages["deblur"] = PreviewTap(stages["deblur"], self._window)
         return stages
 
     def _settled(self, settings: Settings) -> Settings:
@@ -146,7 +146,7 @@ def out_of_memory(error: BaseException, where: str = "") -> DeviceError | None:
 
 def runs_on(restore: mssnet.Deblurrer) -> str:
     """What runs a network, in words."""
-    if isinstance(restore, Untouched):
+    if isinstance(restore, Passthrough):
         return "no network"
     dtype = str(restore.dtype).removeprefix("torch.")
     return f"{restore.engine.name}, {dtype}"
@@ -154,6 +154,6 @@ def runs_on(restore: mssnet.Deblurrer) -> str:
 
 def cores_for(restore: mssnet.Deblurrer, enlarge: Enlarger | None) -> AbstractContextManager[None]:
     """While a pipeline runs: the cores for what needs them."""
-    if isinstance(restore, Untouched):
+    if isinstance(restore, Passthrough):
         return nullcontext()  # nothing else wants them
     return shared(restore.engine, enlarges=enlarge is not None)

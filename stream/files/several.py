@@ -3,7 +3,7 @@
 from stream.files.job import Job
 
 
-class Several:
+class JobSequence:
     """Jobs one after the other, which are stopped as one is."""
 
     def __init__(self) -> None:

@@ -49,7 +49,7 @@ def tasks_of(
     elif len(inputs) == 1 and not _several(inputs[0]):
         alone = [(inputs[0], Path(inputs[0].name))]
         return _tasks(alone, last) if last is not None and is_folder(last) else None
-    folder = last if last is not None else _beside(inputs[0])
+    folder = last if last is not None else _extra(inputs[0])
     if not is_folder(folder) and (os.path.lexists(folder) or (last and folder.suffix)):
         raise UsageError(f"the outputs of several files need a folder, and {folder} is none")
     found = [pair for path in inputs for pair in _found(path, folder)]
@@ -65,7 +65,7 @@ def _several(path: Path) -> bool:
     return is_folder(path) or (glob.has_magic(str(path)) and not os.path.lexists(path))
 
 
-def _beside(path: Path) -> Path:
+def _extra(path: Path) -> Path:
     if not is_folder(path):
         if not glob.glob(str(path), recursive=True):
             raise NoInputError(f"{path} does not exist")

@@ -11,7 +11,7 @@ from stream.errors import CancelledError, UsageError
 from stream.files.choice import CHOICES
 from stream.files.job import Job
 from stream.files.report import Progress, Report
-from stream.files.several import Several
+from stream.files.several import JobSequence
 from stream.input.source import Source
 from stream.options.reading import Span
 from stream.options.settings import AUTO, NONE, Settings
@@ -32,7 +32,7 @@ class Tried:
     report: Report
 
 
-class Trial(Several):
+class Trial(JobSequence):
     """Restores some seconds of one file with a few settings. `stop` and `cancel` as for `Job`."""
 
     def __init__(

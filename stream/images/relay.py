@@ -19,7 +19,7 @@ from stream.media.convert import has_alpha
 from stream.media.remux import describe
 from stream.options.reading import Reading
 from stream.options.settings import Settings
-from stream.output.checkpoint import Work
+from stream.output.checkpoint import JobCheckpoint
 from stream.output.join import Joined, carried_of
 from stream.output.segment_sink import Plan
 from stream.paths import Overwrite
@@ -154,10 +154,10 @@ class ImageRelay(Relay):
             return super()._plan(source)
         return plan_for("raw", source, self.settings.encoder, self.settings.upscale, "")
 
-    def _begin(self) -> Work | None:
+    def _begin(self) -> JobCheckpoint | None:
         return None if self._pattern is not None else super()._begin()
 
-    def _sink(self, source: Source, chosen: Plan, work: Work | None) -> FrameSink:
+    def _sink(self, source: Source, chosen: Plan, work: JobCheckpoint | None) -> FrameSink:
         if self._pattern is None:
             return super()._sink(source, chosen, work)
         return ImageSink(source, chosen, self._pattern, 1, self.settings.overwrite)

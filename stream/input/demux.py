@@ -134,10 +134,10 @@ def wanted(container: av.container.InputContainer) -> list[Any]:
 
 def when(packet: Packet, default: float, *, end: bool = False) -> float:
     """When a packet is shown or heard, or ends, on the file's clock."""
-    moment = packet.pts if packet.pts is not None else packet.dts
-    if moment is None or packet.time_base is None:
+    timestamp = packet.pts if packet.pts is not None else packet.dts
+    if timestamp is None or packet.time_base is None:
         return default
-    return float((moment + (packet.duration or 0 if end else 0)) * packet.time_base)
+    return float((timestamp + (packet.duration or 0 if end else 0)) * packet.time_base)
 
 
 def earlier(packet: Packet, shift_s: Fraction) -> Packet:

@@ -20,7 +20,7 @@ _WHOLE = -1
 
 
 @dataclass(frozen=True)
-class Early:
+class Truncated:
     """That a file ends too early, or one of its streams."""
 
     stream: Stream | None
@@ -47,7 +47,7 @@ def early_end(
     frame_s: float,
     missing: bool,
     damaged: bool,
-) -> Early | None:
+) -> Truncated | None:
     """Whether a file that was read to its end had less than it promises.
 
     `ends` is when each stream ended, by its index; `video` that of the picture, `frame_s` how long
@@ -78,8 +78,10 @@ def early_end(
         if promises[index] - end > (0.5 * frame_s if missing else slack):
             own = index in (video, _WHOLE)
             after = (ends.get(video, last) if own else end) - origin
-            return Early(None if own else container.streams[index], after, promises[index] - origin)
-    return Early(None, ends.get(video, last) - origin, 0.0) if missing else None
+            return Truncated(
+                None if own else container.streams[index], after, promises[index] - origin
+            )
+    return Truncated(None, ends.get(video, last) - origin, 0.0) if missing else None
 
 
 def _promised(container: av.container.InputContainer) -> dict[int, float]:

@@ -24,7 +24,7 @@ from stream.frame import Frame, Packet
 from stream.input.decoding import open_decoding
 from stream.input.deinterlace import Deinterlacer, top_first
 from stream.input.demux import Demuxer, discontinuous, earlier, when
-from stream.input.ending import Early, early_end
+from stream.input.ending import Truncated, early_end
 from stream.input.opening import (
     Tail,
     choose_video,
@@ -116,7 +116,7 @@ class Source:
         self.beside: set[str] = set()
         """What was seen beside the picture in some frames, that changes from frame to frame."""
         self.position_s = 0.0
-        self.early: Early | None = None
+        self.early: Truncated | None = None
         """Where the file ended, if that was too early."""
         self._skip = self._known = 0
         self._after: int | None = None
@@ -261,15 +261,15 @@ class Source:
         beyond = 0
         for decoded in self._deinterlaced(self._decoded(after)):
             assert decoded.pts is not None
-            moment = float(decoded.pts * self.time_base)
-            if moment < end:
+            timestamp = float(decoded.pts * self.time_base)
+            if timestamp < end:
                 self._note_length(decoded.pts, end)
             if after is not None and decoded.pts <= after:
                 continue
-            if moment < begin:
+            if timestamp < begin:
                 before.append(decoded)
                 continue
-            if moment >= end:
+            if timestamp >= end:
                 # What follows in decoding order is shown later still.
                 if (beyond := beyond + 1) > around:
                     return
@@ -280,7 +280,7 @@ class Source:
             before.clear()
             self.frames += 1
             self._look_beside(decoded)
-            self.position_s = moment - (begin if self.span.start else self.origin_s)
+            self.position_s = timestamp - (begin if self.span.start else self.origin_s)
             if self.frames == 1 and self._jumpy:
                 self._lift_s = self._before_zero_s(decoded.pts)
             if self.frames > self._skip - around:
@@ -350,7 +350,7 @@ class Source:
             for frame in frames:
                 if self._edited and (self._time(frame) or 0) < 0:
                     continue  # FFmpeg only marks them where a key frame is before the edit
-                frame.pts = last = self._moment(frame, last)
+                frame.pts = last = self._timestamp(frame, last)
                 frame.time_base = self.time_base
                 yield frame
         if not self.jumps:
@@ -385,7 +385,7 @@ class Source:
             packets = container.demux(container.streams[index])
             return next((bytes(packet) for packet in packets if packet.size), b"")
 
-    def _early(self, last: int | None) -> Early | None:
+    def _early(self, last: int | None) -> Truncated | None:
         """Whether the file ended too early; `last` is when its last frame is shown."""
         ends = self._demuxer.ends
         if last is not None and self.failed:
@@ -431,19 +431,19 @@ class Source:
     def _choose(self, container: av.container.InputContainer) -> av.VideoStream:
         return choose_video(container, self.path, self.reading.max_pixels)
 
-    def _search(self, moment: Fraction, *, exactly: bool = False) -> bool:
+    def _search(self, timestamp: Fraction, *, exactly: bool = False) -> bool:
         """Whether a search for a moment finds a frame before it, or exactly at it as well."""
         with open_input(self.path, max_pixels=self.reading.max_pixels) as container:
             video = self._choose(container)
             try:
                 decoder = decoder_of(video)
-                container.seek(int(moment * av.time_base))
+                container.seek(int(timestamp * av.time_base))
                 for packet in container.demux(video):
                     for frame in frames_of(packet, decoder):
                         time = self._time(frame)
-                        if time is None or time * self.time_base > moment:
+                        if time is None or time * self.time_base > timestamp:
                             return False
-                        if not exactly or time * self.time_base == moment:
+                        if not exactly or time * self.time_base == timestamp:
                             return True
             except (av.error.FFmpegError, IndexError):
                 pass
@@ -509,7 +509,7 @@ class Source:
         self.corrupt += sum(frame.is_corrupt for frame in frames)
         return [frame for frame in frames if frame.width and frame.height]
 
-    def _moment(self, decoded: av.VideoFrame, last: int | None) -> int:
+    def _timestamp(self, decoded: av.VideoFrame, last: int | None) -> int:
         """The frame's timestamp, made up only where it has none or does not follow the last."""
         dts = None if decoded.dts is None else decoded.dts - self._late
         for time in (self._time(decoded), dts):

@@ -93,47 +93,49 @@ class Timeline:
         shift = self._known(track, at)
         if shift is None:
             shift = self._jump(packet, look)
-        moment = at + shift
+        timestamp = at + shift
         if track is None:
-            track = self._tracks[packet.stream_index] = _Track(shift, moment, moment)
-        if 0 < moment - track.last <= _SURELY_S:
-            track.step = moment - track.last
-        track.last = max(track.last, moment) if shift == track.shift else moment
-        track.end = moment + (_length(packet) or track.step)
+            track = self._tracks[packet.stream_index] = _Track(shift, timestamp, timestamp)
+        if 0 < timestamp - track.last <= _SURELY_S:
+            track.step = timestamp - track.last
+        track.last = max(track.last, timestamp) if shift == track.shift else timestamp
+        track.end = timestamp + (_length(packet) or track.step)
         track.shift = shift
         return shift
 
     def _known(self, track: _Track | None, at: Fraction) -> Fraction | None:
         """The shift, of those there are, that a packet at `at` belongs to, if any."""
         if track is None:
-            moment = at + self._now
-            near = any(abs(moment - each.last) <= _FORWARD_S for each in self._tracks.values())
+            timestamp = at + self._now
+            near = any(abs(timestamp - each.last) <= _FORWARD_S for each in self._tracks.values())
             return self._now if near or not self._tracks or not self._discontinuous else None
         if not self._off(track, at + track.shift):
             return self._nearer(track, at)
         for shift in reversed(self._shifts):
-            moment = at + shift
-            if shift != track.shift and self._beside(track, shift, moment, _SURELY_S):
+            timestamp = at + shift
+            if shift != track.shift and self._extra(track, shift, timestamp, _SURELY_S):
                 return shift
-            if -self._slack <= moment - track.end < _SURELY_S:
+            if -self._slack <= timestamp - track.end < _SURELY_S:
                 return shift  # the stream is back where it was
         return None
 
-    def _off(self, track: _Track, moment: Fraction) -> bool:
+    def _off(self, track: _Track, timestamp: Fraction) -> bool:
         """Whether a stream's own clock has jumped."""
-        if moment < track.last - self._slack:
+        if timestamp < track.last - self._slack:
             return True
-        if not self._discontinuous or moment - track.end <= _FORWARD_S:
+        if not self._discontinuous or timestamp - track.end <= _FORWARD_S:
             return False
         # It may have paused, while the others went on.
-        return not self._beside(track, track.shift, moment, Fraction(0))
+        return not self._extra(track, track.shift, timestamp, Fraction(0))
 
-    def _beside(self, track: _Track, shift: Fraction, moment: Fraction, overlap: Fraction) -> bool:
+    def _extra(
+        self, track: _Track, shift: Fraction, timestamp: Fraction, overlap: Fraction
+    ) -> bool:
         """Whether another stream with this shift is near, and the stream itself not beyond."""
-        if moment < track.last - overlap:
+        if timestamp < track.last - overlap:
             return False
         others = (each for each in self._tracks.values() if each is not track)
-        return any(each.shift == shift and abs(moment - each.last) < _NEAR_S for each in others)
+        return any(each.shift == shift and abs(timestamp - each.last) < _NEAR_S for each in others)
 
     def _nearer(self, track: _Track, at: Fraction) -> Fraction:
         """A stream's own shift, or the newest where that brings it to the others.
@@ -161,15 +163,15 @@ class Timeline:
             if index not in ends or not self._counts(other):
                 continue
             then, track = _at(other), self._tracks[index]
-            moment = then + track.shift
-            if abs(then - here) < min(_NEAR_S, abs(moment - ends[index])):
+            timestamp = then + track.shift
+            if abs(then - here) < min(_NEAR_S, abs(timestamp - ends[index])):
                 here = then
                 if index not in seen:
                     seen.add(index)
                     shift = max(shift, ends[index] - then)
-            elif abs(moment - ends[index]) < _NEAR_S:
+            elif abs(timestamp - ends[index]) < _NEAR_S:
                 stayed = stayed or index not in seen
-                ends[index] = max(ends[index], moment + (_length(other) or track.step))
+                ends[index] = max(ends[index], timestamp + (_length(other) or track.step))
             if len(seen) == len(ends):
                 break
         own, much = (self._now, _FORWARD_S) if track is None else (track.shift, _SURELY_S)

@@ -26,7 +26,7 @@ def back_off(tries: int, *, growth: float = 2.0, most_s: float = _MOST_S) -> flo
     return min(most_s, delay_s * random.uniform(0.8, 1.2))
 
 
-class Patience:
+class Backoff:
     """Counts what failed, and says how long to wait."""
 
     def __init__(self, address: tuple[str, int] | None) -> None:

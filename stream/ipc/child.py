@@ -26,7 +26,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
-class Beat:
+class Heartbeat:
     """How a process is; sent a few times a second. Counts are since the process started."""
 
     state: str = "starting"
@@ -128,7 +128,9 @@ class Control:
         """Note that a picture that came in at `arrived`, in ns, leaves now."""
         self._latencies.append((time.monotonic_ns() - arrived) / 1e6)
 
-    def beat(self, make: Callable[[tuple[float, ...]], Beat], *, now: bool = False) -> None:
+    def heartbeat(
+        self, make: Callable[[tuple[float, ...]], Heartbeat], *, now: bool = False
+    ) -> None:
         """Tell how this process is, unless that was done just before; `make` gets the latencies."""
         clock = time.monotonic()
         if now or clock - self._told_s >= BEAT_S:

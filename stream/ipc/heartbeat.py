@@ -3,7 +3,7 @@
 import time
 from dataclasses import replace
 
-from stream.ipc.child import Beat, Control
+from stream.ipc.child import Control, Heartbeat
 from stream.ipc.timed_calls import StoppedError
 
 _SILENT_S = 2.0
@@ -11,7 +11,7 @@ _SILENT_S = 2.0
 _TICK_S = 0.1
 
 
-class Pulse:
+class ReaderHeartbeat:
     """What the reader tells of itself, and whether it is to go on."""
 
     def __init__(self, control: Control) -> None:
@@ -21,7 +21,7 @@ class Pulse:
         self.busy_s = 0.0
         self.seen_s = 0.0
         """When the last picture was passed on."""
-        self._counts = Beat()
+        self._counts = Heartbeat()
 
     @property
     def frames(self) -> int:
@@ -29,7 +29,7 @@ class Pulse:
         return self._counts.frames
 
     def count(self, **more: int) -> None:
-        """Add to the counts of `Beat`."""
+        """Add to the counts of `Heartbeat`."""
         counts = self._counts
         self._counts = replace(counts, **{k: getattr(counts, k) + v for k, v in more.items()})
 
@@ -38,9 +38,9 @@ class Pulse:
         self.tell()
         return self.control.stopping
 
-    def wait_until(self, moment: int) -> None:
+    def wait_until(self, timestamp: int) -> None:
         """Wait until `moment`, in ns of the monotonic clock. Raises `StoppedError`."""
-        while (left := (moment - time.monotonic_ns()) / 1e9) > 0:
+        while (left := (timestamp - time.monotonic_ns()) / 1e9) > 0:
             self.control.wait(min(left, _TICK_S))
             if self.tick():
                 raise StoppedError
@@ -53,7 +53,7 @@ class Pulse:
     def tell(self, *, now: bool = False) -> None:
         """Tell how it is, where that is due or has to be `now`."""
         silent = self.state == "live" and time.monotonic() - self.seen_s > _SILENT_S
-        self.control.beat(
+        self.control.heartbeat(
             lambda latencies: replace(
                 self._counts,
                 state="no signal" if silent else self.state,

@@ -31,7 +31,7 @@ class Picture:
     data: Plane
     """(H * 3 / 2, W): the rows of Y, then those of U and V, as FFmpeg and OpenCV lay out yuv420p
     (I420). H and W are even."""
-    moment: int
+    timestamp: int
     """When it is shown, in nanoseconds of this machine's monotonic clock; later than the picture
     before. Sound is on the same clock."""
     arrived: int
@@ -100,7 +100,7 @@ class Mailbox(Shared):
         number = self.count + 1
         start = self._start(number)
         header = [
-            *(picture.moment, picture.arrived, picture.rate, picture.width, picture.height),
+            *(picture.timestamp, picture.arrived, picture.rate, picture.width, picture.height),
             *picture.tags,
             _CUT * picture.cut + _DAMAGED * picture.damaged,
         ]
@@ -142,12 +142,12 @@ class Mailbox(Shared):
                 length = width * height * 3 // 2
                 data = np.frombuffer(buffer, np.uint8, length, start + _SPACE).copy()
                 if struct.unpack_from("=QQ", buffer, start) == (number, number):
-                    moment, arrived, rate = header[:3]
+                    timestamp, arrived, rate = header[:3]
                     # A cut is still one where the pictures right after it were not taken.
                     cut = header[9] & _CUT or after < last_cut <= number
                     return Picture(
                         data.reshape(-1, width),
-                        moment,
+                        timestamp,
                         arrived,
                         rate,
                         tags=tuple(header[5:9]),

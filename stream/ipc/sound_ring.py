@@ -35,7 +35,7 @@ class Sound:
     """One packet of sound, encoded."""
 
     data: bytes
-    moment: int
+    timestamp: int
     """When it is heard, in nanoseconds of the clock of `Picture.moment`."""
     duration: int
     """Nanoseconds; 0 where it is not known."""
@@ -81,14 +81,14 @@ class SoundRing(Shared):
         fields = json.loads(text)
         return SoundFormat(**fields | {"extradata": bytes.fromhex(fields["extradata"])})
 
-    def put(self, data: bytes, moment: int, duration: int = 0) -> None:
+    def put(self, data: bytes, timestamp: int, duration: int = 0) -> None:
         """Add a packet. Raises `ValueError` for one of more than 16 KiB."""
         if len(data) > _ROOM:
             raise ValueError(f"a packet of {len(data)} bytes is too large")
         number = self.count + 1
         start = self._start(number)
         buffer = self._buffer
-        rest = moment, duration, self.version, len(data)
+        rest = timestamp, duration, self.version, len(data)
         _HEADER.pack_into(buffer, start, number, 0, *rest)
         buffer[start + 64 : start + 64 + len(data)] = data
         _HEADER.pack_into(buffer, start, number, number, *rest)
@@ -105,13 +105,13 @@ class SoundRing(Shared):
         found = []
         for each in range(max(number, last - _SLOTS // 2) + 1, last + 1):
             start = self._start(each)
-            begun, done, moment, duration, version, length = _HEADER.unpack_from(
+            begun, done, timestamp, duration, version, length = _HEADER.unpack_from(
                 self._buffer, start
             )
             data = bytes(self._buffer[start + 64 : start + 64 + min(length, _ROOM)])
             again = struct.unpack_from("=QQ", self._buffer, start)
             if (begun, done) == again == (each, each):
-                found.append(Sound(data, moment, duration, version))
+                found.append(Sound(data, timestamp, duration, version))
         return found, last
 
     def _start(self, number: int) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from stream.ipc.child import Beat
+from stream.ipc.child import Heartbeat
 
 WINDOW_S = 10.0
 """Rates and latencies are those of so many seconds."""
@@ -126,27 +126,27 @@ class Meter:
     def __init__(self, name: str, role: Role) -> None:
         self.name = name
         self.role: Role = role
-        self.beat = Beat()
+        self.heartbeat = Heartbeat()
         self.restarts = 0
-        self._before = Beat()
+        self._before = Heartbeat()
         """What earlier lives of the process counted in all."""
-        self._told: deque[tuple[float, Beat]] = deque()
+        self._told: deque[tuple[float, Heartbeat]] = deque()
         self._latencies: deque[tuple[float, float]] = deque()
 
-    def told(self, beat: Beat) -> None:
+    def told(self, heartbeat: Heartbeat) -> None:
         """Take what the process told just now."""
         now = time.monotonic()
-        self.beat = beat
-        self._told.append((now, beat))
-        self._latencies.extend((now, each) for each in beat.latencies_ms)
+        self.heartbeat = heartbeat
+        self._told.append((now, heartbeat))
+        self._latencies.extend((now, each) for each in heartbeat.latencies_ms)
         while self._told[0][0] < now - WINDOW_S:
             self._told.popleft()
 
     def died(self) -> None:
         """The process is gone; what is told next is another one's."""
         self.restarts += 1
-        self._before = replace(Beat(), **self._totals())
-        self.beat = Beat()
+        self._before = replace(Heartbeat(), **self._totals())
+        self.heartbeat = Heartbeat()
         self._told.clear()
 
     def figures(self, pid: int | None = None, memory_bytes: int = 0) -> ProcessFigures:
@@ -166,22 +166,22 @@ class Meter:
         return ProcessFigures(
             self.name,
             self.role,
-            self.beat.state,
+            self.heartbeat.state,
             fps,
             busy,
             quantile(latencies, 0.50),
             quantile(latencies, 0.95),
             **self._totals(),
             dropping=dropping,
-            readers=self.beat.readers,
+            readers=self.heartbeat.readers,
             restarts=self.restarts,
             pid=pid,
             memory_bytes=memory_bytes,
-            facts=dict(self.beat.facts),
+            facts=dict(self.heartbeat.facts),
         )
 
     def _totals(self) -> dict[str, Any]:
-        return {key: getattr(self._before, key) + getattr(self.beat, key) for key in _COUNTED}
+        return {key: getattr(self._before, key) + getattr(self.heartbeat, key) for key in _COUNTED}
 
 
 def quantile(ordered: Sequence[float], share: float) -> float | None:

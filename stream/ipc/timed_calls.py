@@ -19,7 +19,7 @@ class StoppedError(Exception):
     """The process was told to end meanwhile."""
 
 
-class Link:
+class ConnectionThread:
     """One connection's thread, in which it is opened, read and closed, one after the other.
 
     FFmpeg cannot be interrupted from outside. What takes too long is left to itself: its time-out

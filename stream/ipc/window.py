@@ -59,6 +59,6 @@ class Window(Shared):
             taken = self._before.newest()
             if made is None or taken is None:
                 return None
-            if made.moment == taken.moment:
+            if made.timestamp == taken.timestamp:
                 return taken, made
         return None

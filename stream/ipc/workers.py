@@ -16,7 +16,7 @@ import psutil
 
 from stream.diagnostics import is_verbose
 from stream.ipc.backoff import back_off
-from stream.ipc.child import Asked, Beat, Fatal, Line, Stop, enter
+from stream.ipc.child import Asked, Fatal, Heartbeat, Line, Stop, enter
 from stream.ipc.stats import Meter, ProcessFigures, Role
 from stream.secrets import Secrets
 
@@ -131,7 +131,7 @@ class Worker:
                 self.heard_s = time.monotonic()
                 self._first_s = self._first_s or self.heard_s
                 self._waited_s, self._seen = 0.0, None
-                if isinstance(message, Beat):
+                if isinstance(message, Heartbeat):
                     self.meter.told(message)
                     self.proven = self.proven or message.state == "live"
                 elif isinstance(message, Line | Fatal | Asked):
@@ -143,7 +143,7 @@ class Worker:
     def is_silent(self) -> bool:
         """Whether it has said nothing for too long although it could have; to be asked every
         `TICK_S`. On a busy machine a process may not run for many times the limit."""
-        loading = self.role == "model" and self.meter.beat.state in ("starting", "loading")
+        loading = self.role == "model" and self.meter.heartbeat.state in ("starting", "loading")
         limit_s = _STARTING_S if loading or self._first_s is None else self.silent_s
         limit_s *= 1 << min(self._hangs, _MOST_DOUBLED)
         now = time.monotonic()
@@ -156,7 +156,7 @@ class Worker:
         self._seen = now, used_s
         return now - self.heard_s - self._waited_s > limit_s
 
-    def bury(self) -> None:
+    def reap(self) -> None:
         """Clear up after its death, and plan the next life."""
         assert self.process is not None
         self.process.join()
@@ -288,12 +288,12 @@ class Workers:
         elif not worker.alive:
             self._listen(worker)
             code = worker.process.exitcode
-            ended = worker.role == "reader" and worker.meter.beat.state == "ended"
+            ended = worker.role == "reader" and worker.meter.heartbeat.state == "ended"
             if ended or self._stopping:
                 return
             self._unwatch(worker)
             why = "did not answer" if worker.hung else _ending(code)
-            worker.bury()
+            worker.reap()
             if said := worker.ending(why):
                 self._say(worker.name, said)
         elif worker.is_silent():

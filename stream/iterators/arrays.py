@@ -24,7 +24,7 @@ _TAKEN = "(H, W, 3) arrays or (3, H, W) tensors of RGB, or PyAV's video frames"
 _WHOLE = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535}
 
 
-class Ways(Protocol[Some]):
+class ArrayConverter(Protocol[Some]):
     """There and back."""
 
     def there(self, given: Some, number: int) -> Frame:
@@ -36,7 +36,7 @@ class Ways(Protocol[Some]):
         ...
 
 
-def ways_for(first: object, rate: Fraction) -> "Ways[Any]":
+def ways_for(first: object, rate: Fraction) -> "ArrayConverter[Any]":
     """The way there and back for frames like the first one. Raises `SourceError`."""
     if isinstance(first, np.ndarray):
         return _Arrays[Array](first, rate, lambda each: each, lambda each, like: each)

@@ -39,7 +39,7 @@ class LiveFrame:
     @property
     def seconds(self) -> Fraction:
         """When it was shown, on this machine's monotonic clock."""
-        return Fraction(self.picture.moment, 1_000_000_000)
+        return Fraction(self.picture.timestamp, 1_000_000_000)
 
     @cached_property
     def rgb(self) -> NDArray[np.uint8]:

@@ -10,7 +10,7 @@ from stream.ipc.workers import Say
 from stream.live.description import Description
 from stream.live.output.serve import Serve
 from stream.live.output.writer import Target
-from stream.live.rtsp.mounts import SHARES, Doors
+from stream.live.rtsp.mounts import SHARES, Mounts
 from stream.live.supervisor import Supervisor
 from stream.secrets import Secrets
 
@@ -65,7 +65,7 @@ class Cameras:
         self._stopping = False
         self._news = asyncio.Event()
         self._errors: list[DeblurError] = []
-        self._doors = Doors()
+        self._mounts = Mounts()
         self._served: dict[str, list[Serve]] = {}
         """The outputs of each feed that are reached through the doors."""
 
@@ -165,7 +165,7 @@ class Cameras:
         served = self._served[name] = []
         for target in targets:
             if isinstance(target, Serve) and SHARES:
-                channel = self._doors.open(target.host, target.port, target.path)
+                channel = self._mounts.open(target.host, target.port, target.path)
                 target = replace(target, channel=channel)
                 served.append(target)
             found.append(target)
@@ -174,7 +174,7 @@ class Cameras:
     def _shut(self, name: str) -> None:
         for target in self._served.pop(name, ()):
             assert target.channel is not None
-            self._doors.close(target.host, target.port, target.path, target.channel)
+            self._mounts.close(target.host, target.port, target.path, target.channel)
 
     def _ended(self, name: str, task: "asyncio.Task[None]") -> bool:
         """Clear up after a feed; returns whether it has worked."""

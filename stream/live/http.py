@@ -13,9 +13,9 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from stream.errors import SinkError, UsageError
 from stream.ipc.stats import ProcessFigures, Snapshot
-from stream.web.admission import Entrance
+from stream.web.admission import LimitedListener
 from stream.web.hosts import is_ours
-from stream.web.tokens import Guesses, check_chosen, given_word
+from stream.web.tokens import TokenLimiter, check_chosen, given_word
 
 DEFAULT_PORT = 9554
 _KEEP_S = 75.0
@@ -69,7 +69,7 @@ class Http:
         """`beside` tells of processes that belong to no feed."""
         self._feeds = feeds
         self._address = address
-        self._guesses = Guesses(address.token)
+        self._limiter = TokenLimiter(address.token)
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(_Collector(feeds, beside))
         app = web.Application(middlewares=[self._guard], client_max_size=4096)
@@ -78,28 +78,28 @@ class Http:
         self._runner = web.AppRunner(
             app, access_log=None, shutdown_timeout=0.5, keepalive_timeout=_KEEP_S
         )
-        self._entrance = Entrance(self._runner)
+        self._listener = LimitedListener(self._runner)
 
     async def start(self) -> None:
         """Listen; the standard port gives way to any free one. Raises `SinkError`."""
         await self._runner.setup()
         host, port = self._address.host, self._address.port
         try:
-            await self._entrance.listen((host, port))
+            await self._listener.listen((host, port))
         except OSError as error:
             if port != DEFAULT_PORT:
                 reason = error.strerror or str(error)
                 raise SinkError(f"cannot listen at --http {host}:{port}: {reason}") from None
-            await self._entrance.listen((host, 0))
+            await self._listener.listen((host, 0))
 
     @property
     def port(self) -> int:
         """Where it listens, once it has started."""
-        return self._entrance.port
+        return self._listener.port
 
     async def stop(self) -> None:
         """Listen no more."""
-        await self._entrance.close()
+        await self._listener.close()
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -117,11 +117,11 @@ class Http:
 
     async def _metrics(self, request: web.Request) -> web.Response:
         given = given_word(request)
-        if given is None or not await self._guesses.right(request.remote or "", given):
+        if given is None or not await self._limiter.right(request.remote or "", given):
             raise web.HTTPUnauthorized(
                 text="a token is needed\n", headers={"WWW-Authenticate": "Bearer"}
             )
-        self._entrance.know(request)
+        self._listener.know(request)
         text = generate_latest(self._registry)
         return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
@@ -132,7 +132,7 @@ class _Collector:
     def __init__(
         self, feeds: Sequence[Watched], beside: Callable[[], Sequence[ProcessFigures]]
     ) -> None:
-        self._feeds, self._beside = feeds, beside
+        self._feeds, self._extra = feeds, beside
 
     def collect(self) -> Iterable[Metric]:
         up = GaugeMetricFamily("deblur_up", "1 while the feed is live.", labels=["feed"])
@@ -151,7 +151,7 @@ class _Collector:
             "From the arrival of a frame until it left the process, in the last 10 seconds.",
             labels=[*labels, "quantile"],
         )
-        told = [("", each) for each in self._beside()]
+        told = [("", each) for each in self._extra()]
         for feed in self._feeds:
             snapshot = feed.snapshot()
             told += [(feed.name, each) for each in snapshot.processes]

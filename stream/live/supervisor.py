@@ -117,7 +117,7 @@ class Supervisor:
                 self._kept.tend()
                 self._pass_on()
                 self._tell_model()
-                if self._reader.meter.beat.state == "ended":
+                if self._reader.meter.heartbeat.state == "ended":
                     await asyncio.sleep(_DRAIN_S)
                     break
             await self._kept.end()

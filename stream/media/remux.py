@@ -153,14 +153,14 @@ class CopiedTrack:
             packet.dts = math.floor(self._last / base) + (not self._together)
         if packet.pts is not None and packet.pts < packet.dts:
             packet.pts = packet.dts
-        moment = packet.dts * base
-        if self._last is not None and moment > self._last:
-            step = moment - self._last
+        timestamp = packet.dts * base
+        if self._last is not None and timestamp > self._last:
+            step = timestamp - self._last
             self._step = step if self._step is None else min(self._step, step)
         if not packet.duration and self.stream.type in ("audio", "video"):
             # Matroska need not say it, and in MP4 a last packet that has none is never played.
             packet.duration = round((self._step or 0) / base)
-        self._last = moment
+        self._last = timestamp
         return packet
 
     def _finer(self, packet: Packet, base: Fraction) -> Fraction:
@@ -320,7 +320,7 @@ def chapters(source: av.container.InputContainer, begin: float, end: float) -> l
         high = chapter["end"] * base
         high = high if end == float("inf") else min(high, Fraction(end))
         if low < high:
-            start, stop = (round((moment - Fraction(begin)) / base) for moment in (low, high))
+            start, stop = (round((timestamp - Fraction(begin)) / base) for timestamp in (low, high))
             kept.append({**chapter, "start": start, "end": stop})
     return kept
 

@@ -131,19 +131,19 @@ class ConvertedText:
     def flush(self) -> Iterator[Packet]:
         yield from self._until(max((cue.end for cue in self._shown), default=0))
 
-    def _until(self, moment: int) -> Iterator[Packet]:
+    def _until(self, timestamp: int) -> Iterator[Packet]:
         """What stands on the screen until a moment, once for each time that it changes."""
-        moment = max(moment, self._now)
+        timestamp = max(timestamp, self._now)
         while self._shown:
-            stop = min(moment, *(cue.end for cue in self._shown))
+            stop = min(timestamp, *(cue.end for cue in self._shown))
             if stop > self._now:
                 lines = [line for cue in self._shown for line in cue.lines]
                 yield self._packet(lines, self._now, stop)
                 self._now = stop
             self._shown = [cue for cue in self._shown if cue.end > stop]
-            if stop == moment:
+            if stop == timestamp:
                 break
-        self._now = moment
+        self._now = timestamp
 
     def _packet(self, lines: Sequence[bytes], start: int, end: int) -> Packet:
         whole, length = _joined(lines), round((end - start) * self._base * 1000)

@@ -63,7 +63,7 @@ class Segment:
         return len(self.pts)
 
 
-class Work:
+class JobCheckpoint:
     """The folder of one job. Held by one process at a time."""
 
     def __init__(self, folder: Path, lock: FileLock, job: Mapping[str, Any]) -> None:
@@ -84,7 +84,7 @@ class Work:
         self._written = self._synced = time.monotonic()
 
     @classmethod
-    def begin(cls, folder: Path, job: Mapping[str, Any]) -> "Work":
+    def begin(cls, folder: Path, job: Mapping[str, Any]) -> "JobCheckpoint":
         """Begin anew in `folder`; what an earlier job left there is removed.
 
         Raises `SinkError`.
@@ -99,7 +99,7 @@ class Work:
         return work
 
     @classmethod
-    def resume(cls, folder: Path) -> "Work":
+    def resume(cls, folder: Path) -> "JobCheckpoint":
         """Go on with what lies in `folder`. Raises `SinkError`."""
         lock = _hold(folder)
         try:
@@ -355,7 +355,7 @@ def model_of(folder: Path) -> str | None:
 
 def frames_done(folder: Path) -> int:
     """How many frames of the job in `folder` need not be restored again."""
-    work = Work(folder, FileLock(folder / "lock"), {})
+    work = JobCheckpoint(folder, FileLock(folder / "lock"), {})
     work._read_index(check=False)
     work._read_kept()
     return work.done

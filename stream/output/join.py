@@ -306,12 +306,12 @@ def _pictures(
                 steps[-1] = end[1]
             for packet, pts, step in zip(packets, segment.pts, steps, strict=True):
                 # On the container's own clock, where two frames may fall on one tick.
-                moment = round(pts * time_base / fixed)
-                if last is not None and moment <= last:
-                    moment = last + 1
-                last = moment
+                timestamp = round(pts * time_base / fixed)
+                if last is not None and timestamp <= last:
+                    timestamp = last + 1
+                last = timestamp
                 packet.time_base = fixed
-                packet.pts = packet.dts = moment
+                packet.pts = packet.dts = timestamp
                 packet.duration = min(round(step * time_base / fixed), _LONGEST)
                 packet.stream = video
                 yield packet
@@ -330,7 +330,7 @@ def _interleaved(pictures: Iterator[Packet], others: Iterator[Packet]) -> Iterat
     """Both by time, so that a muxer need not hold much."""
     picture = next(pictures, None)
     for packet in others:
-        while picture is not None and _moment(picture) <= _moment(packet):
+        while picture is not None and _timestamp(picture) <= _timestamp(packet):
             yield picture
             picture = next(pictures, None)
         yield packet
@@ -339,6 +339,6 @@ def _interleaved(pictures: Iterator[Packet], others: Iterator[Packet]) -> Iterat
     yield from pictures
 
 
-def _moment(packet: Packet) -> float:
-    moment = packet.dts if packet.dts is not None else packet.pts
-    return float((moment or 0) * (packet.time_base or 0))
+def _timestamp(packet: Packet) -> float:
+    timestamp = packet.dts if packet.dts is not None else packet.pts
+    return float((timestamp or 0) * (packet.time_base or 0))

@@ -29,8 +29,8 @@ from stream.media.encoders import ENCODERS, Encoder, candidates, choose, ordinar
 from stream.media.remux import holds
 from stream.options.encoding import EncoderSettings
 from stream.options.scale import Scale
-from stream.output.checkpoint import Work
-from stream.output.size_estimate import Weighing
+from stream.output.checkpoint import JobCheckpoint
+from stream.output.size_estimate import SizeEstimate
 from stream.paths import megabytes
 
 _log = logging.getLogger(__name__)
@@ -201,7 +201,12 @@ class SegmentSink:
     """Encodes frames into the segments of a job's work, beginning after what is done."""
 
     def __init__(
-        self, work: Work, source: Source, plan: Plan, *, stopped: Callable[[], bool] = lambda: False
+        self,
+        work: JobCheckpoint,
+        source: Source,
+        plan: Plan,
+        *,
+        stopped: Callable[[], bool] = lambda: False,
     ) -> None:
         """`stopped` says whether the job is to end before its input does."""
         self.plan = plan
@@ -213,7 +218,7 @@ class SegmentSink:
         self._pix_fmt = plan.encoder.pix_fmt(plan.coding)
         self._work = work
         self._source = source
-        self._weighing = Weighing(plan.segment)
+        self._size_estimate = SizeEstimate(plan.segment)
         self._marker = None if plan.top_first is None else FieldMarker(plan.top_first)
         self._container: av.container.OutputContainer | None = None
         self._video: av.VideoStream | None = None
@@ -240,7 +245,7 @@ class SegmentSink:
     @property
     def bytes_per_frame(self) -> float | None:
         """How large a frame is, encoded; None while too little is known."""
-        return self._weighing.per_frame
+        return self._size_estimate.per_frame
 
     def push(self, frame: Frame) -> None:
         """Take a restored frame. Raises `WriteError`."""
@@ -344,7 +349,7 @@ class SegmentSink:
 
     def _mux(self, container: av.container.OutputContainer, packets: Iterable[Packet]) -> None:
         for packet in packets:
-            self._weighing.add(packet.size)
+            self._size_estimate.add(packet.size)
             container.mux(packet)
 
     def _finish(self) -> None:

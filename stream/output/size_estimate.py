@@ -4,7 +4,7 @@ _LEAST = 8
 """Frames behind the first one of a segment that tell what all of them weigh."""
 
 
-class Weighing:
+class SizeEstimate:
     """What video that is encoded in segments weighs, by what came out of the encoder."""
 
     def __init__(self, segment: int) -> None:

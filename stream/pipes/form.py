@@ -36,7 +36,7 @@ _CENTERED = {"mjpeg", "mpeg1video"}
 
 
 @dataclass(frozen=True)
-class Raw:
+class RawFormat:
     """What raw video does not say of itself."""
 
     size: tuple[int, int]

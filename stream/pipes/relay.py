@@ -23,13 +23,13 @@ from stream.files.restorer import Restorer, cores_for, out_of_memory, runs_on
 from stream.frame import Frame
 from stream.input.source import Source
 from stream.options.settings import Settings
-from stream.output.checkpoint import Work, folder_of
+from stream.output.checkpoint import JobCheckpoint, folder_of
 from stream.output.segment_sink import Plan, plan
 from stream.paths import check_input, check_output, fitted, publish, publish_beside, target_of
 from stream.pipeline import Pipeline, Stage
 from stream.pipes.ends import STANDARD, Incoming, Outgoing, is_pipe
-from stream.pipes.form import FORMS, TIMELESS, Raw, plan_for, siting_of
-from stream.pipes.sink import Beside, FrameSink, RelaySink
+from stream.pipes.form import FORMS, TIMELESS, RawFormat, plan_for, siting_of
+from stream.pipes.sink import FrameSink, RelaySink, SideStreams
 from stream.pipes.source import PipeSource
 from stream.stages.build import reading_of
 from stream.stages.shutter import AT_ONCE, share_of, shutter_of, spots_among
@@ -51,7 +51,7 @@ class Relay(Restorer):
         settings: Settings,
         *,
         form: str | None = None,
-        raw: Raw | None = None,
+        raw: RawFormat | None = None,
         standard_output: int = 1,
     ) -> None:
         """`-` is standard input or output, the latter by its descriptor. `form` is one of `FORMS`,
@@ -129,10 +129,10 @@ class Relay(Restorer):
         siting = source.siting if isinstance(source, PipeSource) else siting_of(source)
         return plan_for(self.form, source, settings.encoder, settings.upscale, siting)
 
-    def _sink(self, source: Source, chosen: Plan, work: Work | None) -> FrameSink:
+    def _sink(self, source: Source, chosen: Plan, work: JobCheckpoint | None) -> FrameSink:
         target = self._outgoing if work is None else work.folder / f"whole{self.output.suffix}"
         assert target is not None
-        until = source.until if isinstance(source, PipeSource) else Beside(source).until
+        until = source.until if isinstance(source, PipeSource) else SideStreams(source).until
         return RelaySink(source, chosen, target, self.form, until, self.settings.drop)
 
     def _source(self) -> Source:
@@ -263,7 +263,7 @@ class Relay(Restorer):
             )
         return said
 
-    def _begin(self) -> Work | None:
+    def _begin(self) -> JobCheckpoint | None:
         """A folder for a file that is written until it is whole, held by this job alone."""
         if self._outgoing is not None:
             return None
@@ -275,9 +275,9 @@ class Relay(Restorer):
                     f"there is unfinished work for {self.output}; finish it, or begin anew with "
                     "--overwrite"
                 )
-        return Work.begin(folder, _MARK)
+        return JobCheckpoint.begin(folder, _MARK)
 
-    def _publish(self, work: Work) -> Path:
+    def _publish(self, work: JobCheckpoint) -> Path:
         """Give the file its name, or where the job was stopped a name of its own."""
         part, output = work.folder / f"whole{self.output.suffix}", self.output
         try:
@@ -304,7 +304,7 @@ class Relay(Restorer):
         return kept
 
     def _told(
-        self, error: BaseException, sink: FrameSink | None = None, work: Work | None = None
+        self, error: BaseException, sink: FrameSink | None = None, work: JobCheckpoint | None = None
     ) -> BaseException:
         """The error as the user shall read it. Of an input that ends early what there is of it is
         kept; of anything else nothing is left."""
@@ -324,7 +324,7 @@ class Relay(Restorer):
         return out_of_memory(error) or error
 
 
-def _check(settings: Settings, form: str | None, raw: Raw | None) -> None:
+def _check(settings: Settings, form: str | None, raw: RawFormat | None) -> None:
     if form is not None and form not in FORMS:
         raise UsageError(f"--format must be {', '.join(FORMS)}, got {form}")
     if settings.resume:

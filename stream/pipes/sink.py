@@ -55,7 +55,7 @@ class FrameSink(Protocol):
         ...
 
 
-class Beside:
+class SideStreams:
     """The packets of a file's other streams, by their times."""
 
     def __init__(self, source: Source) -> None:
@@ -63,12 +63,12 @@ class Beside:
         self._packets: Iterator[Packet] | None = None
         self._next: Packet | None = None
 
-    def until(self, moment: float) -> Iterator[Packet]:
+    def until(self, timestamp: float) -> Iterator[Packet]:
         """Those up to a moment in seconds, on the clock of the frames."""
         if self._packets is None:
             self._packets = self._source.others()
             self._next = next(self._packets, None)
-        while self._next is not None and when(self._next, moment) <= moment:
+        while self._next is not None and when(self._next, timestamp) <= timestamp:
             yield self._next
             self._next = next(self._packets, None)
 
@@ -202,8 +202,8 @@ class RelaySink:
         describe_as(video, self._source.video)
         video.metadata.pop("alpha_mode", None)
 
-    def _write_others(self, moment: float) -> None:
-        for packet in self._until(moment):
+    def _write_others(self, timestamp: float) -> None:
+        for packet in self._until(timestamp):
             if (track := self._tracks.get(packet.stream_index)) is not None:
                 self._mux(track.push(packet))
 

@@ -12,14 +12,14 @@ import av.error
 from stream.errors import SourceError
 from stream.frame import Packet
 from stream.input.demux import Demuxer, earlier, wanted, when
-from stream.input.ending import Early
+from stream.input.ending import Truncated
 from stream.input.opening import TEXTS, Tail, choose_video, decoder_of, frames_of, kind_of
 from stream.input.source import Source
 from stream.media.convert import has_alpha
 from stream.media.formats import NAMED_ALONE
 from stream.options.reading import Reading
 from stream.pipes.ends import Incoming
-from stream.pipes.form import Raw, siting_of
+from stream.pipes.form import RawFormat, siting_of
 from stream.pipes.whole import Watched
 
 _PEEKED, _PATIENCE = 9, 2000
@@ -32,7 +32,7 @@ _SITINGS = {b"jpeg": "center", b"mpeg2": "left", b"paldv": "topleft"}
 class PipeSource(Source):
     """What comes by a pipe. Packets of other streams are kept until they are asked for."""
 
-    def __init__(self, incoming: Incoming, reading: Reading, raw: Raw | None = None) -> None:
+    def __init__(self, incoming: Incoming, reading: Reading, raw: RawFormat | None = None) -> None:
         """`raw` says what raw video is; else what comes says it itself. Raises `SourceError`."""
         self._incoming, self._raw = incoming, raw
         self._begins = incoming.begins()
@@ -57,11 +57,11 @@ class PipeSource(Source):
         said = re.match(rb"YUV4MPEG2 [^\n]*\bC420(jpeg|mpeg2|paldv)\b", self._begins)
         return _SITINGS[said[1]] if said else siting_of(self)
 
-    def until(self, moment: float) -> Iterator[Packet]:
+    def until(self, timestamp: float) -> Iterator[Packet]:
         """The packets of other streams that came, on the clock of the frames, up to a moment in
         seconds."""
         begin, end = self.limits()
-        while self._aside and when(self._aside[0], moment) - float(self.shift_s) <= moment:
+        while self._aside and when(self._aside[0], timestamp) - float(self.shift_s) <= timestamp:
             packet = self._aside.popleft()
             self._waiting -= packet.size
             if begin <= when(packet, begin) < end:
@@ -162,7 +162,7 @@ class PipeSource(Source):
     def _kept(self, tail: Tail) -> list[av.VideoFrame]:
         return []  # reading again is needed for that
 
-    def _early(self, last: int | None) -> Early | None:
+    def _early(self, last: int | None) -> Truncated | None:
         reader = self._demuxer.last
         missing = reader is not None and reader.missing_at_end
         if not (self._broken or missing or self._watched.cut):
@@ -170,9 +170,9 @@ class PipeSource(Source):
         after = 0.0
         if last is not None:
             after = float((last * self.time_base) + 1 / self.rate) - self.origin_s
-        return Early(None, after, 0.0)
+        return Truncated(None, after, 0.0)
 
-    def _search(self, moment: Fraction, *, exactly: bool = False) -> bool:
+    def _search(self, timestamp: Fraction, *, exactly: bool = False) -> bool:
         return False
 
     def _undecoded(self) -> int:

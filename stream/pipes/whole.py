@@ -8,7 +8,7 @@ _EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
 _FRAME = len(b"FRAME\n")
 
 
-class Readable(Protocol):
+class ByteSource(Protocol):
     """What bytes come from."""
 
     def read(self, size: int) -> bytes:
@@ -19,7 +19,7 @@ class Readable(Protocol):
 class Watched:
     """Bytes on their way to FFmpeg, and whether there was anything behind the last packet."""
 
-    def __init__(self, incoming: Readable, begins: bytes) -> None:
+    def __init__(self, incoming: ByteSource, begins: bytes) -> None:
         self._incoming = incoming
         self._count = 0
         self._elements = Elements() if begins.startswith(_EBML) else None

@@ -10,7 +10,7 @@ from aiohttp import web
 from stream.errors import SinkError, UsageError
 from stream.web.hosts import is_loopback, is_ours
 from stream.web.login import same
-from stream.web.tokens import Guesses, check_chosen, given_word
+from stream.web.tokens import TokenLimiter, check_chosen, given_word
 
 DEFAULT_PORT = 9555
 
@@ -90,7 +90,7 @@ class Guard:
     def __init__(self, access: Access, port: int) -> None:
         """`port`: where the page really is."""
         self._access = access
-        self._guesses = Guesses(access.word)
+        self._limiter = TokenLimiter(access.word)
         self._cookie = f"deblur-{port}"
 
     def check_names(self, request: web.Request) -> None:
@@ -111,7 +111,7 @@ class Guard:
         given = given_word(request)
         if given is None and same(request.cookies.get(self._cookie, ""), self._access.kept):
             return
-        if given is not None and await self._guesses.right(request.remote or "", given):
+        if given is not None and await self._limiter.right(request.remote or "", given):
             return
         asks = 'Basic realm="deblur", charset="UTF-8"' if self._access.chosen else "Bearer"
         text = "open the address that deblur printed\n"

@@ -12,7 +12,7 @@ from stream.ipc.window import Window
 from stream.preview.pair import Pairs, shown_size, side_by_side
 
 Kind = Literal["video", "jpeg"]
-Show = Literal["both", "before", "after"]
+Presentation = Literal["both", "before", "after"]
 _POLL_S = 0.008
 _BEHIND = 50
 """Packets that a viewer may be behind; then it goes on at the next key frame."""
@@ -70,7 +70,7 @@ class Broadcast:
         self._pairs = Pairs()
         self._number = 0
         self._task: asyncio.Task[None] | None = None
-        self._stills: dict[Show, asyncio.Task[bytes | None]] = {}
+        self._stills: dict[Presentation, asyncio.Task[bytes | None]] = {}
         self._closed = False
 
     @property
@@ -92,7 +92,7 @@ class Broadcast:
     def leave(self, viewer: Viewer) -> None:
         self._viewers.discard(viewer)
 
-    async def still(self, show: Show = "both") -> bytes | None:
+    async def still(self, show: Presentation = "both") -> bytes | None:
         """The newest pair as PNG, or one of both as JPEG; None where there is none. Made once for
         all who ask meanwhile."""
         making = self._stills.get(show)
@@ -100,7 +100,7 @@ class Broadcast:
             making = self._stills[show] = asyncio.create_task(self._made(show))
         return await asyncio.shield(making)
 
-    async def _made(self, show: Show) -> bytes | None:
+    async def _made(self, show: Presentation) -> bytes | None:
         before = 0 if self.window.open else self.window.count
         end = time.monotonic() + _STILL_S
         while self.window.count <= before and time.monotonic() < end and not self._closed:
@@ -108,7 +108,7 @@ class Broadcast:
             await asyncio.sleep(_POLL_S)
         return await asyncio.to_thread(self._picture, show)
 
-    def _picture(self, show: Show) -> bytes | None:
+    def _picture(self, show: Presentation) -> bytes | None:
         pair = self.window.newest()
         if pair is None:
             return None

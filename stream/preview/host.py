@@ -12,7 +12,7 @@ from stream.ipc.workers import TICK_S, Say, Worker, Workers
 from stream.options.live import InUse, Restoring
 from stream.preview.access import Access
 from stream.preview.process import serve
-from stream.preview.shown import Change, Feeds, Figures, Shown
+from stream.preview.shown import Change, Feeds, Figures, PreviewFeed
 from stream.secrets import Secrets
 
 _SILENT_S = 8.0
@@ -78,7 +78,7 @@ class Preview:
     @property
     def viewers(self) -> int:
         """How many are looking."""
-        return self._worker.meter.beat.readers
+        return self._worker.meter.heartbeat.readers
 
     def processes(self) -> list[ProcessFigures]:
         """How the page's process does."""
@@ -121,7 +121,7 @@ class Preview:
             assert feed.window is not None
             use = feed.in_use
             restoring, models = (use.restoring, use.models) if use is not None else (None, ())
-            shown.append(Shown(feed.name, feed.window, restoring, models, self._known(feed)))
+            shown.append(PreviewFeed(feed.name, feed.window, restoring, models, self._known(feed)))
         self._introduced = self._worker.tell(Feeds(tuple(shown)))
 
     def _tell(self) -> None:

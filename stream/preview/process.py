@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import cv2
 
-from stream.ipc.child import BEAT_S, Beat, Control
+from stream.ipc.child import BEAT_S, Control, Heartbeat
 from stream.preview.access import Access, Guard
 from stream.preview.rtc import use_addresses
 from stream.preview.server import Page
 from stream.preview.shown import Feeds
 from stream.preview.site import runner_of
-from stream.web.admission import Entrance
+from stream.web.admission import LimitedListener
 
 
 def serve(control: Control, listening: socket.socket, access: Access) -> None:
@@ -30,8 +30,8 @@ async def _serve(control: Control, listening: socket.socket, access: Access) -> 
     page = Page(Guard(access, listening.getsockname()[1]), control.ask)
     runner = runner_of(page)
     await runner.setup()
-    entrance = page.entrance = Entrance(runner)
-    await entrance.listen(listening)
+    listener = page.listener = LimitedListener(runner)
+    await listener.listen(listening)
     loop, news = asyncio.get_running_loop(), asyncio.Event()
     loop.add_reader(control.fileno(), news.set)
     # Whoever starts this process tells what there is to show.
@@ -41,8 +41,8 @@ async def _serve(control: Control, listening: socket.socket, access: Access) -> 
             for message in control.changes():
                 await page.told(message)
             count = page.viewers
-            control.beat(
-                lambda _, count=count: replace(Beat(state="live"), readers=count)  # type: ignore[misc]
+            control.heartbeat(
+                lambda _, count=count: replace(Heartbeat(state="live"), readers=count)  # type: ignore[misc]
             )
             try:
                 await asyncio.wait_for(news.wait(), BEAT_S)
@@ -52,4 +52,4 @@ async def _serve(control: Control, listening: socket.socket, access: Access) -> 
     finally:
         loop.remove_reader(control.fileno())
         await page.close()
-        await entrance.close()
+        await listener.close()

@@ -13,9 +13,9 @@ from stream.errors import UsageError
 from stream.options.live import InUse, Restoring
 from stream.options.scale import Scale
 from stream.preview.access import Guard
-from stream.preview.broadcast import Broadcast, Show
+from stream.preview.broadcast import Broadcast, Presentation
 from stream.preview.rtc import Peer
-from stream.preview.shown import Change, Feeds, Figures, Shown
+from stream.preview.shown import Change, Feeds, Figures, PreviewFeed
 from stream.preview.site import HEADERS, Site
 from stream.web import page
 
@@ -24,7 +24,7 @@ _BOUNDARY = "picture"
 _LARGEST = 64 << 10
 """Bytes of a message of a browser."""
 _MOST_VIEWERS = 32
-_SHOWS: dict[str, Show] = {show: show for show in get_args(Show)}
+_SHOWS: dict[str, Presentation] = {show: show for show in get_args(Presentation)}
 _UPSCALES = ("", "1.5", "2", "3")
 
 _NONSENSE = ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError
@@ -45,7 +45,7 @@ class Page(Site):
         own = {name: root.joinpath(name).read_bytes() for name in _FILES}
         super().__init__(guard, {**shared, **own})
         self._ask = ask
-        self._feeds: dict[str, tuple[Shown, Broadcast]] = {}
+        self._feeds: dict[str, tuple[PreviewFeed, Broadcast]] = {}
         self._figures: Mapping[str, Mapping[str, object]] = {}
         self._open: dict[web.WebSocketResponse, web.Request] = {}
         self._asked: dict[str, Change] = {}
@@ -87,7 +87,7 @@ class Page(Site):
         """Show nothing any more."""
         await self._show(())
 
-    async def _show(self, feeds: tuple[Shown, ...]) -> None:
+    async def _show(self, feeds: tuple[PreviewFeed, ...]) -> None:
         before, self._feeds = self._feeds, {}
         for shown in feeds:
             kept = before.pop(shown.name, None)
@@ -124,7 +124,7 @@ class Page(Site):
             if request is not None and request.transport is not None:
                 request.transport.abort()
 
-    def _named(self, name: object) -> tuple[Shown, Broadcast]:
+    def _named(self, name: object) -> tuple[PreviewFeed, Broadcast]:
         if not self._feeds:
             raise web.HTTPServiceUnavailable(text="nothing is shown yet\n")
         first = next(iter(self._feeds)) if name is None else name
@@ -251,7 +251,7 @@ class Page(Site):
             await socket.close()
 
 
-def _told(shown: Shown) -> dict[str, object]:
+def _told(shown: PreviewFeed) -> dict[str, object]:
     """A feed as the page wants it."""
     now = shown.restoring
     if now is None:
@@ -278,7 +278,7 @@ def _with(choices: tuple[str, ...], one: str) -> list[str]:
     return [*choices, *([] if one in choices else [one])]
 
 
-def _restoring(shown: Shown, wanted: Mapping[str, object]) -> Restoring:
+def _restoring(shown: PreviewFeed, wanted: Mapping[str, object]) -> Restoring:
     """What a page asks for; raises where it may not be had."""
     now = shown.restoring
     if now is None:

@@ -8,7 +8,7 @@ from stream.options.live import Restoring
 
 
 @dataclass(frozen=True)
-class Shown:
+class PreviewFeed:
     """A feed, or a file that is being worked on."""
 
     name: str
@@ -25,7 +25,7 @@ class Shown:
 class Feeds:
     """Told to the preview's process: all there is to show from now on."""
 
-    feeds: tuple[Shown, ...]
+    feeds: tuple[PreviewFeed, ...]
 
 
 @dataclass(frozen=True)

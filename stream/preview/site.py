@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from aiohttp import web
 
 from stream.preview.access import Guard
-from stream.web.admission import Entrance
+from stream.web.admission import LimitedListener
 
 HEADERS = {
     "Cache-Control": "no-store",
@@ -38,7 +38,7 @@ class Site:
         """`files` by their names, index.html among them; no request ever names another."""
         self._guard = guard
         self._files = files
-        self.entrance: Entrance | None = None
+        self.listener: LimitedListener | None = None
         """What it is served through, where others than a test serve it."""
         self.app = web.Application(middlewares=[self._check], client_max_size=_LARGEST)
         self.app.router.add_get("/", self._home)
@@ -62,8 +62,8 @@ class Site:
     async def _admit(self, request: web.Request) -> None:
         """Raise an `HTTPException` where the request may not be answered."""
         await self._guard.check_word(request)
-        if self.entrance is not None:
-            self.entrance.know(request)
+        if self.listener is not None:
+            self.listener.know(request)
 
     async def _home(self, request: web.Request) -> web.StreamResponse:
         if "token" in request.query:

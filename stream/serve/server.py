@@ -16,7 +16,7 @@ from stream.serve.jobs import Job, Jobs
 from stream.serve.site import Service
 from stream.serve.watch import Watch
 from stream.serve.worker import Worker, recover
-from stream.web.admission import Entrance
+from stream.web.admission import LimitedListener
 
 
 @dataclass(frozen=True)
@@ -73,8 +73,8 @@ class Server:
         """Serve until cancelled. Raises `WriteError` where the queue cannot be kept."""
         runner = runner_of(self._site)
         await runner.setup()
-        entrance = self._site.entrance = Entrance(runner)
-        await entrance.listen(self._socket)
+        listener = self._site.listener = LimitedListener(runner)
+        await listener.listen(self._socket)
         beside: list[Coroutine[Any, Any, None]] = [each.run() for each in self._workers]
         if self._watch is not None:
             beside.append(self._watch.run())
@@ -87,7 +87,7 @@ class Server:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            await entrance.close()
+            await listener.close()
             self._jobs.close()
 
     def _told(self, job: Job | int) -> None:

@@ -32,7 +32,7 @@ _GAINED = 1.02
 
 
 @dataclass(frozen=True)
-class Look:
+class VideoSample:
     """What some frames of a video show."""
 
     need: float
@@ -54,7 +54,7 @@ class Look:
         return "evenly soft: less to gain than from a shaken video; --try 3s shows how much"
 
 
-def look(source: Source) -> Look | None:
+def look(source: Source) -> VideoSample | None:
     """Look at some frames of a video, for a few seconds; None where none can be looked at."""
     begun, found = time.monotonic(), []
     with suppress(SourceError):
@@ -65,7 +65,7 @@ def look(source: Source) -> Look | None:
                 break
     if not found:
         return None
-    return Look(*(median(values) for values in zip(*found, strict=True)))
+    return VideoSample(*(median(values) for values in zip(*found, strict=True)))
 
 
 def _look(frames: Sequence[Frame], aspect: float) -> tuple[float, float, float]:
@@ -82,7 +82,7 @@ def sharpness(luma: NDArray[np.uint8]) -> float:
     return float(cv2.Laplacian(luma, cv2.CV_64F).var())
 
 
-class Gauged:
+class MeasuredStage:
     """Measures what a stage makes of some frames."""
 
     def __init__(self, stage: Stage[Frame]) -> None:

@@ -7,7 +7,7 @@ from filters import need
 from stream.frame import Frame
 
 
-class Gauge:
+class BlurMapper:
     """Adds to each frame how much of restoration its regions need."""
 
     def push(self, frame: Frame) -> Iterator[Frame]:

@@ -2,16 +2,16 @@
 
 import mssnet
 from filters import Burst, Enlarger, Shutter
-from stream.compute.models import Untouched, choose_devices
+from stream.compute.models import Passthrough, choose_devices
 from stream.frame import Frame, Memory
 from stream.options.reading import Reading
 from stream.options.settings import Settings
 from stream.pipeline import Stage
-from stream.stages.blur_map import Gauge
+from stream.stages.blur_map import BlurMapper
 from stream.stages.measured import Measured
 from stream.stages.motion import Motion
 from stream.stages.processor import Processor
-from stream.stages.stabilize import LookAhead, Move
+from stream.stages.stabilize import LookAhead, StabilizingWarp
 
 
 def stages_of(
@@ -28,7 +28,7 @@ def stages_of(
     Pixels are `aspect` as wide as high. `shutter` is that of the camera; without it
     networks are told nothing of the motion. What was `measured` of it goes before optical flow.
     """
-    alone = isinstance(restore, Untouched)
+    alone = isinstance(restore, Passthrough)
     motion, waited = None, 0
     if restore.is_told and shutter is not None and settings.strength != 0:
         ahead = settings.delay is None or settings.delay > 0
@@ -50,11 +50,11 @@ def stages_of(
     if settings.stabilize:
         stages["stabilize"] = LookAhead(settings.crop, aspect, memory)
     if settings.strength == "auto" and not alone:
-        stages["gauge"] = Gauge()
+        stages["gauge"] = BlurMapper()
     stages["deblur"] = processor
     if settings.stabilize:
         # Moved last of all, so that pictures are resampled once, at the size they come to have.
-        stages["move"] = Move()
+        stages["move"] = StabilizingWarp()
     return stages
 
 

@@ -9,7 +9,7 @@ from filters.motion import Flow
 from stream.frame import Frame
 from stream.options.lens import Lens
 from stream.telemetry.record import Series
-from stream.telemetry.turning import Optics, Turning
+from stream.telemetry.turning import CameraRotation, Optics
 
 _SMALL = 0.5
 """Pixels, of the size that is followed, by which flow and gyroscope may differ without anything
@@ -20,7 +20,7 @@ moving but the camera."""
 class Measured:
     """The motion that a gyroscope measured in a video."""
 
-    turning: Turning
+    turning: CameraRotation
     shift_s: float
     """Seconds by which frames are earlier than in their file."""
     open_s: Series | None = None

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from filters.motion import Flow, Guide, flow, guide, trust
+from filters.motion import Flow, FlowFrame, flow, guide, trust
 from filters.shutter import Shutter
 from mssnet.motion import Neighbor, planes, steady
 from stream.frame import Frame
@@ -28,7 +28,7 @@ class _Shown:
     picture: Tensor
     """As `mssnet.motion` takes it."""
     luma: NDArray[np.uint8]
-    guide: Guide
+    guide: FlowFrame
     cut: bool
     """Whether it is the first of its scene."""
     usable: bool
@@ -143,7 +143,7 @@ def _way(now: _Shown, other: _Shown) -> Flow | None:
     return way(now.guide, other.guide) if other.usable else None
 
 
-def way(now: Guide, other: Guide) -> Flow | None:
+def way(now: FlowFrame, other: FlowFrame) -> Flow | None:
     """The motion from one frame to another, in pixels of what is followed; None where nearly
     nothing is found again."""
     there = flow(now, other)

@@ -20,7 +20,7 @@ _MATRICES = {"bt709": 1, "fcc": 4, "bt601": 6, "smpte240m": 7, "bt2020": 9}
 _LIMITED, _FULL = 1, 2
 
 
-class Looked:
+class PreviewTap:
     """Puts what goes into a stage beside what comes out of it, while the window is open."""
 
     def __init__(self, stage: Stage[Frame], window: Window) -> None:
@@ -47,7 +47,7 @@ class Looked:
         return after
 
 
-def picture_of(frame: Frame, moment: int) -> Picture:
+def picture_of(frame: Frame, timestamp: int) -> Picture:
     """A frame in 8 bits and 4:2:0; an odd row or column at the end is left out."""
     wanted = replace(frame.coding, depth=8, subsampling=(2, 2), gray=False)
     planes = frame.planes
@@ -61,4 +61,4 @@ def picture_of(frame: Frame, moment: int) -> Picture:
     data = np.concatenate([part.reshape(-1) for part in parts]).reshape(-1, width)
     range_ = _FULL if frame.coding.full_range else _LIMITED
     tags = _MATRICES[frame.coding.matrix], 2, 2, range_
-    return Picture(data, moment, moment, tags=tags, cut=frame.cut, damaged=frame.damaged)
+    return Picture(data, timestamp, timestamp, tags=tags, cut=frame.cut, damaged=frame.damaged)

@@ -50,7 +50,7 @@ class _Seen:
 
 
 @dataclass(frozen=True, eq=False)
-class _Begun:
+class _Pending:
     """A frame whose restoration is under way."""
 
     seen: _Seen
@@ -109,7 +109,7 @@ class Processor:
         self._staging = staging_for(device)
         self._in_flight = in_flight
         self._returning = in_flight if self._staging.overlaps and in_flight > 1 else 0
-        self._begun: deque[_Begun] = deque()
+        self._begun: deque[_Pending] = deque()
         self._made: deque[Callable[[], Frame]] = deque()
         self._strength = strength
         self._fusion = [(burst, deque[_Fusing]()) for burst in fusion]
@@ -182,13 +182,13 @@ class Processor:
         return _wanted(frame) and (bool(self._fusion) or not frame.beyond)
 
     @torch.inference_mode()
-    def _begin(self, seen: _Seen, told: Tensor | None) -> _Begun:
+    def _begin(self, seen: _Seen, told: Tensor | None) -> _Pending:
         if self._submit is None or seen.image is None or not self._restores(seen.frame):
-            return _Begun(seen, None)
-        return _Begun(seen, self._submit(seen.image, told))
+            return _Pending(seen, None)
+        return _Pending(seen, self._submit(seen.image, told))
 
     @torch.inference_mode()
-    def _finish(self, begun: _Begun) -> None:
+    def _finish(self, begun: _Pending) -> None:
         """Do the rest of a frame, or have it wait for those that it is fused with."""
         seen = begun.seen
         frame, planes = seen.frame, seen.planes

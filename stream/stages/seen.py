@@ -16,7 +16,7 @@ from stream.stages.measured import Measured
 from stream.stages.shutter import guide_of
 from stream.telemetry.matching import Match, Pair, match
 from stream.telemetry.record import Series, Telemetry, TelemetryError
-from stream.telemetry.turning import Turning
+from stream.telemetry.turning import CameraRotation
 
 _STRETCHES, _LONG_S = 4, 1.5
 """Parts of a video, and their seconds, that the clocks are matched by."""
@@ -67,7 +67,7 @@ def measure(
         raise TelemetryError("the camera steadied the pictures, so the gyroscope does not fit them")
     known = lens or noted.lens
     usual = Lens(_GUESSED.fov, "fisheye") if noted.camera.startswith("GoPro") else _GUESSED
-    turning = Turning(noted.gyro, known or usual, noted.readout or 0.0)
+    turning = CameraRotation(noted.gyro, known or usual, noted.readout or 0.0)
     pairs = [_pairs(source, begin) for begin in _lively(source, noted.gyro)]
     found = match(turning, pairs, known=known is not None)
     open_s = None if told else noted.shutter

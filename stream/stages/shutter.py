@@ -13,7 +13,7 @@ import torch
 
 import weights
 from filters import Shutter, ShutterNet, values_of
-from filters.motion import Guide, guide
+from filters.motion import FlowFrame, guide
 from stream.errors import ModelError, SourceError
 from stream.frame import Frame
 from stream.input.source import Source
@@ -104,7 +104,7 @@ def _read(path: Path, reading: Reading) -> Iterable[Frame]:
         return
 
 
-def guide_of(frame: Frame) -> Guide:
+def guide_of(frame: Frame) -> FlowFrame:
     """What a frame is followed by."""
     planes = [torch.from_numpy(plane) for plane in frame.planes]
     return guide(values_of(planes, frame.coding), frame.coding)

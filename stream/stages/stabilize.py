@@ -72,7 +72,7 @@ class LookAhead:
         return found
 
 
-class Move:
+class StabilizingWarp:
     """Moves finished pictures as their corrections say."""
 
     def push(self, frame: Frame) -> Iterator[Frame]:

@@ -7,7 +7,7 @@ import numpy as np
 
 from stream.options.lens import Lens
 from stream.telemetry.record import Numbers, TelemetryError
-from stream.telemetry.turning import Field, Optics, Turning
+from stream.telemetry.turning import CameraRotation, Field, Optics
 
 REACH = 0.5
 """Seconds by which the clocks may differ."""
@@ -35,7 +35,7 @@ class Pair:
 class Match:
     """What was found."""
 
-    turning: Turning
+    turning: CameraRotation
     correlation: float
     """Of the gyroscope's rotations and those that the pictures show."""
     scale: float
@@ -49,7 +49,7 @@ class Match:
         )
 
 
-def match(turning: Turning, pairs: Sequence[Sequence[Pair]], *, known: bool = True) -> Match:
+def match(turning: CameraRotation, pairs: Sequence[Sequence[Pair]], *, known: bool = True) -> Match:
     """The turning with the offset, and the bias, at which it agrees best with the flow of frames
     that follow one another, in one stretch or several.
 
@@ -80,10 +80,10 @@ def match(turning: Turning, pairs: Sequence[Sequence[Pair]], *, known: bool = Tr
 
 
 def _aligned(
-    turning: Turning, pairs: Sequence[Sequence[Pair]], seen: Sequence[Numbers]
-) -> tuple[Turning, float, float]:
+    turning: CameraRotation, pairs: Sequence[Sequence[Pair]], seen: Sequence[Numbers]
+) -> tuple[CameraRotation, float, float]:
     """With the best offset; the correlation there, and how much more the picture turns."""
-    steady = [_steadied(each) for each in seen]
+    steady = [_smoothed(each) for each in seen]
     size = float(np.sqrt(np.mean(np.concatenate(steady) ** 2)))
     if size < _STILL:
         raise TelemetryError("the picture turns too little to match the gyroscope with")
@@ -97,7 +97,7 @@ def _aligned(
         ]
 
     def agreement(offset: float) -> float:
-        own = np.concatenate([_steadied(each) for each in told(offset)])
+        own = np.concatenate([_smoothed(each) for each in told(offset)])
         other = np.concatenate(steady)
         return float((own * other).sum() / (np.sqrt((own**2).sum() * (other**2).sum()) + 1e-12))
 
@@ -109,12 +109,12 @@ def _aligned(
         left, middle, right = values[top - 1 : top + 2]
         bend = left - 2 * middle + right
         best = float(offsets[top]) + (step * (left - right) / (2 * bend) if bend < 0 else 0.0)
-    own = np.concatenate([_steadied(each) for each in told(best)])
+    own = np.concatenate([_smoothed(each) for each in told(best)])
     scale = float((own * np.concatenate(steady)).sum() / (own**2).sum())
     return turning.shifted(best), agreement(best), scale
 
 
-def _steadied(rotations: Numbers) -> Numbers:
+def _smoothed(rotations: Numbers) -> Numbers:
     """Rotations, (n, 3), without what is the same, or grows evenly, over a stretch: a gyroscope's
     bias, and what moving on looks like."""
     steps = np.linspace(-1, 1, len(rotations))

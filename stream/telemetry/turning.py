@@ -71,7 +71,7 @@ def turned(rays: Numbers, by: Numbers) -> Numbers:
 
 
 @dataclass(frozen=True, eq=False)
-class Turning:
+class CameraRotation:
     """How a camera turned while it took a video."""
 
     gyro: Series
@@ -128,6 +128,6 @@ class Turning:
         """By how much later than the middle one rows are taken, counted from that one."""
         return rows * (self.readout / optics.size[1])
 
-    def shifted(self, offset: float) -> "Turning":
+    def shifted(self, offset: float) -> "CameraRotation":
         """The same with another offset."""
         return replace(self, offset=offset)

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from filters import Enlarger, Shutter
-from stream.compute.models import Untouched, find_upscaler, load_for
+from stream.compute.models import Passthrough, find_upscaler, load_for
 from stream.errors import DeblurError, UsageError
 from stream.files.choice import choose_model
 from stream.files.restorer import cores_for
@@ -99,7 +99,7 @@ class _Filter:
             lambda: stages_of(settings, restore, enlarge, {}, shutter=shutter).values(),
             clip.num_frames,
             reach=settings.reach,
-            in_flight=1 if isinstance(restore, Untouched) else restore.engine.in_flight,
+            in_flight=1 if isinstance(restore, Passthrough) else restore.engine.in_flight,
             least_kept=vs.core.num_threads,
         )
         # One for all: each of VapourSynth's would begin threads of PyTorch's of its own.

@@ -9,7 +9,7 @@ from stream.frame import Frame
 from stream.live.restore.half_size import through
 from stream.pipeline import Stage
 
-Given: TypeAlias = Callable[[int], Frame]
+KnownPiece: TypeAlias = Callable[[int], Frame]
 """A frame of the sequence, by its number, with that number as its time."""
 _KEPT = 256 << 20
 """Bytes of restored frames that are kept: threads that ask side by side do not ask in order."""
@@ -43,7 +43,7 @@ class RandomAccess:
         """The number of the next frame to be taken, and of the next one that is handed on."""
         self._kept: OrderedDict[int, Frame] = OrderedDict()
 
-    def frame(self, index: int, given: Given) -> Frame:
+    def frame(self, index: int, given: KnownPiece) -> Frame:
         """Frame number `index`, restored.
 
         Of the sequence's frames `given` has to know those from `before` before it to `after` after
@@ -62,7 +62,7 @@ class RandomAccess:
             held -= self._kept.popitem(last=False)[1].nbytes
         return wanted
 
-    def _restore(self, index: int, given: Given) -> None:
+    def _restore(self, index: int, given: KnownPiece) -> None:
         if not self._goes_on(index):
             self._stages = list(self._make())
             self._next, self._made = max(index - self.before, 0), index
@@ -77,7 +77,7 @@ class RandomAccess:
             self._stages is not None and self._made <= index and self._next >= index - self.before
         )
 
-    def _step(self, given: Given) -> list[Frame]:
+    def _step(self, given: KnownPiece) -> list[Frame]:
         assert self._stages is not None
         if self._next == self._count:
             left = list(through(self._stages, (), end=True))

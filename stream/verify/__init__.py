@@ -20,9 +20,9 @@ from stream.verify.conformance import (
     seconds,
 )
 from stream.verify.labels import file_rows
-from stream.verify.moments import NOTHING, agree, best_shift
 from stream.verify.picture import picture_rows
 from stream.verify.reading import Facts, Known, facts
+from stream.verify.timestamps import NOTHING, agree, best_shift
 from stream.verify.tracks import track_rows
 
 __all__ = ["Asked", "Conformance", "Facts", "Known", "Row", "compare", "facts", "verify"]
@@ -59,10 +59,10 @@ def verify(
 def compare(input: Facts, output: Facts, asked: Asked | None = None) -> Conformance:
     """Compare what is in a file and in what was made of it."""
     asked = asked or Asked()
-    frames, part = input.picture.moments, limits(input, asked)
+    frames, part = input.picture.timestamps, limits(input, asked)
     if part is not None:
         frames = frames.pick(frames.within(*part))
-    shown = output.picture.moments
+    shown = output.picture.timestamps
     step = shown.base if output.kind in _ROUNDING else Fraction(0)
     rounding = step / 2 or NOTHING
     likely = _likely_shift(input, output, asked)
@@ -85,7 +85,7 @@ def _likely_shift(input: Facts, output: Facts, asked: Asked) -> Fraction:
     if asked.part:
         return -(input.origin + Fraction(asked.start_s)) if asked.start_s else Fraction(0)
     sounds = [next((t for t in f.tracks if t.kind == "audio"), None) for f in (input, output)]
-    starts = [sound.moments.first for sound in sounds if sound is not None]
+    starts = [sound.timestamps.first for sound in sounds if sound is not None]
     if len(starts) < 2 or starts[0] is None or starts[1] is None:
         return Fraction(0)
     return starts[1] - starts[0]
@@ -155,7 +155,7 @@ def _duration(case: Case) -> Row:
 
 def _frames(case: Case) -> list[Row]:
     """Every frame, and when it is shown."""
-    a, b = case.frames, case.output.picture.moments
+    a, b = case.frames, case.output.picture.timestamps
     count = Row("frames", str(len(a)), str(len(b)))
     before, after = (f"{seconds(each.first)} to {seconds(each.last)}" for each in (a, b))
     times = Row("timestamps", before, after)
@@ -199,7 +199,7 @@ def _count(row: Row, ours: int, theirs: int, where: str = "") -> Row:
 def _last_frame(case: Case) -> Row:
     a, b = case.input.picture.last_s, case.output.picture.last_s
     row = Row("last frame's length", milliseconds(a), milliseconds(b))
-    if abs(a - b) <= max(2 * case.rounding, case.output.picture.moments.base / 2):
+    if abs(a - b) <= max(2 * case.rounding, case.output.picture.timestamps.base / 2):
         return row
     if case.asked.part or abs(a - b) <= case.frame_s:
         return row.allowed("nothing after it says how long it is shown")

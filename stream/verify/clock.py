@@ -23,8 +23,8 @@ class Clock:
         """Raise if the clock of the packet's stream jumped; in most formats a leap is a pause."""
         if packet.dts is None or not packet.time_base:
             return
-        moment = packet.dts * Fraction(packet.time_base)
-        last = self._last.get(packet.stream_index, moment)
-        if moment < last - _BACK_S or (may_leap and moment > last + _LEAP_S):
+        timestamp = packet.dts * Fraction(packet.time_base)
+        last = self._last.get(packet.stream_index, timestamp)
+        if timestamp < last - _BACK_S or (may_leap and timestamp > last + _LEAP_S):
             raise ClockJumpsError
-        self._last[packet.stream_index] = moment
+        self._last[packet.stream_index] = timestamp

@@ -6,8 +6,8 @@ from fractions import Fraction
 from typing import Any, Literal
 
 from stream.options.scale import Scale
-from stream.verify.moments import Moments
 from stream.verify.reading import Facts, Track
+from stream.verify.timestamps import Timestamps
 
 Verdict = Literal["same", "allowed", "lost", "changed"]
 
@@ -117,7 +117,7 @@ class Case:
     input: Facts
     output: Facts
     asked: Asked
-    frames: Moments
+    frames: Timestamps
     """Of the input's video, in the part asked for."""
     shift: Fraction
     """By how many seconds the output's video is later."""
@@ -141,15 +141,15 @@ class Case:
 
     def wanted(self, track: Track) -> tuple[list[int], list[int]]:
         """Which packets of a stream must be in the output, and which may be."""
-        every = list(range(len(track.moments)))
+        every = list(range(len(track.timestamps)))
         if self.part is None:
             return every, every
         begin, end = self.part
         must, may = [], []
-        pairs = zip(track.moments.ticks, track.durations, strict=True)
+        pairs = zip(track.timestamps.ticks, track.durations, strict=True)
         for index, (tick, length) in enumerate(pairs):
-            start = begin if tick is None else tick * track.moments.base
-            stop = start + length * track.moments.base
+            start = begin if tick is None else tick * track.timestamps.base
+            stop = start + length * track.timestamps.base
             if start >= begin and (end is None or stop <= end) and tick is not None:
                 must.append(index)
             if stop >= begin and (end is None or start <= end):
@@ -170,8 +170,8 @@ def short(text: str) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def seconds(moment: Fraction | None) -> str:
-    return ABSENT if moment is None else f"{float(moment):.3f} s"
+def seconds(timestamp: Fraction | None) -> str:
+    return ABSENT if timestamp is None else f"{float(timestamp):.3f} s"
 
 
 def milliseconds(length: Fraction) -> str:

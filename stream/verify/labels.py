@@ -109,10 +109,10 @@ def _meaning(key: str, text: str) -> object:
     """What a tag says that containers write differently."""
     if key == "creation_time":
         try:
-            moment = datetime.fromisoformat(text)
+            timestamp = datetime.fromisoformat(text)
         except ValueError:
             return text
-        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return timestamp if timestamp.tzinfo else timestamp.replace(tzinfo=UTC)
     if key.startswith("location"):
         return [round(float(each), 3) for each in re.findall(r"[+-]\d+(?:\.\d+)?", text)] or text
     return text

@@ -84,7 +84,7 @@ def picture_rows(case: Case) -> list[Row]:
         *_geometry(case),
         *_precision(a, b),
         *color,
-        *_beside(case),
+        *_extra(case),
         _fields(case),
         _rate(case),
         *label_rows("video", a.track, b.track, case),
@@ -208,7 +208,7 @@ def _levels(case: Case) -> list[Row]:
     """Whether the first frame looks as it did, where both files begin with the same one."""
     a, b = case.input.picture, case.output.picture
     ours, theirs = a.seen, b.seen
-    same = len(case.frames) == len(case.output.picture.moments)
+    same = len(case.frames) == len(case.output.picture.timestamps)
     if ours is None or theirs is None or case.asked.start_s or not same or a.damaged:
         return []
     rows = [Row("levels", span(ours[:3].mean(axis=0)), span(theirs[:3].mean(axis=0)))]
@@ -227,7 +227,7 @@ def _levels(case: Case) -> list[Row]:
     return judged
 
 
-def _beside(case: Case) -> list[Row]:
+def _extra(case: Case) -> list[Row]:
     """What frames carry beside the picture."""
     a, b = case.input.picture, case.output.picture
     rows = []

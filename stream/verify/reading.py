@@ -31,8 +31,8 @@ from stream.media.remux import describe, is_cover
 from stream.media.side_data import side_data
 from stream.verify.clock import Clock, ClockJumpsError
 from stream.verify.gather import Frames, Packets
-from stream.verify.moments import Moments
 from stream.verify.seen import Seen, seen
+from stream.verify.timestamps import Timestamps
 
 Turn = tuple[float, float, float, float]
 UPRIGHT: Final[Turn] = (1.0, 0.0, 0.0, 1.0)
@@ -58,7 +58,7 @@ class Track:
     size: tuple[int, int]
     annexb: bool
     """Whether packets of video begin with start codes, as in MPEG-TS, instead of lengths."""
-    moments: Moments
+    timestamps: Timestamps
     durations: Sequence[int]
     """Of each packet, in ticks of the same clock; 0 where it is not known."""
     digests: Sequence[int]
@@ -80,22 +80,22 @@ class Track:
     @property
     def end(self) -> Fraction | None:
         """When the last packet ends."""
-        pairs = zip(self.moments.ticks, self.durations, strict=True)
+        pairs = zip(self.timestamps.ticks, self.durations, strict=True)
         step = self._step
         ends = [tick + (length or step) for tick, length in pairs if tick is not None]
-        return max(ends) * self.moments.base if ends else None
+        return max(ends) * self.timestamps.base if ends else None
 
     @property
     def longest_s(self) -> Fraction:
         """How long the longest packet is."""
-        return max(max(self.durations, default=0), self._step) * self.moments.base
+        return max(max(self.durations, default=0), self._step) * self.timestamps.base
 
     @property
     def _step(self) -> int:
         """How long packets of sound are that do not say it, by how they follow one another."""
         if self.kind != "audio" or all(self.durations):
             return 0
-        return self.moments.step
+        return self.timestamps.step
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class Picture:
     track: Track
     nth: int
     """Which of the file's moving pictures it is."""
-    moments: Moments
+    timestamps: Timestamps
     damaged: int
     """Packets that did not decode and frames marked as corrupt, of what was decoded."""
     resized: int
@@ -144,10 +144,10 @@ class Picture:
     def last_s(self) -> Fraction:
         """How long the last frame is shown."""
         track = self.track
-        pairs = zip(track.moments.ticks, track.durations, strict=True)
+        pairs = zip(track.timestamps.ticks, track.durations, strict=True)
         known = [(tick, length) for tick, length in pairs if tick is not None and length]
         if known:
-            return max(known)[1] * track.moments.base
+            return max(known)[1] * track.timestamps.base
         return 1 / self.rate if self.rate else Fraction(0)
 
 
@@ -195,7 +195,7 @@ class Facts:
 class Known:
     """What is known of a file's frames before it is read."""
 
-    moments: Sequence[Fraction | None] | None = None
+    timestamps: Sequence[Fraction | None] | None = None
     """Their times."""
     beside: Collection[str] = ()
     """What some of them have beside the picture: names of `MOVING`."""
@@ -250,11 +250,11 @@ def _facts(
         video.codec_context.options = {"max_pixels": str(max_pixels)}
         video.thread_type = threads_of(container)
         packets = {s.index: Packets(s, content=s is not video) for s in container.streams}
-        every = decode and known.moments is None
+        every = decode and known.timestamps is None
         frames = Frames(
             decoder_of(video),
             every=every,
-            ending=known.moments is None,
+            ending=known.timestamps is None,
             kept=lambda tail: tail.kept(path, video.index, max_pixels),
             edited="mov" in container.format.name.split(","),
         )
@@ -266,15 +266,15 @@ def _facts(
             )
         tracks = [_track(stream, packets[stream.index]) for stream in container.streams]
         own = next(track for track in tracks if track.index == video.index)
-        if known.moments is not None:
-            shown = Moments.of(known.moments)
+        if known.timestamps is not None:
+            shown = Timestamps.of(known.timestamps)
         elif decode:
-            shown = Moments(frames.ticks, own.moments.base)
+            shown = Timestamps(frames.ticks, own.timestamps.base)
         else:
-            shown = Moments(sorted(own.moments.known), own.moments.base)
+            shown = Timestamps(sorted(own.timestamps.known), own.timestamps.base)
         if container.format.name == "asf" and not shown.orderly:
             # It has no other times, and FFmpeg guesses them wrong at the end.
-            shown = Moments(sorted(packets[video.index].decoded), own.moments.base)
+            shown = Timestamps(sorted(packets[video.index].decoded), own.timestamps.base)
         early = None
         if clock is not None:
             ends = {track.index: float(track.end) for track in tracks if track.end is not None}
@@ -358,7 +358,7 @@ def _track(stream: Stream, packets: Packets) -> Track:
         layout=sound.layout.name if sound is not None else "",
         size=(seen.width, seen.height) if seen is not None else (0, 0),
         annexb=packets.annexb,
-        moments=Moments(packets.ticks, Fraction(stream.time_base or Fraction(1, 90000))),
+        timestamps=Timestamps(packets.ticks, Fraction(stream.time_base or Fraction(1, 90000))),
         durations=packets.durations,
         digests=packets.digests,
         texts=packets.texts,
@@ -389,7 +389,7 @@ def _picture(
     video: av.VideoStream,
     track: Track,
     nth: int,
-    moments: Moments,
+    timestamps: Timestamps,
     frames: Frames,
     *,
     transparent: bool,
@@ -403,7 +403,7 @@ def _picture(
     return Picture(
         track=track,
         nth=nth,
-        moments=moments,
+        timestamps=timestamps,
         damaged=frames.damaged,
         resized=frames.resized,
         width=first.width,

@@ -15,8 +15,8 @@ from stream.verify.conformance import (
     seconds,
 )
 from stream.verify.labels import label_rows
-from stream.verify.moments import agree, meet
 from stream.verify.reading import Track
+from stream.verify.timestamps import agree, meet
 from stream.verify.words import length_rows, word_rows
 
 _REFRAMED = {"h264", "hevc", "vvc", "av1", "opus", "dvb_subtitle", "dvb_teletext"}
@@ -46,7 +46,7 @@ def track_rows(case: Case) -> list[Row]:
         theirs = [track for track in case.output.tracks if track.kind == kind]
         pairs = _pairs(ours, theirs)
         for track in ours:
-            if track.promised and not len(track.moments) and not _dropped(track, case):
+            if track.promised and not len(track.timestamps) and not _dropped(track, case):
                 row = Row(track.name, _form(track), ABSENT)
                 rows.append(row.lost("cannot be read: its index is broken, or it is not there"))
             elif track.index in pairs:
@@ -102,7 +102,7 @@ def _same(a: Track, b: Track) -> bool:
             (a.title, b.title),
             (a.tags.get("language"), b.tags.get("language")),
             (a.tags.get("filename"), b.tags.get("filename")),
-            (bool(len(a.moments)), bool(len(b.moments))),
+            (bool(len(a.timestamps)), bool(len(b.timestamps))),
         )
     )
 
@@ -111,7 +111,7 @@ def _likeness(a: Track, b: Track, same_place: bool) -> float:
     names = [track.tags.get("filename", "") for track in (a, b)]
     shared = len({*a.digests} & {*b.digests}) / max(len({*a.digests, *b.digests}), 1)
     return (
-        80 * (bool(len(a.moments)) == bool(len(b.moments)))
+        80 * (bool(len(a.timestamps)) == bool(len(b.timestamps)))
         + 40 * (a.whole == b.whole)
         + 20 * shared
         + 10 * (a.tags.get("language") == b.tags.get("language"))
@@ -143,9 +143,9 @@ def _missing(track: Track, case: Case) -> Row:
     output = case.output
     if _dropped(track, case):
         return Row(track.name, _form(track), ABSENT).allowed("as asked")
-    if track.kind not in ("attachment", "cover") and not len(track.moments):
+    if track.kind not in ("attachment", "cover") and not len(track.timestamps):
         return Row(track.name, _form(track), ABSENT).allowed("it was empty")
-    if case.part is not None and len(track.moments) and not case.wanted(track)[0]:
+    if case.part is not None and len(track.timestamps) and not case.wanted(track)[0]:
         return Row(track.name, _form(track), ABSENT).allowed("nothing of it is in the part")
     said = output.picture.track.tags.get("timecode")
     if track.kind == "data" and said is not None and track.tags.get("timecode") == said:
@@ -227,7 +227,7 @@ def _format(what: str, a: Track, b: Track, case: Case) -> Row:
 
 
 def _content(what: str, a: Track, b: Track, case: Case) -> Row:
-    before, after = (f"{counted(len(t.moments), 'packet')}, {t.bytes} bytes" for t in (a, b))
+    before, after = (f"{counted(len(t.timestamps), 'packet')}, {t.bytes} bytes" for t in (a, b))
     row = Row(f"{what} content", before, after)
     if a.whole == b.whole:
         return row
@@ -237,9 +237,9 @@ def _content(what: str, a: Track, b: Track, case: Case) -> Row:
     must, may = case.wanted(a)
     in_ts = "mpegts" in (case.input.kind, case.output.kind)
     if a.codec in _REFRAMED and (in_ts or a.annexb != b.annexb):
-        if len(must) <= len(b.moments) <= len(may):
+        if len(must) <= len(b.timestamps) <= len(may):
             return row.allowed("the containers give packets another form")
-        return row.lost("misses packets") if len(b.moments) < len(must) else row.changed()
+        return row.lost("misses packets") if len(b.timestamps) < len(must) else row.changed()
     there = Counter(b.digests)
     lost = (Counter(a.digests[index] for index in must) - there - Counter(b.hidden)).total()
     added = (there - Counter(a.digests[index] for index in may) - Counter(a.hidden)).total()
@@ -253,8 +253,8 @@ def _content(what: str, a: Track, b: Track, case: Case) -> Row:
         return row.allowed(f"{counted(run_in, 'packet')} that only decoders need cannot be hidden")
     if case.part is None:
         return row.changed("is in another order")
-    if a.kind == "subtitle" and len(b.moments) < len(may):
-        begun = counted(len(may) - len(b.moments), "text")
+    if a.kind == "subtitle" and len(b.timestamps) < len(may):
+        begun = counted(len(may) - len(b.timestamps), "text")
         return row.allowed(f"as asked, without {begun} from before the part")
     return row.allowed("as asked")
 
@@ -280,12 +280,12 @@ def _run_in(a: Track, b: Track, case: Case) -> tuple[int, int]:
 
 def _slack(a: Track, b: Track, case: Case) -> Fraction:
     """How far the containers' clocks can move a packet against the picture."""
-    slack = b.moments.base / 2 + case.rounding
+    slack = b.timestamps.base / 2 + case.rounding
     video = case.input.picture.track
-    coarsest = min(max(a.moments.base, video.moments.base), _EDIT)
+    coarsest = min(max(a.timestamps.base, video.timestamps.base), _EDIT)
     if case.output.kind in ("mp4", "mov"):
         # A stream that starts late is delayed by an edit list, which has a clock of its own.
-        slack += b.moments.base / 2 + coarsest
+        slack += b.timestamps.base / 2 + coarsest
     elif case.part is not None:
         slack += coarsest
     return slack
@@ -293,27 +293,29 @@ def _slack(a: Track, b: Track, case: Case) -> Fraction:
 
 def _times(what: str, a: Track, b: Track, case: Case) -> list[Row]:
     """When each packet is."""
-    if a.kind == "data" or not a.moments.known or not b.moments.known:
+    if a.kind == "data" or not a.timestamps.known or not b.timestamps.known:
         return []
-    before, after = (f"{seconds(t.moments.first)} to {seconds(t.moments.last)}" for t in (a, b))
+    before, after = (
+        f"{seconds(t.timestamps.first)} to {seconds(t.timestamps.last)}" for t in (a, b)
+    )
     row = Row(f"{what} times", before, after)
     slack = _slack(a, b, case)
     if not case.timed:
         return [row.allowed("timestamps of the video were made anew")]
     if case.part is not None:
-        met = meet(a.moments.pick(case.wanted(a)[1]), b.moments, case.shift, slack)
+        met = meet(a.timestamps.pick(case.wanted(a)[1]), b.timestamps, case.shift, slack)
         astray = len(met.added)
-    elif len(a.moments) == len(b.moments):
-        met = agree(a.moments, b.moments, case.shift, slack)
+    elif len(a.timestamps) == len(b.timestamps):
+        met = agree(a.timestamps, b.timestamps, case.shift, slack)
         astray = met.deviating
     elif a.codec.startswith("pcm_"):
         return []
     else:
-        met = meet(a.moments, b.moments, case.shift, slack)
+        met = meet(a.timestamps, b.timestamps, case.shift, slack)
         astray = min(len(met.added), len(met.missing))
     if astray:
         by = f" by up to {milliseconds(met.worst)}" if met.worst else ""
-        why = f"differ{by} in {counted(astray, 'packet')} of {len(b.moments)}"
+        why = f"differ{by} in {counted(astray, 'packet')} of {len(b.timestamps)}"
         return [row.changed(why)]
     if case.part is not None:
         return [row.allowed("as asked")]
@@ -324,25 +326,25 @@ def _times(what: str, a: Track, b: Track, case: Case) -> list[Row]:
 
 def _sync(what: str, a: Track, b: Track, case: Case) -> list[Row]:
     """Where the sound stands against the picture."""
-    shown = case.output.picture.moments.first
+    shown = case.output.picture.timestamps.first
     exact = slack = _slack(a, b, case)
-    last, last_now = a.moments.last, b.moments.last
-    if len(a.moments) != len(b.moments):
+    last, last_now = a.timestamps.last, b.timestamps.last
+    if len(a.timestamps) != len(b.timestamps):
         # Cut into other packets, so only where the sound ends can be compared.
         last, last_now = a.end, b.end
-        exact = slack = exact + a.moments.base + b.moments.base
+        exact = slack = exact + a.timestamps.base + b.timestamps.base
     if not _one_coding(a, b):
         # An encoder begins with some silence of its own, and ends with a whole packet.
         slack += a.longest_s + b.longest_s
-    first, end = a.moments.first, None
-    first_now = b.moments.first
+    first, end = a.timestamps.first, None
+    first_now = b.timestamps.first
     if _one_coding(a, b):
         skipped, skipped_now = _run_in(a, b, case)
         if skipped and case.part is None:
-            first = a.moments.pick(range(skipped, len(a.moments))).first
-        first_now = b.moments.pick(range(skipped_now, len(b.moments))).first
-        if len(a.moments) - skipped == len(b.moments) - skipped_now:
-            last, last_now, exact = a.moments.last, b.moments.last, _slack(a, b, case)
+            first = a.timestamps.pick(range(skipped, len(a.timestamps))).first
+        first_now = b.timestamps.pick(range(skipped_now, len(b.timestamps))).first
+        if len(a.timestamps) - skipped == len(b.timestamps) - skipped_now:
+            last, last_now, exact = a.timestamps.last, b.timestamps.last, _slack(a, b, case)
             slack = exact
     if case.part is not None and first is not None and last is not None:
         begin, end = case.part

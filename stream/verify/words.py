@@ -19,7 +19,7 @@ def word_rows(what: str, a: Track, b: Track, case: Case) -> list[Row]:
         there = Counter(theirs)
         if Counter(ours) <= there <= Counter(a.texts[index] for index in may):
             return [row.allowed("as asked")]
-    elif _alike(_screen(a, case.shift), _screen(b), a.moments.base + b.moments.base):
+    elif _alike(_screen(a, case.shift), _screen(b), a.timestamps.base + b.timestamps.base):
         return [row.allowed("the same on the screen, cut where texts overlap")]
     if len(theirs) < len(ours):
         return [row.lost(f"misses {len(ours) - len(theirs)} of {row.input}")]
@@ -32,13 +32,13 @@ def length_rows(what: str, a: Track, b: Track, case: Case) -> list[Row]:
     if case.part is not None or len(a.durations) != len(b.durations):
         return []
     pairs = zip(a.durations, b.durations, strict=True)
-    off = [abs(x * a.moments.base - y * b.moments.base) for x, y in pairs if x]
+    off = [abs(x * a.timestamps.base - y * b.timestamps.base) for x, y in pairs if x]
     if not off:
         return []
-    before, after = (seconds(sum(t.durations) * t.moments.base) for t in (a, b))
+    before, after = (seconds(sum(t.durations) * t.timestamps.base) for t in (a, b))
     row, worst = Row(f"{what} lengths", before, after), max(off)
     # Both ends of each are rounded.
-    if worst > a.moments.base + b.moments.base:
+    if worst > a.timestamps.base + b.timestamps.base:
         if a.codec == b.codec == "dvd_subtitle" and case.output.kind == "mp4":
             return [row.allowed("they say themselves how long they are shown")]
         return [row.changed(f"differ by up to {milliseconds(worst)}")]
@@ -51,8 +51,10 @@ _Screen = list[tuple[Fraction, frozenset[str]]]
 
 def _screen(track: Track, shift: Fraction = Fraction(0)) -> _Screen:
     events: list[tuple[Fraction, int, str]] = []
-    base = track.moments.base
-    for tick, length, text in zip(track.moments.ticks, track.durations, track.texts, strict=True):
+    base = track.timestamps.base
+    for tick, length, text in zip(
+        track.timestamps.ticks, track.durations, track.texts, strict=True
+    ):
         if tick is None or not text:
             continue
         start, end = tick * base + shift, (tick + length) * base + shift
@@ -60,13 +62,13 @@ def _screen(track: Track, shift: Fraction = Fraction(0)) -> _Screen:
             events += [(start, 1, line), (end, -1, line)]
     screen: _Screen = []
     standing: Counter[str] = Counter()
-    for moment, step, line in sorted(events):
+    for timestamp, step, line in sorted(events):
         standing[line] += step
         lines = frozenset(line for line, count in standing.items() if count > 0)
-        if screen and moment - screen[-1][0] <= base:
+        if screen and timestamp - screen[-1][0] <= base:
             screen.pop()
         if not screen or screen[-1][1] != lines:
-            screen.append((moment, lines))
+            screen.append((timestamp, lines))
     return screen
 
 

@@ -5,25 +5,25 @@ import socket
 
 from aiohttp import web
 
-from stream.web.connections import BACKLOG, IDLE_S, Visitors
+from stream.web.connections import BACKLOG, IDLE_S, Connections
 
 
-class Entrance:
-    """Listens for a web application, with so many `Visitors`."""
+class LimitedListener:
+    """Listens for a web application, with so many `Connections`."""
 
     def __init__(self, runner: web.AppRunner) -> None:
         """`runner` is set up."""
         self._runner = runner
-        self._visitors = Visitors()
+        self._connections = Connections()
         self._server: asyncio.Server | None = None
 
     async def listen(self, where: socket.socket | tuple[str, int]) -> None:
         """Listen with a socket, or at a host and port. Raises `OSError`."""
         loop = asyncio.get_running_loop()
         if isinstance(where, tuple):
-            self._server = await loop.create_server(self._visit, *where, backlog=BACKLOG)
+            self._server = await loop.create_server(self._counted, *where, backlog=BACKLOG)
         else:
-            self._server = await loop.create_server(self._visit, sock=where, backlog=BACKLOG)
+            self._server = await loop.create_server(self._counted, sock=where, backlog=BACKLOG)
 
     @property
     def port(self) -> int:
@@ -34,7 +34,7 @@ class Entrance:
     def know(self, request: web.Request) -> None:
         """Note that a request has proven who it is from. Raises `HTTPServiceUnavailable`."""
         transport = request.transport
-        if transport is not None and not self._visitors.know(transport):
+        if transport is not None and not self._connections.know(transport):
             raise web.HTTPServiceUnavailable(text="too many are connected\n")
 
     async def close(self) -> None:
@@ -43,16 +43,16 @@ class Entrance:
             self._server.close()
         await self._runner.cleanup()
 
-    def _visit(self) -> asyncio.Protocol:
+    def _counted(self) -> asyncio.Protocol:
         assert self._runner.server is not None
-        return _Visit(self._visitors, self._runner.server())
+        return _CountedProtocol(self._connections, self._runner.server())
 
 
-class _Visit(asyncio.Protocol):
+class _CountedProtocol(asyncio.Protocol):
     """Counts a connection, and leaves all else to the protocol behind it."""
 
-    def __init__(self, visitors: Visitors, behind: asyncio.Protocol) -> None:
-        self._visitors = visitors
+    def __init__(self, admission: Connections, behind: asyncio.Protocol) -> None:
+        self._connections = admission
         self._transport: asyncio.Transport | None = None
         self._late: asyncio.TimerHandle | None = None
         self._behind = behind
@@ -61,15 +61,15 @@ class _Visit(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         loop = asyncio.get_running_loop()
-        self._late = loop.call_later(IDLE_S, self._visitors.late, transport)
+        self._late = loop.call_later(IDLE_S, self._connections.late, transport)
         self._behind.connection_made(transport)
-        self._visitors.came(transport, (transport.get_extra_info("peername") or ("",))[0])
+        self._connections.came(transport, (transport.get_extra_info("peername") or ("",))[0])
 
     def connection_lost(self, exc: Exception | None) -> None:
         assert self._late is not None
         self._late.cancel()
         if self._transport is not None:
-            self._visitors.left(self._transport)
+            self._connections.left(self._transport)
         self._behind.connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:

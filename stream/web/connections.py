@@ -16,7 +16,7 @@ IDLE_S = 10.0
 where there is no session, and for anything to be taken."""
 
 
-class Visitor(Protocol):
+class Connection(Protocol):
     """A connection."""
 
     def abort(self) -> None:
@@ -24,7 +24,7 @@ class Visitor(Protocol):
         ...
 
 
-class Visitors:
+class Connections:
     """The connections of one listener. All is called in one asyncio loop.
 
     Where there are too many of whom nobody has proven anything, the oldest goes, of the address
@@ -35,39 +35,39 @@ class Visitors:
     def __init__(self) -> None:
         share = _files() // _SHARE
         self._most_known, self._most_unknown = min(_MOST_KNOWN, share), min(_MOST_UNKNOWN, share)
-        self._unknown: dict[Visitor, str] = {}
-        self._known: set[Visitor] = set()
+        self._unknown: dict[Connection, str] = {}
+        self._known: set[Connection] = set()
 
-    def came(self, visitor: Visitor, host: str) -> None:
+    def came(self, connection: Connection, host: str) -> None:
         """Take in a connection from `host`; another may have to go."""
-        self._unknown[visitor] = host
+        self._unknown[connection] = host
         if len(self._unknown) > self._most_unknown:
             ((crowd, _),) = Counter(self._unknown.values()).most_common(1)
             oldest = next(each for each, host in self._unknown.items() if host == crowd)
             self._shed(oldest)
 
-    def know(self, visitor: Visitor) -> bool:
+    def know(self, connection: Connection) -> bool:
         """Note that it has proven who it is; False where there is no room for more of these."""
-        if visitor not in self._known:
+        if connection not in self._known:
             if len(self._known) >= self._most_known:
                 return False
-            self._unknown.pop(visitor, None)
-            self._known.add(visitor)
+            self._unknown.pop(connection, None)
+            self._known.add(connection)
         return True
 
-    def left(self, visitor: Visitor) -> None:
+    def left(self, connection: Connection) -> None:
         """Forget it."""
-        self._unknown.pop(visitor, None)
-        self._known.discard(visitor)
+        self._unknown.pop(connection, None)
+        self._known.discard(connection)
 
-    def late(self, visitor: Visitor) -> None:
+    def late(self, connection: Connection) -> None:
         """Send it away, where nothing is known of it by now."""
-        if visitor in self._unknown:
-            self._shed(visitor)
+        if connection in self._unknown:
+            self._shed(connection)
 
-    def _shed(self, visitor: Visitor) -> None:
-        del self._unknown[visitor]
-        visitor.abort()
+    def _shed(self, connection: Connection) -> None:
+        del self._unknown[connection]
+        connection.abort()
 
 
 def _files() -> int:

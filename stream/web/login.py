@@ -80,7 +80,7 @@ class Challenge:
         return [("WWW-Authenticate", f"{text}, algorithm={name}{more}") for name in _HASHES]
 
 
-class Attempts:
+class LoginLimiter:
     """Slows down those who guess passwords, by their address."""
 
     def __init__(self) -> None:

@@ -7,7 +7,7 @@ from aiohttp import web
 
 from stream.errors import UsageError
 from stream.web.hosts import SHORTEST, is_loopback
-from stream.web.login import Attempts, same
+from stream.web.login import LoginLimiter, same
 
 _MOST_WAITING = 16
 """Requests that wait for their turn; more are refused at once."""
@@ -25,12 +25,12 @@ def check_chosen(word: str | None, host: str, option: str, who: str) -> None:
         )
 
 
-class Guesses:
+class TokenLimiter:
     """Compares words with the right one; who gave wrong ones has to wait, at most one a second."""
 
     def __init__(self, word: str) -> None:
         self._word = word
-        self._attempts = Attempts()
+        self._attempts = LoginLimiter()
         self._waiting = 0
 
     async def right(self, host: str, given: str) -> bool:

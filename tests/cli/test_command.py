@@ -270,7 +270,7 @@ def test_bad_input(
         (part,) = new
         assert ".part." in part.name
         assert part.name in done.stderr
-        assert 10 < len(look(part).moments) < 100, "what could be restored is kept"
+        assert 10 < len(look(part).timestamps) < 100, "what could be restored is kept"
     else:
         assert new == []
 
@@ -329,7 +329,7 @@ def test_damaged_frames_are_concealed_and_counted(tmp_path: Path) -> None:
                 decoded += len(packet.decode())
             except av.error.InvalidDataError:
                 continue
-    assert len(look(tmp_path / "out.mp4").moments) == decoded
+    assert len(look(tmp_path / "out.mp4").timestamps) == decoded
 
 
 def test_a_run_says_what_it_did_on_stderr_alone(tmp_path: Path) -> None:
@@ -341,7 +341,7 @@ def test_a_run_says_what_it_did_on_stderr_alone(tmp_path: Path) -> None:
     assert "conforms: 20 frames, 2 streams, nothing lost" in done.stderr
     assert "note: nothing was gained" in done.stderr, "it is drawn, and sharp"
     assert len(done.stderr.splitlines()) == 3
-    assert len(look(tmp_path / "good.deblurred.mp4").moments) == 20
+    assert len(look(tmp_path / "good.deblurred.mp4").timestamps) == 20
 
 
 @pytest.mark.parametrize(
@@ -404,7 +404,7 @@ def start_long_run(folder: Path, frames: int = 250) -> tuple[subprocess.Popen[st
 def playable(output: Path) -> int:
     """How many frames a player finds in what is on disk of a file that is being made."""
     segments = output.with_name(f"{output.name}.part").glob("*.mkv")
-    return sum(len(look(segment).moments) for segment in segments)
+    return sum(len(look(segment).timestamps) for segment in segments)
 
 
 def test_what_a_crash_leaves_can_be_played_and_gone_on_with(tmp_path: Path) -> None:
@@ -437,7 +437,7 @@ def test_one_signal_finishes_what_is_done(number: signal.Signals, tmp_path: Path
     assert "stopped early" in said
     assert not output.exists(), "it is not whole"
     seen = look(tmp_path / "out.part.mp4")
-    assert 50 <= len(seen.moments) < 250
+    assert 50 <= len(seen.timestamps) < 250
     assert seen.packets[0], "sound as well"
     done = deblur("run", tmp_path / "in.mp4", output, "--device", "cpu", "--resume")
     assert done.returncode == 0, done.stderr

@@ -93,6 +93,8 @@ def test_commands_work_one_after_the_other(tmp_path: Path) -> None:
             words[words.index("--try") + 1] = "0.5s"  # of ten frames a second
         if words[1] == "bench":
             words = [*words, "--size", "96x64"]  # for seconds instead of a minute
+        if words[1] == "adapt":
+            words = [*words, "--steps", "1"]
         done = deblur(words[1:], tmp_path)
         assert done.returncode == 0, (words, done.stderr)
         made |= {path.name for path in tmp_path.iterdir()}
@@ -198,6 +200,7 @@ def test_training_and_measuring_work_one_after_the_other(page: str, tmp_path: Pa
     torch.save(theirs, tmp_path / "model_03000E.pt")
     make_clip(tmp_path / "shaky.mp4", size=(96, 64), frames=4)
     commands = [line.split() for line in lines if line.startswith(("python -m weights", "deblur "))]
+    commands = [words for words in commands if words[:2] != ["deblur", "adapt"]]  # as above
     assert len(commands) >= 2
     quick = ["--steps", "1", "--set", "patch=96", "--set", "scenes=4", "--set", "batch=4"]
     for program, *words in commands:

@@ -494,7 +494,7 @@ def test_a_video_has_the_times_and_the_sound_of_the_input(tmp_path: Path) -> Non
         # Matroska has no time before zero, where this sound begins: all of it is later there.
         later = seen.packets[0][0][0] - wanted.packets[0][0][0]
         assert later == 0 or path.suffix == ".mkv"
-        off = [a - b - later for a, b in zip(seen.moments, wanted.moments, strict=True)]
+        off = [a - b - later for a, b in zip(seen.timestamps, wanted.timestamps, strict=True)]
         assert max(map(abs, off)) <= Fraction(1, 1000)
         data = [data for _, data in seen.packets[0]]
         assert data == [data for _, data in wanted.packets[0]][: len(data)]
@@ -523,7 +523,7 @@ def test_the_part_that_an_output_is_of_is_found(tmp_path: Path) -> None:
     # Told, it need not be sought; the sound and the times of a part begin at zero.
     told = Showing(kind="video", span=Span(2.8, 1))
     assert len(compare(source, [part], tmp_path / "b.mp4", told).figures) == 25
-    assert look(tmp_path / "b.mp4").moments == [Fraction(index, 25) for index in range(25)]
+    assert look(tmp_path / "b.mp4").timestamps == [Fraction(index, 25) for index in range(25)]
 
     # A part of two whole files.
     both = compare(source, [source], tmp_path / "c.png", Showing(kind="sheet", span=Span(4, 1)))

@@ -24,7 +24,7 @@ from stream.compute.cuda import BATCH, Cuda, fused
 from stream.compute.models import find_upscaler, load_model
 from stream.compute.multi_device import Spread
 from stream.frame import Frame
-from stream.stages.blur_map import Gauge
+from stream.stages.blur_map import BlurMapper
 from stream.stages.motion import Motion
 from stream.stages.processor import Processor
 from tests.clips import make_clip
@@ -244,7 +244,7 @@ def test_fused_frames_are_those_of_the_cpu() -> None:
 
 @pytest.mark.parametrize("late", [False, True], ids=["live", "files"])
 def test_a_frame_waits_for_the_gpu_once(late: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    gauge = Gauge()
+    gauge = BlurMapper()
     given = [each for frame in frames(24) for each in gauge.push(frame)]
     restore = Deblurrer(network("lite"), engine=Cuda(GPU, torch.float16, late=late))
     upscaler = find_upscaler("x3-lite", restore.engine)

@@ -230,7 +230,7 @@ def test_what_runs_where() -> None:
 
 
 def test_ctrl_c_is_not_lost_while_a_network_is_converted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """OpenVINO calls Python then, and takes what is raised there for operations it does not know."""
+    """OpenVINO calls Python, and takes what is raised there for operations it does not know."""
     decoder = pytest.importorskip("openvino.frontend.pytorch.ts_decoder").TorchScriptPythonDecoder
     asked = decoder.get_op_type
 

@@ -22,9 +22,9 @@ from stream.compute.engines import choose_engine, one_by_one
 from stream.compute.models import choose_devices, load_model
 from stream.compute.multi_device import Spread
 from stream.compute.precision import closest
-from stream.compute.staging import Arrived, Direct
+from stream.compute.staging import Arrived, DirectStaging
 from stream.frame import Frame, Plane
-from stream.output.checkpoint import Work
+from stream.output.checkpoint import JobCheckpoint
 from stream.stages.build import reading_of
 from stream.stages.processor import Processor
 from tests.compute.test_mssnet import beside, inputs_of
@@ -439,7 +439,7 @@ def frame(index: int) -> Frame:
 
 
 def test_a_cpu_copies_nothing() -> None:
-    staging, (plane,) = Direct(CPU), frame(0).planes
+    staging, (plane,) = DirectStaging(CPU), frame(0).planes
     (tensor,) = staging.up([plane])
     (back,) = staging.down([tensor])()
     assert np.shares_memory(back, plane)
@@ -454,7 +454,7 @@ def test_frames_are_on_their_way_back_while_others_are_worked_on(
     begun: list[int] = []
     waited: list[int] = []
 
-    class Slow(Direct):
+    class Slow(DirectStaging):
         """Tells in which order what comes back is begun and waited for."""
 
         overlaps = True
@@ -493,12 +493,12 @@ def test_what_is_remembered_may_be_tensors(tmp_path: Path) -> None:
     steady = torch.rand(1, 3, 4, 6).half().contiguous(memory_format=torch.channels_last)
     given = Frame(frame(0).planes, Coding(gray=True), 0, Fraction(1, 25), memory={"a": steady})
     assert given.nbytes == 24 * 32 + 2 * 72
-    work = Work.begin(tmp_path / "work", {})
+    work = JobCheckpoint.begin(tmp_path / "work", {})
     work.keep(frame(1))
     work.keep(given)
     work.write_kept()
     work.close()
-    resumed = Work.resume(tmp_path / "work")
+    resumed = JobCheckpoint.resume(tmp_path / "work")
     assert resumed.done == 2
     assert (resumed.memory()["a"] == steady.numpy()).all()
     resumed.close()

@@ -30,9 +30,9 @@ from benchmarks.tables import Part, Table, figure
 from stream.cli.terminal import estimated, spoken
 from stream.compute.models import load_model
 from stream.files.bench import Findings, Row, bench
-from stream.files.estimate import Estimate, Forecast, Pace
+from stream.files.estimate import Estimate, Forecast, RateEstimate
 from stream.files.report import Progress
-from stream.output.size_estimate import Weighing
+from stream.output.size_estimate import SizeEstimate
 from tests.clips import make_clip
 
 ROOT = Path(__file__).parents[2]
@@ -340,7 +340,7 @@ def watched(fps: float, total: int, from_bytes_s: float | None = 1.0) -> list[Es
 @pytest.mark.parametrize("fps", [0.5, 1.4, 30.0])
 def test_a_speed_is_a_mean_and_leaves_out_the_start(fps: float) -> None:
     """The network takes 20 s to be compiled, during which the first frame is done at best."""
-    pace, shown, left = Pace(), [], []
+    pace, shown, left = RateEstimate(), [], []
     for tenth in range(1200):
         now = tenth / 10
         frames = int(max(0.0, now - 20) * fps)
@@ -382,17 +382,17 @@ def test_an_estimate_is_one_line() -> None:
 
 
 def test_segments_are_weighed_by_their_first_frame_and_the_rest() -> None:
-    weighing = Weighing(10)
-    weighing.add(1000)
-    assert weighing.per_frame is None
+    estimator = SizeEstimate(10)
+    estimator.add(1000)
+    assert estimator.per_frame is None
     for _ in range(8):
-        weighing.add(100)
-    assert weighing.per_frame == pytest.approx((1000 + 9 * 100) / 10)
-    weighing.add(300)
-    assert weighing.per_frame == pytest.approx(210)
+        estimator.add(100)
+    assert estimator.per_frame == pytest.approx((1000 + 9 * 100) / 10)
+    estimator.add(300)
+    assert estimator.per_frame == pytest.approx(210)
     for size in (1000, *[100] * 9):
-        weighing.add(size)
-    assert weighing.per_frame == pytest.approx(200)
+        estimator.add(size)
+    assert estimator.per_frame == pytest.approx(200)
 
 
 def test_a_real_job_is_forecast_from_its_first_frames(tmp_path: Path) -> None:

@@ -53,8 +53,8 @@ def test_frames_by_their_numbers_are_those_frames(tmp_path: Path) -> None:
         *("--strength", "0"),
     )
     assert done.exit_code == 0, done.output
-    moments = [Fraction(each - 110, 1000) for each in UNEVEN[3:8]]
-    assert look(tmp_path / "b.mkv").moments == moments
+    timestamps = [Fraction(each - 110, 1000) for each in UNEVEN[3:8]]
+    assert look(tmp_path / "b.mkv").timestamps == timestamps
     whole = look(clip).pictures[3:8]
     made = look(tmp_path / "b.mkv").pictures
     assert all((a == b).all() for a, b in zip(whole, made, strict=True))

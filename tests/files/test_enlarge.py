@@ -114,7 +114,7 @@ def test_everything_but_the_size_stays(
     before, after = look(source), look(output)
     wanted = scale.of(size, even="42" in pix_fmt)
     assert after.format == (before.format[0], wanted, *before.format[2:])
-    assert after.moments == before.moments
+    assert after.timestamps == before.timestamps
     # Matroska has the size to show a picture in, in whole pixels.
     whole = Fraction(suffix == ".mkv", wanted[0])
     assert abs(Fraction(after.aspect or 1) - Fraction(before.aspect or 1)) <= whole

@@ -14,7 +14,7 @@ from demo import scene
 from stream.input.source import Source
 from stream.media.encoders import ENCODERS, Encoder
 from stream.options.encoding import EncoderSettings
-from stream.output.checkpoint import Work
+from stream.output.checkpoint import JobCheckpoint
 from stream.output.segment_sink import SegmentSink, plan
 from tests.clips import Seen, look, make_clip
 
@@ -72,8 +72,8 @@ def test_everything_stays(name: str, suffix: str, tmp_path: Path) -> None:
     source = make_clip(tmp_path / f"in{suffix}", **options)  # type: ignore[arg-type]
     before = look(source)
     after = untouched(source, tmp_path / f"out{suffix}")
-    assert after.moments == before.moments
-    assert len(before.moments) == options["frames"]
+    assert after.timestamps == before.timestamps
+    assert len(before.timestamps) == options["frames"]
     assert after.format == before.format
     # Matroska has the size to show a picture in, in whole pixels.
     whole = Fraction(suffix == ".mkv", 64)
@@ -90,7 +90,10 @@ def test_everything_stays(name: str, suffix: str, tmp_path: Path) -> None:
 def test_sound_and_picture_start_as_they_did(tmp_path: Path) -> None:
     source = make_clip(tmp_path / "in.mp4", audio=("eng",), frames=30)
     before, after = look(source), untouched(source, tmp_path / "out.mp4")
-    assert after.packets[0][0][0] - after.moments[0] == before.packets[0][0][0] - before.moments[0]
+    assert (
+        after.packets[0][0][0] - after.timestamps[0]
+        == before.packets[0][0][0] - before.timestamps[0]
+    )
 
 
 @pytest.mark.parametrize("encoder", ENCODERS, ids=lambda encoder: encoder.name)
@@ -100,11 +103,11 @@ def test_every_encoder_works(encoder: Encoder, tmp_path: Path) -> None:
     source = make_clip(tmp_path / "in.mp4", size=(128, 96))
     output = tmp_path / f"out{suffix}"
     after = untouched(source, output, EncoderSettings(codec=name))
-    assert len(after.moments) == 12
+    assert len(after.timestamps) == 12
     with av.open(str(output)) as container:
         assert container.streams.video[0].codec_context.codec.canonical_name == name
     limit = 0.001 if suffix == ".webm" or suffix == ".mkv" else 0
-    for ours, theirs in zip(after.moments, look(source).moments, strict=True):
+    for ours, theirs in zip(after.timestamps, look(source).timestamps, strict=True):
         assert abs(ours - theirs) <= limit
 
 
@@ -117,7 +120,7 @@ def test_no_encoder_makes_real_time_threads(encoder: Encoder, tmp_path: Path) ->
     """SVT-AV1 does, and its caller one of them: on two cores, other threads never ran again."""
     source = Source(make_clip(tmp_path / "in.mp4", size=(128, 96)))
     output = tmp_path / f"out{SUFFIXES.get(encoder.codec, '.mkv')}"
-    work = Work.begin(tmp_path / "work", {})
+    work = JobCheckpoint.begin(tmp_path / "work", {})
     sink = SegmentSink(work, source, plan(output, source, EncoderSettings(codec=encoder.codec)))
     sink.push(next(iter(source)))
     threads = [int(thread) for thread in os.listdir("/proc/self/task")]
@@ -138,7 +141,7 @@ def test_tiny_and_odd_sizes_stay_what_they_are(size: tuple[int, int], tmp_path: 
         stream.run(source, output, device="cpu")
         seen = look(output)
         assert seen.format[1] == size
-        assert len(seen.moments) == 3
+        assert len(seen.timestamps) == 3
 
 
 def test_a_shaky_clip_comes_nearer_to_its_sharp_original(tmp_path: Path) -> None:
@@ -188,7 +191,7 @@ def test_formats_that_are_not_planar_are_converted(
         tmp_path / f"in{suffix}", frames=2, codec=codec, pix_fmt=pix_fmt, tags=(2, 2, 2, 0)
     )
     seen = untouched(source, tmp_path / "out.mp4")
-    assert len(seen.moments) == 2
+    assert len(seen.timestamps) == 2
     with av.open(str(source)) as a, av.open(str(tmp_path / "out.mp4")) as b:
         before = next(a.decode(video=0)).to_ndarray(format="rgb24").astype(int)
         after = next(b.decode(video=0)).to_ndarray(format="rgb24").astype(int)
@@ -202,7 +205,7 @@ def test_a_part_of_a_file(tmp_path: Path) -> None:
     )
     seen = look(tmp_path / "out.mp4")
     assert report.frames == 10
-    assert seen.moments == [Fraction(index, 25) for index in range(10)]
+    assert seen.timestamps == [Fraction(index, 25) for index in range(10)]
     whole = look(source)
     for ours, theirs in zip(seen.pictures, whole.pictures[13:23], strict=True):
         assert np.abs(ours.astype(int) - theirs).mean() < 3
@@ -214,7 +217,7 @@ def test_a_part_begins_with_the_first_frame(tmp_path: Path) -> None:
     source = make_clip(tmp_path / "in.ts", time_base=Fraction(1, 90000), pts=pts)
     output = tmp_path / "out.ts"
     assert stream.run(source, output, strength=0, duration=0.2, device="cpu").conforms
-    assert len(look(output).moments) == 6
+    assert len(look(output).timestamps) == 6
 
 
 def test_a_part_behind_the_end_is_refused(tmp_path: Path) -> None:
@@ -233,7 +236,7 @@ def test_a_change_of_size_on_the_way_does_not_stop_it(tmp_path: Path) -> None:
     source.write_bytes(first.read_bytes() + second.read_bytes())
     report = stream.run(source, tmp_path / "out.mp4", strength=0, device="cpu")
     seen = look(tmp_path / "out.mp4")
-    assert len(seen.moments) == len(look(source).moments) == report.frames
+    assert len(seen.timestamps) == len(look(source).timestamps) == report.frames
     assert seen.format[1] == (96, 64)
     assert any("another size" in warning for warning in report.warnings)
 
@@ -281,7 +284,7 @@ def test_names_that_ffmpeg_would_misread(tmp_path: Path) -> None:
         odd = tmp_path / name
         odd.write_bytes(source.read_bytes())
         stream.run(odd, tmp_path / f"x{name}", strength=0)
-        assert len(look(Path(f"file:{tmp_path / f'x{name}'}")).moments) == 2
+        assert len(look(Path(f"file:{tmp_path / f'x{name}'}")).timestamps) == 2
 
 
 def test_the_default_name_is_beside_the_input(tmp_path: Path) -> None:
@@ -300,6 +303,6 @@ def test_real_footage_keeps_its_frames_sound_and_tags(
     source = shared / "data" / "videos" / name
     fast = EncoderSettings(preset="ultrafast")
     before, after = look(source), untouched(source, tmp_path / name, fast)
-    assert after.moments == before.moments
+    assert after.timestamps == before.timestamps
     assert after.format == before.format
     assert after.packets == before.packets

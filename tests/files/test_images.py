@@ -142,8 +142,8 @@ def test_a_sequence_becomes_a_video_and_a_video_one(tmp_path: Path) -> None:
     words = ("--sequence", "--rate", "30000/1001", "--codec", "ffv1", *LEFT_OUT)
     done = deblur(tmp_path / "in%02d.png", tmp_path / "film.mkv", *words)
     assert done.exit_code == 0, done.output
-    moments = look(tmp_path / "film.mkv").moments
-    assert moments == [Fraction(round(1000 * n * 1001 / 30000), 1000) for n in range(6)]
+    timestamps = look(tmp_path / "film.mkv").timestamps
+    assert timestamps == [Fraction(round(1000 * n * 1001 / 30000), 1000) for n in range(6)]
     done = deblur(tmp_path / "film.mkv", tmp_path / "out%02d.png", "--sequence", *LEFT_OUT)
     assert done.exit_code == 0, done.output
     for number, given in enumerate(film, 1):

@@ -26,7 +26,7 @@ from stream.files.report import Report
 from stream.options.exposure import Exposure
 from stream.options.reading import Span
 from stream.options.settings import Settings
-from stream.pipes.form import Raw
+from stream.pipes.form import RawFormat
 from stream.pipes.relay import Relay
 from stream.pipes.whole import Elements
 from stream.stages.build import reading_of
@@ -79,10 +79,10 @@ def frames_of(data: bytes | Path, **how: Any) -> list[tuple[Any, ...]]:
     found = []
     with av.open(io.BytesIO(data) if isinstance(data, bytes) else str(data), **how) as container:
         for frame in container.decode(video=0):
-            moment = (frame.pts or 0) * Fraction(frame.time_base or 1)
+            timestamp = (frame.pts or 0) * Fraction(frame.time_base or 1)
             size = 1 if frame.format.components[0].bits == 8 else 2
             planes = b"".join(seen(plane, size) for plane in frame.planes)
-            found.append((moment, frame.format.name, int(frame.color_range), planes))
+            found.append((timestamp, frame.format.name, int(frame.color_range), planes))
     return found
 
 
@@ -93,7 +93,7 @@ def seen(plane: Any, size: int) -> bytes:
 
 
 def through(
-    data: bytes, settings: Settings = PLAIN, *, form: str = "y4m", raw: Raw | None = None
+    data: bytes, settings: Settings = PLAIN, *, form: str = "y4m", raw: RawFormat | None = None
 ) -> tuple[bytes, Report]:
     """What a relay makes of bytes, from a real pipe to another one."""
     (their_in, own_in), (own_out, their_out) = os.pipe(), os.pipe()
@@ -175,10 +175,10 @@ def test_times_are_kept(form: str, pix_fmt: str, tmp_path: Path) -> None:
     Job(tmp_path / "in.nut", tmp_path / "out.mov", codec("prores")).run()
     Job(tmp_path / "in.nut", tmp_path / "out.mkv", codec("ffv1")).run()
     made, _ = through(data, form=form)
-    frames, moments = frames_of(made), look(tmp_path / "out.mov").moments
+    frames, timestamps = frames_of(made), look(tmp_path / "out.mov").timestamps
     if form == "mkv":
-        moments = [Fraction(round(1000 * each), 1000) for each in moments]
-    assert [each[0] for each in frames] == moments
+        timestamps = [Fraction(round(1000 * each), 1000) for each in timestamps]
+    assert [each[0] for each in frames] == timestamps
     assert [each[3] for each in frames] == [each[3] for each in frames_of(tmp_path / "out.mkv")]
 
 
@@ -205,7 +205,7 @@ def sound_of(data: bytes) -> list[bytes]:
 def test_raw_video_is_what_it_is_said_to_be() -> None:
     y4m = film("yuv4mpegpipe", "yuv422p10le")
     raw = b"".join(each[3] for each in frames_of(y4m))
-    made, report = through(raw, form="raw", raw=Raw((64, 48), Fraction(25), "yuv422p10le"))
+    made, report = through(raw, form="raw", raw=RawFormat((64, 48), Fraction(25), "yuv422p10le"))
     assert made == b"".join(each[3] for each in frames_of(through(y4m)[0]))
     assert any("64x48 in yuv422p10le at 25" in each for each in report.warnings)
 
@@ -272,7 +272,7 @@ def test_a_pipe_becomes_a_file(tmp_path: Path) -> None:
     writer.join()
     found = look(tmp_path / "out.mp4")
     assert found.format[0] == "yuv420p10le"
-    assert found.moments == [Fraction(index, 25) for index in range(8)]
+    assert found.timestamps == [Fraction(index, 25) for index in range(8)]
     assert report.output == tmp_path / "out.mp4"
     assert sorted(each.name for each in tmp_path.iterdir()) == ["in.y4m", "out.mp4"]
 

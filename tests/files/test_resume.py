@@ -17,7 +17,7 @@ import stream
 from stream.files import job
 from stream.frame import Frame
 from stream.input.source import Source
-from stream.output.checkpoint import Work, folder_of, frames_done
+from stream.output.checkpoint import JobCheckpoint, folder_of, frames_done
 from stream.output.segment_sink import SegmentSink
 from tests.clips import make_clip
 from tests.filters.test_stabilize import shaken
@@ -266,7 +266,7 @@ def test_a_folder_of_the_users_is_left_alone(clip: Path, tmp_path: Path) -> None
 
 
 def test_one_process_at_a_time(clip: Path, tmp_path: Path) -> None:
-    work = Work.begin(folder_of(tmp_path / "out.mp4"), {})
+    work = JobCheckpoint.begin(folder_of(tmp_path / "out.mp4"), {})
     with pytest.raises(stream.SinkError, match="another run"):
         stream.run(clip, tmp_path / "out.mp4", strength=0, device="cpu", overwrite=True)
     work.remove()

@@ -13,7 +13,7 @@ from torch import Tensor
 from filters import Coding, need
 from filters.sharpness import CELL, blur, noise
 from stream.frame import Frame
-from stream.stages.blur_map import Gauge
+from stream.stages.blur_map import BlurMapper
 from stream.stages.processor import Processor
 from tests.pictures import begins
 
@@ -73,7 +73,7 @@ def test_what_is_sharp_is_left_as_it_is() -> None:
     half = gray()
     half[:, 160:] = shaken(half, 15, 1)[:, 160:]
     frame = Frame((half,), Coding(gray=True), 0, _BASE)
-    gauged = next(iter(Gauge().push(frame)))
+    gauged = next(iter(BlurMapper().push(frame)))
     made = next(iter(Processor(begins(brighter), torch.device("cpu")).push(gauged)))
     assert (made.planes[0][:, :64] == half[:, :64]).mean() > 0.9
     assert (made.planes[0][:, 224:] > half[:, 224:]).mean() > 0.9
@@ -84,6 +84,6 @@ def test_a_sharp_picture_does_not_go_through_the_network() -> None:
         raise AssertionError("nothing is to be restored")
 
     frame = Frame((np.full((64, 64), 99, np.uint8),), Coding(gray=True), 0, _BASE)
-    gauged = next(iter(Gauge().push(frame)))
+    gauged = next(iter(BlurMapper().push(frame)))
     made = next(iter(Processor(fails, torch.device("cpu")).push(gauged)))
     assert (made.planes[0] == frame.planes[0]).all()

@@ -5,6 +5,7 @@ import struct
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -174,8 +175,8 @@ def trimmed(path: Path, folder: Path, *, unmarked: bool = False) -> Path:
 def as_shown(path: Path) -> Heard:
     """What a player shows of an MP4: nothing before zero."""
     found = hear(path)
-    shown = {n: moment for n, moment in found.frames.items() if moment >= 0}
-    found.order, found.moments, found.frames = [*shown], [*shown.values()], shown
+    shown = {n: timestamp for n, timestamp in found.frames.items() if timestamp >= 0}
+    found.order, found.timestamps, found.frames = [*shown], [*shown.values()], shown
     return found
 
 
@@ -197,10 +198,10 @@ def test_what_is_hidden_stays_hidden(
         starts = [float((s.start_time or 0) * (s.time_base or 1)) for s in container.streams]
     assert abs(starts[0] - starts[1]) < 0.04
     if ending != ".webm":
-        moved = made.moments[0] - wanted.moments[0]  # type: ignore[operator]
+        moved = made.timestamps[0] - wanted.timestamps[0]  # type: ignore[operator]
         assert len(made.packets) in range(89, 96 if ending in (".mkv", ".ts") else 200)
-        for key, moment in made.sound.items():
-            assert abs(moment - wanted.sound[key] - moved) <= Fraction(2, 1000)
+        for key, timestamp in made.sound.items():
+            assert abs(timestamp - wanted.sound[key] - moved) <= Fraction(2, 1000)
     assert verify(source, output).conforms, verify(source, output).summary
 
 
@@ -218,14 +219,15 @@ def still(path: Path, output: Path) -> Path:
 def test_times_that_stand_still_go_on_by_the_frame_rate(
     duration: int | None, tmp_path: Path, restore: mssnet.Deblurrer
 ) -> None:
-    whole = film(tmp_path / "whole.mp4", frames=60, rate=30, base=Fraction(1, 30), moments=None)
+    whole = film(tmp_path / "whole.mp4", frames=60, rate=30, base=Fraction(1, 30), timestamps=None)
     source, output = still(whole, tmp_path / "in.mp4"), tmp_path / "out.mp4"
     report = job(source, output, restore, span=stream.Span(0, duration))
     assert report.conforms, told(report)
     count = 60 if duration is None else 30
     assert report.frames == count
     assert ["frames had no time of their own" in line for line in report.warnings] == [True]
-    steps = {b - a for a, b in zip(hear(output).moments, hear(output).moments[1:], strict=False)}  # type: ignore[operator]
+    times = hear(output).timestamps
+    steps = {b - a for a, b in pairwise(times)}  # type: ignore[operator]
     assert max(abs(step - Fraction(1, 30)) for step in steps) <= Fraction(1, 1000)
 
 

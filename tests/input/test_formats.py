@@ -23,7 +23,7 @@ from stream.input.source import Source
 from stream.ipc import convert as live
 from stream.media.convert import FATAL, Unpacker, has_alpha
 from stream.options.reading import Reading
-from stream.output.checkpoint import Work
+from stream.output.checkpoint import JobCheckpoint
 from stream.verify import facts, verify
 from tests.pictures import run, write
 
@@ -330,7 +330,7 @@ def test_frames_that_are_kept_keep_their_alpha(tmp_path: Path) -> None:
     source = Source(path, Reading(alpha=True))
     read = list(source)
     source.close()
-    work = Work.begin(tmp_path / "work", {})
+    work = JobCheckpoint.begin(tmp_path / "work", {})
     for frame in read:
         work.keep(frame)
     work.write_kept()

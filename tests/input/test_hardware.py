@@ -25,7 +25,7 @@ from stream.media.convert import Tags, Unpacker, coding_of, packed, pix_fmt_of, 
 from stream.media.encoders import CODECS, ENCODERS, NVENC, Encoder, candidates
 from stream.options.encoding import EncoderSettings
 from stream.options.reading import Reading
-from stream.output.checkpoint import Work
+from stream.output.checkpoint import JobCheckpoint
 from stream.output.segment_sink import SegmentSink, plan
 from stream.stages.build import reading_of
 from tests.clips import look, make_clip
@@ -311,7 +311,7 @@ def test_an_encoder_that_takes_packed_frames_gives_the_same(tmp_path: Path) -> N
     """x264 takes NV12 as well, and shows what NVENC's way through the program does to it."""
     path, pictures = make_clip(tmp_path / "in.mp4"), []
     for formats in ((), (("yuv420p", "nv12"),)):
-        source, work = Source(path), Work.begin(tmp_path / f"work{len(formats)}", {})
+        source, work = Source(path), JobCheckpoint.begin(tmp_path / f"work{len(formats)}", {})
         chosen = plan(tmp_path / "out.mp4", source, EncoderSettings())
         sink = SegmentSink(
             work, source, replace(chosen, encoder=replace(chosen.encoder, formats=formats))
@@ -454,7 +454,7 @@ def test_nvenc_keeps_times_tags_and_pictures(
     ).run()
     assert report.conforms
     before, after = look(clip), look(tmp_path / "out.mp4")
-    assert after.moments == before.moments
+    assert after.timestamps == before.timestamps
     assert after.format == before.format
     for ours, theirs in zip(after.pictures, before.pictures, strict=True):
         assert np.abs(ours.astype(int) - theirs).mean() <= 0.012 * theirs.max()

@@ -51,8 +51,8 @@ def put_right(path: Path, reading: Reading | None = None) -> tuple[Heard, Source
     return found, source
 
 
-def rising(moments: Sequence[Fraction | None]) -> bool:
-    return all(a is not None and b is not None and a < b for a, b in pairwise(moments))
+def rising(timestamps: Sequence[Fraction | None]) -> bool:
+    return all(a is not None and b is not None and a < b for a, b in pairwise(timestamps))
 
 
 def moved(ours: Mapping[Any, Fraction], theirs: Mapping[Any, Fraction]) -> list[Fraction]:
@@ -75,11 +75,11 @@ def adrift(ours: Heard, theirs: Heard) -> list[Fraction]:
     """For each packet of sound, by how much it was moved against the picture beside it."""
     shown = sorted((theirs.frames[n], ours.frames[n] - theirs.frames[n]) for n in theirs.frames)
     found = []
-    for key, moment in theirs.sound.items():
+    for key, timestamp in theirs.sound.items():
         if key in ours.sound:
-            at = bisect_left(shown, (moment, F(0)))
+            at = bisect_left(shown, (timestamp, F(0)))
             beside = shown[max(at - 3, 0) : at + 3]
-            found.append(min(abs(ours.sound[key] - moment - later) for _, later in beside))
+            found.append(min(abs(ours.sound[key] - timestamp - later) for _, later in beside))
     return found
 
 
@@ -121,11 +121,11 @@ def test_any_list_of_times(
     ours, source = put_right(path)
     plain = hear(path)
     assert ours.order == plain.order == list(range(300))
-    assert rising(ours.moments)
+    assert rising(ours.timestamps)
     assert rising(ours.packets)
     assert len(ours.packets) == len(plain.packets)
-    assert ours.moments[0] is not None
-    assert ours.moments[0] >= 0
+    assert ours.timestamps[0] is not None
+    assert ours.timestamps[0] >= 0
     assert source.jumps >= sum(b < a or b > a + 10 * SECOND for (_, a), (_, b) in pairwise(found))
     drift = adrift(ours, played[bf])
     if not missing and not doubled:
@@ -152,10 +152,10 @@ def test_a_jump_leaves_sound_with_the_picture(
     assert report.conforms, report.conformance and report.conformance.summary
     ours = hear(output)
     assert ours.order == list(range(300))
-    assert rising(ours.moments)
+    assert rising(ours.timestamps)
     # Seven seconds may be a pause; then it stays one, for picture and sound alike.
     assert max(adrift(ours, played[2])) <= FRAME
-    length = ours.moments[-1] - ours.moments[0]  # type: ignore[operator]
+    length = ours.timestamps[-1] - ours.timestamps[0]  # type: ignore[operator]
     assert abs(length - (F(299, 25) + (7 if jump_s == 7 else 0))) <= FRAME
 
 
@@ -197,18 +197,18 @@ def test_where_a_file_starts(container: str, start: F, tmp_path: Path) -> None:
     assert report.conforms, report.conformance and report.conformance.summary
     ours = hear(output)
     together(ours, hear(path))
-    assert ours.moments[0] is not None
-    assert ours.moments[0] >= 0
+    assert ours.timestamps[0] is not None
+    assert ours.timestamps[0] >= 0
 
 
 def irregular(seed: int, count: int = 120) -> list[F]:
     """Moments as a phone that changes its mind gives them, pauses of half a minute included."""
     draw = random.Random(seed)
     steps = [draw.choice([F(1, 60), F(1, 30), F(1, 24), F(1, 15), F(1), F(30)]) for _ in range(30)]
-    moments = [F(0)]
-    while len(moments) < count:
-        moments.append(moments[-1] + steps[len(moments) // 4])
-    return [F(round(moment * 90000), 90000) for moment in moments]
+    timestamps = [F(0)]
+    while len(timestamps) < count:
+        timestamps.append(timestamps[-1] + steps[len(timestamps) // 4])
+    return [F(round(timestamp * 90000), 90000) for timestamp in timestamps]
 
 
 @pytest.mark.parametrize(
@@ -216,24 +216,24 @@ def irregular(seed: int, count: int = 120) -> list[F]:
 )
 def test_variable_rates_stay_as_they_are(container: str, ending: str, tmp_path: Path) -> None:
     path, output = tmp_path / f"in.{container}", tmp_path / f"out{ending}"
-    moments = irregular(3)
-    film(path, moments=moments, sound=None, options={"bf": "2"})
+    timestamps = irregular(3)
+    film(path, timestamps=timestamps, sound=None, options={"bf": "2"})
     report = job(path, output)
     assert report.conforms, report.conformance and report.conformance.summary
     given = hear(path)
-    assert hear(output).moments == given.moments
+    assert hear(output).timestamps == given.timestamps
     if container != "mkv":
-        assert given.moments == moments
+        assert given.timestamps == timestamps
 
 
 @pytest.mark.parametrize("said", [1, 10, 25, 240, 1000])
 def test_a_wrong_rate_in_the_header(said: int, tmp_path: Path) -> None:
     path, output = tmp_path / "in.mkv", tmp_path / "out.mp4"
-    moments = [F(round(index * 1000 / 30), 1000) for index in range(60)]
-    film(path, moments=moments, rate=said, sound=None, options={"bf": "2"})
+    timestamps = [F(round(index * 1000 / 30), 1000) for index in range(60)]
+    film(path, timestamps=timestamps, rate=said, sound=None, options={"bf": "2"})
     report = job(path, output)
     assert report.conforms, report.conformance and report.conformance.summary
-    assert hear(output).moments == moments
+    assert hear(output).timestamps == timestamps
     if said >= 25:  # else the last frame says that it is shown for that long
         with av.open(str(output)) as container:
             rate = container.streams.video[0].average_rate
@@ -268,7 +268,7 @@ def test_a_stream_without_any_times(ending: str, tmp_path: Path) -> None:
     assert report.conforms, report.conformance and report.conformance.summary
     ours = hear(output)
     assert ours.order == list(range(50))
-    steps = {b - a for a, b in pairwise(ours.moments)}  # type: ignore[operator]
+    steps = {b - a for a, b in pairwise(ours.timestamps)}  # type: ignore[operator]
     assert max(steps) - min(steps) <= F(1, 1000)
     assert max(steps) == pytest.approx(FRAME, abs=0.001)
 
@@ -284,7 +284,7 @@ def test_avi_says_only_when_frames_are_decoded(seed: int, ending: str, tmp_path:
     assert report.conforms, report.conformance and report.conformance.summary
     ours = hear(output)
     assert ours.order == list(range(100))
-    steps = [b - a for a, b in pairwise(ours.moments)]  # type: ignore[operator]
+    steps = [b - a for a, b in pairwise(ours.timestamps)]  # type: ignore[operator]
     assert max(abs(step - FRAME) for step in steps) <= F(1, 1000)
 
 
@@ -311,9 +311,9 @@ def test_a_part(
         # Where it begins is rounded to microseconds.
         begin = F((opened.start_time or 0) - 1, av.time_base) + start
     end = begin + duration if duration is not None else F(10**9)
-    wanted = [number for number, moment in whole.frames.items() if begin <= moment < end]
+    wanted = [number for number, timestamp in whole.frames.items() if begin <= timestamp < end]
     assert ours.order == wanted
     shown, heard = moved(ours.frames, whole.frames), moved(ours.sound, whole.sound)
     assert max(map(abs, [shift - shown[0] for shift in shown + heard])) <= F(1, 1000)
-    inside = [moment for moment in whole.sound.values() if begin <= moment < end]
+    inside = [timestamp for timestamp in whole.sound.values() if begin <= timestamp < end]
     assert len(heard) == len(inside)

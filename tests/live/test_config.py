@@ -7,7 +7,7 @@ import pytest
 
 from stream.errors import UsageError
 from stream.live.config import parse, read
-from stream.live.output.record import Record
+from stream.live.output.record import Recorder
 
 GOOD = """
 # Two of them.
@@ -166,7 +166,7 @@ def test_how_long_recordings_are_kept(
     monkeypatch.chdir(tmp_path)
     text = f'[cameras.a]\nsource = "testsrc:"\noutputs = "a.mkv"\nkeep = {keep}'
     (record,) = parse(text).cameras["a"].targets
-    assert isinstance(record, Record)
+    assert isinstance(record, Recorder)
     assert (record.keep_s, record.keep_bytes) == (seconds, size)
 
 

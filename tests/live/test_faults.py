@@ -66,11 +66,11 @@ def test_players_stay_through_every_fault_of_the_line(tmp_path: Path, needs_rtsp
     assert seen.ended == "", "its connection was ended"
     assert seen.backwards == 0
     assert seen.longest_s < 1.5, "pictures or slates come all the time"
-    for fault, moment in back_ms.items():
+    for fault, timestamp in back_ms.items():
         waits = [
-            (round(1000 * at) - moment) / 1000
+            (round(1000 * at) - timestamp) / 1000
             for at, each in seen.stamps
-            if (each.clock_ms - moment) % (1 << 32) < 1 << 31
+            if (each.clock_ms - timestamp) % (1 << 32) < 1 << 31
         ]
         assert waits, f"no picture after {fault}"
         assert waits[0] < BACK_S, f"after {fault}"

@@ -4,16 +4,16 @@ from dataclasses import replace
 
 import pytest
 
-from stream.ipc.child import Beat
+from stream.ipc.child import Heartbeat
 from stream.ipc.stats import Meter, ProcessFigures, Snapshot, quantile
 
 
 def test_counts_go_on_when_a_process_is_started_again() -> None:
     meter = Meter("source", "reader")
-    meter.told(Beat("live", frames=100, damaged=3, connects=1))
+    meter.told(Heartbeat("live", frames=100, damaged=3, connects=1))
     meter.died()
     assert meter.figures().frames == 100
-    meter.told(Beat("live", frames=20, damaged=1, connects=2))
+    meter.told(Heartbeat("live", frames=20, damaged=1, connects=2))
     figures = meter.figures()
     assert (figures.frames, figures.damaged, figures.connects) == (120, 4, 3)
     assert figures.restarts == 1
@@ -27,8 +27,8 @@ def test_rates_and_latencies_are_those_of_the_last_seconds(monkeypatch: pytest.M
         now = 1000.0 + second
         slow = second < 15
         late = (900.0,) if slow else (40.0, 60.0)
-        beat = Beat("live", frames=25 * second, dropped=3 * second, busy_s=0.5 * second)
-        meter.told(replace(beat, latencies_ms=late))
+        heartbeat = Heartbeat("live", frames=25 * second, dropped=3 * second, busy_s=0.5 * second)
+        meter.told(replace(heartbeat, latencies_ms=late))
     figures = meter.figures()
     assert figures.fps == pytest.approx(25)
     assert figures.busy == pytest.approx(0.5)

@@ -12,7 +12,7 @@ import pytest
 from stream.errors import SinkError, UsageError
 from stream.ipc.stats import ProcessFigures, Snapshot
 from stream.live.http import DEFAULT_PORT, Address, Http
-from stream.web import admission as entrance
+from stream.web import admission as listener
 from stream.web.hosts import is_loopback
 
 TOKEN = "a token of ours"
@@ -125,7 +125,7 @@ def test_idle_connections_keep_nobody_out(port: int) -> None:
 
 
 def test_half_a_question_is_not_waited_for(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(entrance, "IDLE_S", 0.2)
+    monkeypatch.setattr(listener, "IDLE_S", 0.2)
 
     async def talk() -> None:
         http = Http([Feed()], Address(TOKEN, port=port))

@@ -23,14 +23,14 @@ import mssnet
 import stream
 from filters import Shutter
 from stream.compute.engines import choose_engine
-from stream.compute.models import Untouched, load_model
+from stream.compute.models import Passthrough, load_model
 from stream.errors import UsageError
-from stream.ipc.child import Beat, Control, Fatal, Line, Stop, enter
+from stream.ipc.child import Control, Fatal, Heartbeat, Line, Stop, enter
 from stream.ipc.mailbox import Mailbox, Picture
 from stream.ipc.window import Window
 from stream.live.restore import restorer as model
-from stream.live.restore.chain import Chain, Load, Made, frame_of
-from stream.live.restore.half_size import Halved
+from stream.live.restore.chain import Chain, Load, RestoredPicture, frame_of
+from stream.live.restore.half_size import HalfSize
 from stream.live.restore.process import start
 from stream.live.restore.restorer import Restoration
 from stream.options.live import Beyond, LiveSettings, Restoring
@@ -63,8 +63,8 @@ def views(count: int, size: tuple[int, int] = SIZE, seed: int = 1) -> list[Plane
 
 def picture(planes: Planes, index: int = 0, **more: Any) -> Picture:
     data = np.concatenate([plane.reshape(-1) for plane in planes]).reshape(-1, planes[0].shape[1])
-    moment = time.monotonic_ns() if index == 0 else index * STEP_NS
-    return Picture(data, moment, more.pop("arrived", time.monotonic_ns()), **more)
+    timestamp = time.monotonic_ns() if index == 0 else index * STEP_NS
+    return Picture(data, timestamp, more.pop("arrived", time.monotonic_ns()), **more)
 
 
 def own(restore: mssnet.Deblurrer) -> mssnet.Deblurrer:
@@ -87,7 +87,7 @@ class Rig:
         self.camera = Mailbox(CONTEXT, max_pixels, 1)
         self.restored = Mailbox(CONTEXT, max_pixels, 1)
         self.ours, theirs = Pipe()
-        self.beats: list[Beat] = []
+        self.heartbeats: list[Heartbeat] = []
         self.lines: list[str] = []
 
         def loaded(name: str) -> mssnet.Deblurrer:
@@ -115,8 +115,8 @@ class Rig:
         self.work._tell(now=True)
         while self.ours.poll():
             message = self.ours.recv()
-            if isinstance(message, Beat):
-                self.beats.append(message)
+            if isinstance(message, Heartbeat):
+                self.heartbeats.append(message)
             elif isinstance(message, Line):
                 self.lines.append(message.text)
 
@@ -176,7 +176,7 @@ def test_pictures_become_what_a_file_of_them_would(
         made = feed.push(source)
         for ours, theirs in zip(made.planes, expected.planes, strict=True):
             assert np.array_equal(ours, theirs)
-        assert (made.moment, made.arrived, made.rate) == (source.moment, source.arrived, 12.5)
+        assert (made.timestamp, made.arrived, made.rate) == (source.timestamp, source.arrived, 12.5)
         assert (made.tags, made.cut, made.damaged) == (tags, False, False)
 
 
@@ -256,7 +256,7 @@ def test_nothing_is_carried_over_a_gap(how: str, rig: Make) -> None:
     if how == "cut":
         after[0] = replace(after[0], cut=True)
     elif how == "pause":
-        after = [replace(each, moment=each.moment + 600_000_000) for each in after]
+        after = [replace(each, timestamp=each.timestamp + 600_000_000) for each in after]
     else:
         before = [picture(p, index) for index, p in enumerate(views(4, (128, 96)), 1)]
     feed, fresh, on = rig(), rig(), rig()
@@ -281,13 +281,13 @@ def test_the_newest_picture_wins_and_the_others_are_counted(rig: Make) -> None:
         feed.work.turn()
     feed.work.turn()
     feed.listen()
-    last = feed.beats[-1]
+    last = feed.heartbeats[-1]
     assert (last.frames, last.dropped) == (4, 2 + 0 + 6)
     assert feed.restored.count == 4
     assert last.state == "live"
     assert last.busy_s > 0
-    assert feed.beats[0].state == "loading"
-    assert sum(len(beat.latencies_ms) for beat in feed.beats) == 4
+    assert feed.heartbeats[0].state == "loading"
+    assert sum(len(heartbeat.latencies_ms) for heartbeat in feed.heartbeats) == 4
     assert last.facts["model"] == "lite"
     assert last.facts["device"].startswith("cpu, ")
     assert last.facts["step"] == "1 of 2: lite, fused with 3 before"
@@ -411,10 +411,10 @@ def test_half_the_size_costs_no_detail(size: tuple[int, int]) -> None:
     width, height = size
     data = draw.integers(16, 230, (height * 3 // 2, width), np.uint8)
     source = frame_of(Picture(data, 1, 1))
-    (made,) = Halved([Nothing()]).push(source)
+    (made,) = HalfSize([Nothing()]).push(source)
     for ours, theirs in zip(made.planes, source.planes, strict=True):
         assert np.array_equal(ours, theirs)
-    (made,) = Halved([Nothing(), Brighter()]).push(source)
+    (made,) = HalfSize([Nothing(), Brighter()]).push(source)
     assert np.array_equal(made.planes[0], source.planes[0] + 7)
     assert np.array_equal(made.planes[1], source.planes[1])
 
@@ -463,7 +463,7 @@ def test_leaving_early_goes_on_with_the_pictures_before(restore: mssnet.Deblurre
 def untouched(name: str) -> mssnet.Deblurrer:
     """The model "none"."""
     assert name == NONE
-    return Untouched(mssnet.Eager(torch.device("cpu")))
+    return Passthrough(mssnet.Eager(torch.device("cpu")))
 
 
 def alone(restoring: Restoring) -> Chain:
@@ -471,11 +471,11 @@ def alone(restoring: Restoring) -> Chain:
     return Chain(restoring, untouched, 1_000_000, ladder=False)
 
 
-def numbers(made: Sequence[Made], given: Sequence[Picture]) -> list[int]:
+def numbers(made: Sequence[RestoredPicture], given: Sequence[Picture]) -> list[int]:
     """Which of the given pictures were handed on, each made of what it says."""
     for each in made:
         source, ours = each.source, each.picture
-        assert (ours.moment, ours.arrived) == (source.moment, source.arrived)
+        assert (ours.timestamp, ours.arrived) == (source.timestamp, source.arrived)
         assert (ours.cut, ours.damaged) == (source.cut, source.damaged)
     return [next(i for i, one in enumerate(given) if one is each.source) for each in made]
 
@@ -567,7 +567,7 @@ def test_without_fusion_and_a_network_nothing_changes() -> None:
 def test_what_waits_is_handed_on(rig: Make) -> None:
     """At its own moment, and at the latest when nothing follows."""
     given = [picture(planes, index) for index, planes in enumerate(views(9), 1)]
-    given[5:] = [replace(each, moment=each.moment + 600_000_000) for each in given[5:]]
+    given[5:] = [replace(each, timestamp=each.timestamp + 600_000_000) for each in given[5:]]
     feed = rig(Restoring(model=NONE, delay=2))
     handed: list[int] = []
 
@@ -575,7 +575,7 @@ def test_what_waits_is_handed_on(rig: Make) -> None:
         feed.camera.put(one)
         feed.work.turn()
         if made := feed.restored.newest(sum(handed)):
-            (source,) = [each for each in given if each.moment == made.moment]
+            (source,) = [each for each in given if each.timestamp == made.timestamp]
             assert made.arrived == source.arrived
             assert given.index(source) == feed.restored.count - 1
         handed.append(feed.restored.count - sum(handed))
@@ -591,8 +591,8 @@ def test_what_waits_is_handed_on(rig: Make) -> None:
         assert time.monotonic() < end
         feed.work.turn()
     feed.listen()
-    assert feed.beats[-1].frames == 9
-    assert sum(len(beat.latencies_ms) for beat in feed.beats) == 9
+    assert feed.heartbeats[-1].frames == 9
+    assert sum(len(heartbeat.latencies_ms) for heartbeat in feed.heartbeats) == 9
 
 
 def test_before_and_after_are_of_one_moment(rig: Make) -> None:
@@ -608,7 +608,7 @@ def test_before_and_after_are_of_one_moment(rig: Make) -> None:
         pair = window.newest()
         assert pair is not None
         assert apart(pair[0], given[2]) == 0
-        assert pair[0].moment == pair[1].moment == given[2].moment
+        assert pair[0].timestamp == pair[1].timestamp == given[2].timestamp
         assert window.count == 3
     finally:
         window.close(remove=True)
@@ -626,7 +626,7 @@ def test_what_comes_after_counts_and_every_second_frame_is_the_last_step(rig: Ma
     assert feed.lines[1].endswith("now none, fused with 3 before")
     assert feed.lines[2].endswith("now none, fused with 1 before")
     assert feed.lines[-1].endswith("at half size, every second frame")
-    assert feed.beats[-1].facts["step"].startswith("6 of 7: ")
+    assert feed.heartbeats[-1].facts["step"].startswith("6 of 7: ")
     count = feed.restored.count
     extra = [picture(planes, index) for index, planes in enumerate(views(5), 50)]
     for number, each in enumerate(extra):
@@ -657,7 +657,7 @@ def test_what_would_be_slides_is_the_cameras_own_picture(
         if feed.lines:
             break
     assert feed.lines[-1].endswith(": now the camera's own picture")
-    assert feed.beats[-1].facts["step"] == "2 of 2: the camera's own picture"
+    assert feed.heartbeats[-1].facts["step"] == "2 of 2: the camera's own picture"
     passes_on(feed)
 
 
@@ -670,7 +670,7 @@ def passes_on(feed: Rig) -> None:
         feed.work.turn()
         found = feed.restored.newest()
         assert found is not None
-        assert found.moment == given.moment
+        assert found.timestamp == given.timestamp
         assert apart(found, given) == 0
         assert feed.restored.count == count + number
 
@@ -724,9 +724,9 @@ class Process:
         self._seen = 0
 
     @property
-    def beat(self) -> Beat:
-        found = [each for each in self.messages if isinstance(each, Beat)]
-        return found[-1] if found else Beat()
+    def heartbeat(self) -> Heartbeat:
+        found = [each for each in self.messages if isinstance(each, Heartbeat)]
+        return found[-1] if found else Heartbeat()
 
     @property
     def lines(self) -> list[str]:
@@ -736,9 +736,9 @@ class Process:
         """Put pictures until something is so, and look at what comes back."""
         end, number = time.monotonic() + LONG_S, 0
         while not until():
-            assert time.monotonic() < end, (self.lines, self.beat)
+            assert time.monotonic() < end, (self.lines, self.heartbeat)
             now, number = time.monotonic_ns(), number + 1
-            self.camera.put(replace(self._views[number % 10], moment=now, arrived=now))
+            self.camera.put(replace(self._views[number % 10], timestamp=now, arrived=now))
             while time.monotonic_ns() < now + STEP_NS:
                 if self.restored.wait(0, 0.01) and (made := self.restored.newest(self._seen)):
                     self._seen = made.number
@@ -766,10 +766,10 @@ class Process:
 
 def test_the_process_loads_restores_and_ends() -> None:
     found = Process(start, LiveSettings(device="cpu"))
-    found.feed(lambda: len(found.late_ms) >= 3 and found.beat.state == "live")
-    states = [each.state for each in found.messages if isinstance(each, Beat)]
+    found.feed(lambda: len(found.late_ms) >= 3 and found.heartbeat.state == "live")
+    states = [each.state for each in found.messages if isinstance(each, Heartbeat)]
     assert states[:3] == ["loading"] * 3
-    assert found.beat.frames >= 1
+    assert found.heartbeat.frames >= 1
     found.ours.send(Stop())
     assert found.end() == 0
     assert found.lines == []
@@ -788,15 +788,18 @@ def test_ten_times_too_slow_is_bounded_and_recovers() -> None:
     found = Process(restore_slowly, LiveSettings(device="cpu", max_latency_ms=700.0), [slowness])
 
     def at_the_top() -> bool:
-        return found.beat.facts.get("step", "").startswith("1 of 7") and found.beat.frames > 10
+        return (
+            found.heartbeat.facts.get("step", "").startswith("1 of 7")
+            and found.heartbeat.frames > 10
+        )
 
     found.feed(at_the_top)
     slowness.value = 10.0
     found.feed(lambda: not at_the_top())
     assert found.lines[-1].split(": now ")[1].startswith("lite (")
-    dropped, begun = found.beat.dropped, len(found.late_ms)
+    dropped, begun = found.heartbeat.dropped, len(found.late_ms)
     found.feed(lambda: len(found.late_ms) > begun + 6 and median(found.late_ms[-6:]) < 700)
-    assert found.beat.dropped > dropped
+    assert found.heartbeat.dropped > dropped
     slowness.value = 1.0
     found.feed(at_the_top)
     assert "the step above would be about" in found.lines[-1]

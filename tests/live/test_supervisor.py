@@ -71,8 +71,8 @@ def test_figures_pictures_and_settings_that_change() -> None:
         assert taken.size == restored.size == (160, 120)
 
         feed.change(Restoring(strength=0, smooth=0))
-        moment = time.monotonic_ns()
-        await until(lambda: same(feed, moment))
+        timestamp = time.monotonic_ns()
+        await until(lambda: same(feed, timestamp))
 
         feed.change(Restoring(model="none", smooth=1, fuse=2))
         facts = feed.snapshot().model.facts
@@ -89,12 +89,12 @@ def test_figures_pictures_and_settings_that_change() -> None:
         await until(lambda: feed.snapshot().model.frames > frames + 3)
         assert feed.snapshot().model.restarts == 0, "it goes on as before"
 
-    def same(feed: Supervisor, moment: int) -> bool:
+    def same(feed: Supervisor, timestamp: int) -> bool:
         """Whether what comes out now is what comes in."""
         taken, restored = feed.newest()
-        if taken is None or restored is None or restored.moment < moment:
+        if taken is None or restored is None or restored.timestamp < timestamp:
             return False
-        return taken.moment == restored.moment and np.array_equal(taken.data, restored.data)
+        return taken.timestamp == restored.timestamp and np.array_equal(taken.data, restored.data)
 
     supervise(watch)
 

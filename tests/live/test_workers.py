@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from stream.ipc import workers
-from stream.ipc.child import Beat, Control
+from stream.ipc.child import Control, Heartbeat
 from stream.ipc.workers import Worker, Workers
 from stream.secrets import Secrets
 
@@ -31,25 +31,25 @@ def slow(control: Control) -> None:
     os.nice(10)
     burn(0.1)
     while not control.stopping:
-        control.beat(lambda latencies: Beat("live"), now=True)
+        control.heartbeat(lambda latencies: Heartbeat("live"), now=True)
         burn(0.05)
 
 
 def stuck(control: Control) -> None:
     """A process that says one word, and nothing more."""
-    control.beat(lambda latencies: Beat("live"), now=True)
+    control.heartbeat(lambda latencies: Heartbeat("live"), now=True)
     time.sleep(DEADLINE_S)
 
 
 def dying(control: Control) -> None:
     """One that says a word, and ends."""
-    control.beat(lambda latencies: Beat("live"), now=True)
+    control.heartbeat(lambda latencies: Heartbeat("live"), now=True)
     sys.exit(3)
 
 
 def spinning(control: Control) -> None:
     """One that says a word, and then computes for ever."""
-    control.beat(lambda latencies: Beat("live"), now=True)
+    control.heartbeat(lambda latencies: Heartbeat("live"), now=True)
     burn(DEADLINE_S)
 
 

@@ -147,7 +147,7 @@ def test_a_file_that_comes_while_a_run_is_at_work_stays(
     with pytest.raises(stream.SinkError, match=r"is whole, in .*out-2\.mp4"):
         job.run(come)
     assert out.read_text() == "mine"
-    assert len(look(tmp_path / "out-2.mp4").moments) == 4
+    assert len(look(tmp_path / "out-2.mp4").timestamps) == 4
     assert provenance.by_us(tmp_path / "out-2.mp4")
     assert sorted(os.listdir(tmp_path)) == ["a.mp4", "out-2.mp4", "out.mp4"]
     out.unlink()
@@ -288,7 +288,7 @@ def test_two_runs_on_one_output(tmp_path: Path) -> None:
     finally:
         ended.set()
         first.join()
-    assert look(out).moments
+    assert look(out).timestamps
 
 
 def test_a_list_from_standard_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from stream.media.language import terminological
 from stream.verify import verify
 from tests import tracks
 from tests.clips import make_clip
-from tests.harm import Harm, copied
+from tests.harm import Corruption, copied
 from tests.tracks import Piece, carried, told
 
 
@@ -138,7 +138,7 @@ def copied_with_cover(source: Path, output: Path, said: dict[str, str]) -> None:
 def test_mov_keeps_tags_that_its_usual_list_lacks(
     tmp_path: Path, restore: mssnet.Deblurrer
 ) -> None:
-    said = {"title": "A title", "album_artist": "me", "lyrics": "la\nla", "show": "Show"}
+    said = {"title": "A title", "album_artist": "me", "lyrics": "la\nla", "show": "Presentation"}
     source = make_clip(tmp_path / "in.mp4", frames=3, metadata=said)
     report = carried(source, tmp_path / "out.mov", restore)
     assert report.conforms, told(report)
@@ -175,7 +175,9 @@ def test_statistics_of_the_old_video_are_not_said_of_the_new_one(
         "_STATISTICS_WRITING_APP": "a muxer",
         "_STATISTICS_TAGS-eng": "BPS DURATION NUMBER_OF_FRAMES NUMBER_OF_BYTES",
     }
-    source = copied(shown.file, tmp_path / "in.mkv", Harm(said={0: {**stale, "LENS": "50 mm"}}))
+    source = copied(
+        shown.file, tmp_path / "in.mkv", Corruption(said={0: {**stale, "LENS": "50 mm"}})
+    )
     assert stale.items() <= streams(source, "video")[0].items()
     for ending in (".mkv", ".mp4"):
         report = carried(source, tmp_path / f"out{ending}", restore)
@@ -235,7 +237,7 @@ def test_both_codes_of_a_language_are_one(tmp_path: Path) -> None:
     assert terminological("swe") == "swe"
     source = make_clip(tmp_path / "in.mkv", frames=3, audio=("ger",))
     same, other = (
-        copied(source, tmp_path / f"{code}.mkv", Harm(said={1: {"language": code}}))
+        copied(source, tmp_path / f"{code}.mkv", Corruption(said={1: {"language": code}}))
         for code in ("deu", "gre")
     )
     row = next(each for each in verify(source, same).rows if each.what == "audio 1 language")
@@ -370,7 +372,7 @@ def test_a_timecode_that_becomes_a_tag_is_not_said_to_be_lost(
     shown: Piece, tmp_path: Path, restore: mssnet.Deblurrer
 ) -> None:
     plain = make_clip(tmp_path / "plain.mov", frames=5)
-    source = copied(plain, tmp_path / "in.mov", Harm(said={0: {"timecode": "01:02:03:04"}}))
+    source = copied(plain, tmp_path / "in.mov", Corruption(said={0: {"timecode": "01:02:03:04"}}))
     report = carried(source, tmp_path / "out.mkv", restore)
     assert report.conforms, told(report)
     assert report.dropped == []

@@ -18,7 +18,7 @@ from stream.cli import app
 from stream.media.side_data import side_data
 from stream.verify import Asked, Conformance, Known, compare, facts, verify
 from tests.clips import make_clip
-from tests.harm import INTRA, Harm, clip, copied, part_of, sounding, told
+from tests.harm import INTRA, Corruption, clip, copied, part_of, sounding, told
 
 
 def found(conformance: Conformance) -> set[tuple[str, str]]:
@@ -56,15 +56,15 @@ def rich(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 MS100 = Fraction(1, 10)
-HARMS: dict[str, tuple[Harm, set[tuple[str, str]]]] = {
-    "nothing": (Harm(), set()),
-    "all streams late": (Harm(delay=dict.fromkeys(range(4), MS100)), set()),
-    "a frame missing": (Harm(drop={0: [7]}), {("frames", "lost")}),
-    "the first frame missing": (Harm(drop={0: [0]}), {("frames", "lost")}),
-    "the last frame missing": (Harm(drop={0: [19]}), {("frames", "lost")}),
-    "a frame late": (Harm(late={0: {7: Fraction(1, 100)}}), {("timestamps", "changed")}),
+HARMS: dict[str, tuple[Corruption, set[tuple[str, str]]]] = {
+    "nothing": (Corruption(), set()),
+    "all streams late": (Corruption(delay=dict.fromkeys(range(4), MS100)), set()),
+    "a frame missing": (Corruption(drop={0: [7]}), {("frames", "lost")}),
+    "the first frame missing": (Corruption(drop={0: [0]}), {("frames", "lost")}),
+    "the last frame missing": (Corruption(drop={0: [19]}), {("frames", "lost")}),
+    "a frame late": (Corruption(late={0: {7: Fraction(1, 100)}}), {("timestamps", "changed")}),
     "picture late": (
-        Harm(delay={0: MS100}),
+        Corruption(delay={0: MS100}),
         {
             *((f"audio {i} {what}", "changed") for i in (1, 2) for what in ("times",)),
             *(
@@ -76,54 +76,60 @@ HARMS: dict[str, tuple[Harm, set[tuple[str, str]]]] = {
         },
     ),
     "sound late": (
-        Harm(delay={1: MS100}),
+        Corruption(delay={1: MS100}),
         {
             ("audio 1 times", "changed"),
             ("audio 1 to picture, start", "changed"),
             ("audio 1 to picture, end", "changed"),
         },
     ),
-    "a packet of sound missing": (Harm(drop={2: [9]}), {("audio 2 content", "lost")}),
-    "a packet of sound altered": (Harm(alter={2: [9]}), {("audio 2 content", "changed")}),
+    "a packet of sound missing": (Corruption(drop={2: [9]}), {("audio 2 content", "lost")}),
+    "a packet of sound altered": (Corruption(alter={2: [9]}), {("audio 2 content", "changed")}),
     "sound missing": (
-        Harm(without=[2]),
+        Corruption(without=[2]),
         {("audio stream 2 (aac, fra, sound fra)", "lost")},
     ),
     "sounds in another order": (
-        Harm(order=[0, 2, 1, 3, 4]),
+        Corruption(order=[0, 2, 1, 3, 4]),
         {("order of audio streams", "changed")},
     ),
-    "subtitles missing": (Harm(without=[3]), {("subtitle stream 3 (subrip, swe)", "lost")}),
-    "subtitles late": (Harm(delay={3: MS100}), {("subtitle 3 times", "changed")}),
-    "subtitles altered": (Harm(alter={3: [0]}), {("subtitle 3 content", "changed")}),
+    "subtitles missing": (Corruption(without=[3]), {("subtitle stream 3 (subrip, swe)", "lost")}),
+    "subtitles late": (Corruption(delay={3: MS100}), {("subtitle 3 times", "changed")}),
+    "subtitles altered": (Corruption(alter={3: [0]}), {("subtitle 3 content", "changed")}),
     "attachment missing": (
-        Harm(without=[4]),
+        Corruption(without=[4]),
         {("attachment stream 4 (font.ttf)", "lost")},
     ),
-    "language lost": (Harm(said={1: {"language": "und"}}), {("audio 1 language", "lost")}),
-    "language changed": (Harm(said={1: {"language": "deu"}}), {("audio 1 language", "changed")}),
-    "title changed": (Harm(said={1: {"title": "other"}}), {("audio 1 title", "changed")}),
+    "language lost": (Corruption(said={1: {"language": "und"}}), {("audio 1 language", "lost")}),
+    "language changed": (
+        Corruption(said={1: {"language": "deu"}}),
+        {("audio 1 language", "changed")},
+    ),
+    "title changed": (Corruption(said={1: {"title": "other"}}), {("audio 1 title", "changed")}),
     "disposition lost": (
-        Harm(disposition={1: Disposition(0)}),
+        Corruption(disposition={1: Disposition(0)}),
         set(),
     ),
     "disposition changed": (
-        Harm(disposition={2: Disposition.comment}),
+        Corruption(disposition={2: Disposition.comment}),
         {("audio 2 is comment", "changed")},
     ),
-    "chapters lost": (Harm(chapters=lambda chapters: []), {("chapters", "lost")}),
-    "a chapter lost": (Harm(chapters=lambda chapters: chapters[:1]), {("chapters", "changed")}),
+    "chapters lost": (Corruption(chapters=lambda chapters: []), {("chapters", "lost")}),
+    "a chapter lost": (
+        Corruption(chapters=lambda chapters: chapters[:1]),
+        {("chapters", "changed")},
+    ),
     "a chapter moved": (
-        Harm(chapters=lambda chapters: [{**chapters[0], "end": 150_000_000}, chapters[1]]),
+        Corruption(chapters=lambda chapters: [{**chapters[0], "end": 150_000_000}, chapters[1]]),
         {("chapter 1", "changed")},
     ),
     "a chapter renamed": (
-        Harm(chapters=lambda c: [c[0], {**c[1], "metadata": {"title": "drei"}}]),
+        Corruption(chapters=lambda c: [c[0], {**c[1], "metadata": {"title": "drei"}}]),
         {("chapter 2", "changed")},
     ),
-    "a tag changed": (Harm(tags={"title": "Other"}), {("file tag title", "changed")}),
-    "a tag lost": (Harm(tags={"comment": ""}), {("file tag comment", "lost")}),
-    "a tag added": (Harm(tags={"artist": "me"}), {("file tag artist", "changed")}),
+    "a tag changed": (Corruption(tags={"title": "Other"}), {("file tag title", "changed")}),
+    "a tag lost": (Corruption(tags={"comment": ""}), {("file tag comment", "lost")}),
+    "a tag added": (Corruption(tags={"artist": "me"}), {("file tag artist", "changed")}),
 }
 
 
@@ -212,13 +218,14 @@ def test_what_is_as_good_is_allowed(
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".ts"])
 def test_another_container_is_allowed(suffix: str, tmp_path: Path) -> None:
     source = clip(tmp_path, "in.mp4", frames=20, audio=("eng",), rotation=90, aspect=Fraction(4, 3))
-    harm = Harm(mux={"mpegts_copyts": "1"} if suffix == ".ts" else {})
+    harm = Corruption(mux={"mpegts_copyts": "1"} if suffix == ".ts" else {})
     conformance = verify(source, copied(source, tmp_path / f"out{suffix}", harm))
     # MPEG-TS has neither rotation nor titles.
     lost = {("rotation", "changed"), ("audio 1 title", "lost")} if suffix == ".ts" else set()
     assert found(conformance) == lost, conformance.summary
     back = verify(
-        tmp_path / f"out{suffix}", copied(tmp_path / f"out{suffix}", tmp_path / "b.mkv", Harm())
+        tmp_path / f"out{suffix}",
+        copied(tmp_path / f"out{suffix}", tmp_path / "b.mkv", Corruption()),
     )
     assert back.conforms, back.summary
 
@@ -292,8 +299,8 @@ def test_converted_subtitles_say_the_same(text: bytes, expected: set[str], tmp_p
 
 def test_moments_that_a_file_lacks_are_said_to_be_made_up(tmp_path: Path) -> None:
     raw = clip(tmp_path, "in.h264", frames=12, container="h264")
-    assert None in facts(raw).picture.moments.ticks
-    nothing = Harm(said={0: {"language": "und"}})
+    assert None in facts(raw).picture.timestamps.ticks
+    nothing = Corruption(said={0: {"language": "und"}})
     good = copied(clip(tmp_path, "12.mp4", frames=12), tmp_path / "good.mp4", nothing)
     short = copied(clip(tmp_path, "11.mp4", frames=11), tmp_path / "short.mp4", nothing)
     conformance = verify(raw, good)
@@ -321,7 +328,7 @@ def test_broken_files_are_read_as_far_as_they_go(tmp_path: Path) -> None:
     broken = tmp_path / "broken.ts"
     broken.write_bytes(content)
     seen = facts(broken)
-    assert 0 < len(seen.picture.moments) <= 40
+    assert 0 < len(seen.picture.timestamps) <= 40
     assert found(verify(source, broken)), "not the same"
     cut = tmp_path / "cut.mkv"
     whole = clip(tmp_path, "whole.mkv", frames=40, size=(96, 64))
@@ -357,7 +364,7 @@ def test_a_mirrored_picture_is_not_a_turned_one(tmp_path: Path) -> None:
     mirrored = [-65536, 0, 0, 0, 65536, 0, 0, 0, 1 << 30]
     turned = [-65536, 0, 0, 0, -65536, 0, 0, 0, 1 << 30]
     files = [
-        copied(source, tmp_path / f"{number}.mp4", Harm(matrix=matrix))
+        copied(source, tmp_path / f"{number}.mp4", Corruption(matrix=matrix))
         for number, matrix in enumerate((mirrored, turned, ()))
     ]
     for one in files:
@@ -384,11 +391,11 @@ def test_cover_art_and_a_second_picture_are_compared(tmp_path: Path) -> None:
     kinds = [track.kind for track in facts(source).tracks]
     assert kinds == ["video", "cover"]
     for name, harm, expected in (
-        ("same", Harm(), set()),
-        ("cover lost", Harm(without=[2]), {("cover art stream 2 (mjpeg)", "lost")}),
-        ("other cover", Harm(alter={2: [0]}), {("cover 2 content", "changed")}),
-        ("other picture", Harm(alter={1: [1]}), {("video 1 content", "changed")}),
-        ("late", Harm(late={1: {1: Fraction(1, 100)}}), {("video 1 times", "changed")}),
+        ("same", Corruption(), set()),
+        ("cover lost", Corruption(without=[2]), {("cover art stream 2 (mjpeg)", "lost")}),
+        ("other cover", Corruption(alter={2: [0]}), {("cover 2 content", "changed")}),
+        ("other picture", Corruption(alter={1: [1]}), {("video 1 content", "changed")}),
+        ("late", Corruption(late={1: {1: Fraction(1, 100)}}), {("video 1 times", "changed")}),
     ):
         conformance = verify(source, copied(source, tmp_path / f"{name}.mp4", harm))
         assert found(conformance) == expected, (name, conformance.summary)
@@ -427,7 +434,7 @@ def test_texts_that_overlap_may_be_cut_where_they_do(tmp_path: Path) -> None:
 def test_decoded_frames_do_not_pile_up(tmp_path: Path) -> None:
     source = clip(tmp_path, "in.mp4", frames=200)
     gc.collect()
-    assert len(facts(source).picture.moments) == 200
+    assert len(facts(source).picture.timestamps) == 200
     alive = sum(type(each) is av.VideoFrame for each in gc.get_objects())
     assert alive < 10
 
@@ -455,7 +462,7 @@ def test_what_a_run_writes_conforms(
 
 
 def test_the_command(rich: Path, tmp_path: Path) -> None:
-    worse = copied(rich, tmp_path / "out.mkv", Harm(without=[3]))
+    worse = copied(rich, tmp_path / "out.mkv", Corruption(without=[3]))
 
     def run(*words: object) -> Any:
         return CliRunner().invoke(app, ["verify", *map(str, words)])

@@ -22,7 +22,7 @@ from stream.options.live import InUse, Restoring
 from stream.options.scale import Scale
 from stream.preview.access import Access, Guard
 from stream.preview.server import Page
-from stream.preview.shown import Change, Feeds, Figures, Shown
+from stream.preview.shown import Change, Feeds, Figures, PreviewFeed
 from stream.preview.site import runner_of
 from tests.feeds import SPAWN, gray
 
@@ -66,7 +66,7 @@ async def site(*, chosen: bool = False) -> AsyncIterator[Site]:
     await runner.setup()
     await web.SockSite(runner, listening).start()
     window = Window(SPAWN, 320 * 240, 640 * 480)
-    shown = Shown("yard", window, Restoring(), ("lite", "wide"))
+    shown = PreviewFeed("yard", window, Restoring(), ("lite", "wide"))
     await page.told(Feeds((shown,)))
     # Only by name: quoting of paths is what is tried here.
     async with aiohttp.ClientSession(requote_redirect_url=False) as session:
@@ -452,9 +452,11 @@ def test_stills_and_mjpeg() -> None:
         ) as stream:
             reader = aiohttp.MultipartReader.from_response(stream)
             for number, level in enumerate((60, 80, 120, 160), 1):
-                moment = 1000 * number
+                timestamp = 1000 * number
                 if number > 1:  # the first one is there already
-                    there.window.put(gray(level, moment, (320, 240)), gray(60, moment, (320, 240)))
+                    there.window.put(
+                        gray(level, timestamp, (320, 240)), gray(60, timestamp, (320, 240))
+                    )
                 part = await asyncio.wait_for(reader.next(), 5)
                 assert isinstance(part, aiohttp.BodyPartReader)
                 shown = cv2.imdecode(np.frombuffer(await part.read(), np.uint8), 1)

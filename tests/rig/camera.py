@@ -166,15 +166,15 @@ def _landscape(size: tuple[int, int]) -> Iterator[Picture]:
             noise = random.uniform(-level, level, (cells * 9 // 16, cells)).astype(np.float32)
             texture += cv2.resize(noise, (w, h), interpolation=cv2.INTER_CUBIC)
         planes.append(np.clip(texture, 16, 235).astype(np.uint8))
-    moment = 0
+    timestamp = 0
     while True:
-        x = int((wide - width) / 4 * (1 + np.sin(moment / 40))) * 2
-        y = int((high - height) / 4 * (1 + np.cos(moment / 57))) * 2
+        x = int((wide - width) / 4 * (1 + np.sin(timestamp / 40))) * 2
+        y = int((high - height) / 4 * (1 + np.cos(timestamp / 57))) * 2
         window = [planes[0][y : y + height, x : x + width]]
         y, x = y // 2, x // 2
         window += [plane[y : y + height // 2, x : x + width // 2] for plane in planes[1:]]
         yield np.concatenate([part.reshape(-1) for part in window]).reshape(-1, width)
-        moment += 1
+        timestamp += 1
 
 
 def _looped(filming: Filming) -> Iterator[Picture]:
@@ -192,8 +192,8 @@ def _looped(filming: Filming) -> Iterator[Picture]:
 
 
 def _sound(first: int) -> av.AudioFrame:
-    moments = np.arange(first, first + _CHUNK) / RATE
-    wave = 0.5 * np.sin(2 * np.pi * 1000 * moments) * (moments % 1 < BEEP_S)
+    timestamps = np.arange(first, first + _CHUNK) / RATE
+    wave = 0.5 * np.sin(2 * np.pi * 1000 * timestamps) * (timestamps % 1 < BEEP_S)
     frame = av.AudioFrame.from_ndarray(
         wave.astype(np.float32)[np.newaxis], format="fltp", layout="mono"
     )

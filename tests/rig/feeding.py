@@ -18,7 +18,7 @@ import av
 import numpy as np
 from av.codec.context import Flags
 
-from stream.ipc.child import Beat, Control, Line, Stop, enter
+from stream.ipc.child import Control, Heartbeat, Line, Stop, enter
 from stream.ipc.mailbox import Mailbox, Picture
 from stream.ipc.sound_ring import SoundFormat, SoundRing
 from stream.live.output.serve import Serve
@@ -106,16 +106,16 @@ class Camera:
         data[:height] = np.roll(self._base, self._count * self._step, 1)
         stamp.draw(data, self._count)
         stamp.light(data, self._count / 25 % 1 < BEEP_S)
-        moment = self._begun + self._count * 40_000_000
-        self.boxes[0].put(Picture(data, moment, time.monotonic_ns(), self._rate))
+        timestamp = self._begun + self._count * 40_000_000
+        self.boxes[0].put(Picture(data, timestamp, time.monotonic_ns(), self._rate))
         self._count += 1
         while self._voice is not None and self._samples * 25 < self._count * self._voice.rate:
             self._speak(self._voice)
 
     def _speak(self, voice: av.AudioCodecContext) -> None:
         size = voice.frame_size or _CHUNK
-        moments = np.arange(self._samples, self._samples + size) / voice.rate
-        wave = 0.5 * np.sin(2 * np.pi * 1000 * moments) * (moments % 1 < BEEP_S)
+        timestamps = np.arange(self._samples, self._samples + size) / voice.rate
+        wave = 0.5 * np.sin(2 * np.pi * 1000 * timestamps) * (timestamps % 1 < BEEP_S)
         if not voice.format.name.startswith("flt"):
             wave = wave * 32_767
         samples = wave.astype("f4" if voice.format.name.startswith("flt") else "i2")
@@ -202,7 +202,7 @@ async def _feed(camera: Camera, line: Connection, counts: "Counter[str]") -> Non
             while line.poll():
                 message = line.recv()
                 counts["lines"] += isinstance(message, Line)
-                if isinstance(message, Beat):
+                if isinstance(message, Heartbeat):
                     for name in ("frames", "dropped", "connects", "readers", "refused"):
                         counts[name] = getattr(message, name)
 

@@ -39,7 +39,7 @@ class Measured:
 
     arrivals: list[float] = field(default_factory=list)
     """time.monotonic() of each frame."""
-    moments: list[float | None] = field(default_factory=list)
+    timestamps: list[float | None] = field(default_factory=list)
     """The presentation time of each frame, in seconds."""
     sizes: list[Size] = field(default_factory=list)
     """Each size, once whenever it changes."""
@@ -86,8 +86,8 @@ class Measured:
     @property
     def backwards(self) -> int:
         """Frames whose presentation time is not after that of the one before."""
-        moments = [moment for moment in self.moments if moment is not None]
-        return sum(after <= before for before, after in pairwise(moments))
+        timestamps = [timestamp for timestamp in self.timestamps if timestamp is not None]
+        return sum(after <= before for before, after in pairwise(timestamps))
 
     @property
     def longest_s(self) -> float:
@@ -171,7 +171,7 @@ def _look(
     """Note a frame; returns whether its lamp is lit."""
     size = frame.width, frame.height
     found.arrivals.append(now)
-    found.moments.append(frame.time)
+    found.timestamps.append(frame.time)
     if not found.sizes or found.sizes[-1] != size:
         found.sizes.append(size)
     plane = frame.planes[0]

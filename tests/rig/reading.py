@@ -7,7 +7,7 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any, Self
 
-from stream.ipc.child import Beat, Control, Line, Stop
+from stream.ipc.child import Control, Heartbeat, Line, Stop
 from stream.ipc.mailbox import Mailbox, Picture
 from stream.ipc.sound_ring import SoundRing
 from stream.live.input.camera import Camera
@@ -28,7 +28,7 @@ class Reading:
 
     def __init__(self, source: str, **settings: Any) -> None:
         self.settings = LiveSettings(**{"max_pixels": PIXELS} | settings)
-        self.beats: list[Beat] = []
+        self.heartbeats: list[Heartbeat] = []
         self.lines: list[str] = []
         self.error: BaseException | None = None
         self.box = Mailbox(multiprocessing.get_context("spawn"), PIXELS, 1)
@@ -56,9 +56,9 @@ class Reading:
         return self._work.is_alive()
 
     @property
-    def beat(self) -> Beat:
+    def heartbeat(self) -> Heartbeat:
         """The last one."""
-        return self.beats[-1] if self.beats else Beat()
+        return self.heartbeats[-1] if self.heartbeats else Heartbeat()
 
     def stop(self) -> float:
         """Tell it to stop, and return how many seconds that took."""
@@ -78,7 +78,7 @@ class Reading:
             if found is not None:
                 self._number = found.number
                 return found
-        raise AssertionError(f"no picture; {self.beat}; {self.lines}")
+        raise AssertionError(f"no picture; {self.heartbeat}; {self.lines}")
 
     def cut(self, deadline_s: float = DEADLINE_S) -> Picture:
         """The next picture that is the first one after a gap."""
@@ -87,13 +87,13 @@ class Reading:
             picture = self.picture(deadline_s)
             if picture.cut:
                 return picture
-        raise AssertionError(f"no cut; {self.beat}; {self.lines}")
+        raise AssertionError(f"no cut; {self.heartbeat}; {self.lines}")
 
     def until(self, holds: Callable[[], object], deadline_s: float = DEADLINE_S) -> None:
         """Wait until something holds."""
         end = time.monotonic() + deadline_s
         while not holds():
-            assert time.monotonic() < end, (self.beat, self.lines, self.error)
+            assert time.monotonic() < end, (self.heartbeat, self.lines, self.error)
             time.sleep(0.02)
 
     def says(self, words: str) -> bool:
@@ -114,7 +114,7 @@ class Reading:
                 message = self._ours.recv()
             except (EOFError, OSError):
                 return
-            if isinstance(message, Beat):
-                self.beats.append(message)
+            if isinstance(message, Heartbeat):
+                self.heartbeats.append(message)
             elif isinstance(message, Line):
                 self.lines.append(message.text)

@@ -53,7 +53,7 @@ def test_a_file_is_given_watched_compared_and_fetched(
     with page.expect_download() as saved:
         job.get_by_text("Download", exact=True).click()
     assert saved.value.suggested_filename == "own clip.mp4"
-    assert len(look(Path(saved.value.path())).moments) == 40
+    assert len(look(Path(saved.value.path())).timestamps) == 40
     job.get_by_text("Before and after").click()
     frame = page.frame_locator("#frame")
     expect(frame.locator(".stage canvas").first).to_be_visible(timeout=PATIENCE_MS)

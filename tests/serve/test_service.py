@@ -48,7 +48,7 @@ def test_a_file_is_restored(served: Service, beach: dict[str, Any]) -> None:
     assert str(served.outputs) not in json.dumps(beach), "where it lies is nobody's matter"
     given = look(served.outputs / "holiday" / "beach.mp4")
     wanted = look(served.inputs / "holiday" / "beach.mp4")
-    assert given.moments == wanted.moments
+    assert given.timestamps == wanted.timestamps
     assert given.packets == wanted.packets
 
 
@@ -89,7 +89,7 @@ def test_an_upload_is_restored_and_deleted(served: Service, tmp_path: Path) -> N
     assert (answer.json["origin"], answer.json["size"]) == ("upload", len(data))
     job = served.until_ended(answer.json["number"])
     assert (job["state"], job["output"]) == ("done", name), job
-    assert len(look(served.outputs / name).moments) == 4
+    assert len(look(served.outputs / name).timestamps) == 4
     # What has the same name gets another one.
     twice = served.until_ended(served.upload(name, data).json["number"])
     assert twice["output"] == "späte Aufnahme (1)-2.mp4"
@@ -121,7 +121,7 @@ def test_a_job_is_cancelled_and_gone_on_with(served: Service) -> None:
     job = served.until_ended(number)
     assert job["state"] == "done", job
     assert job["report"]["earlier"] > 0, "it was begun anew"
-    assert len(look(served.outputs / "long.mkv").moments) == 100
+    assert len(look(served.outputs / "long.mkv").timestamps) == 100
     assert served.ask(f"/jobs/{number}/resume", "POST").status == 409
 
 
@@ -297,7 +297,7 @@ def test_killed_again_and_again_every_job_is_done_once(tmp_path: Path) -> None:
         assert all(job["exit_code"] == 65 and job["said"] for job in jobs if job["output"] is None)
         assert sorted(path.name for path in running.outputs.glob("*.m*")) == good
         for name in good:
-            assert len(look(running.outputs / name).moments) == 40
+            assert len(look(running.outputs / name).timestamps) == 40
         for name, changed in kept.items():
             assert (running.outputs / name).stat().st_mtime_ns == changed, f"{name} was made twice"
 
@@ -418,7 +418,7 @@ def test_what_its_page_tells_people_to_type_works(tmp_path: Path) -> None:
             )
             assert done.returncode == 0, (line, done.stdout, done.stderr)
         assert [job["state"] for job in running.jobs()] == ["done", "done"]
-        assert len(look(tmp_path / "shaky.clean.mp4").moments) == 3
+        assert len(look(tmp_path / "shaky.clean.mp4").timestamps) == 3
 
 
 @pytest.mark.parametrize("line", [line for line in COMMANDS if line.startswith("deblur serve ")])

@@ -23,7 +23,7 @@ from stream.files.trial import Trial
 from stream.frame import Frame
 from stream.input.source import Source
 from stream.stages import advice
-from stream.stages.advice import Gauged, Look, look, said_of
+from stream.stages.advice import MeasuredStage, VideoSample, look, said_of
 from tests.clips import make_clip
 
 SIZE = 240, 180
@@ -62,7 +62,7 @@ def test_a_look_at_some_frames(shake: float, blur: int, said: str, tmp_path: Pat
 
 
 def test_blur_that_comes_and_goes() -> None:
-    assert "some frames more" in Look(need=0.5, shake=0.0, uneven=0.4).said
+    assert "some frames more" in VideoSample(need=0.5, shake=0.0, uneven=0.4).said
 
 
 @pytest.mark.parametrize("frames", [1, 2])
@@ -100,7 +100,7 @@ class Changing:
 def test_what_a_stage_gains(factor: int, blur: int, least: float, most: float) -> None:
     luma = np.random.default_rng(2).integers(0, 256, (48, 64), np.uint8)
     chroma = np.full((24, 32), 128, np.uint8)
-    stage = Gauged(Changing(factor, blur))
+    stage = MeasuredStage(Changing(factor, blur))
     assert stage.gain is None
     count = 0
     for index in range(60):

@@ -17,7 +17,7 @@ from stream.options.reading import Span
 from stream.stages.seen import measured_of
 from stream.stages.shutter import shutter_of
 from stream.telemetry.record import Series
-from stream.telemetry.turning import Optics, Turning, turned
+from stream.telemetry.turning import CameraRotation, Optics, turned
 from tests.clips import make_clip
 from tests.telemetry import filmed, packets
 
@@ -55,7 +55,7 @@ def test_blur_is_right(kind: Kind, readout: float) -> None:
     """Against the camera's attitude in steps of microseconds, to 0.3 pixels of 1920."""
     optics = Optics(Lens(94, kind), *SIZE)
     time, open_s = 0.41, 1 / 60
-    blur = Turning(gyro(), Lens(94, kind), readout).blur(optics, time, open_s)
+    blur = CameraRotation(gyro(), Lens(94, kind), readout).blur(optics, time, open_s)
     assert np.linalg.norm(blur, axis=-1).max() > 0.5
     for row in (0, 30, 80, 107):
         middle = time + (row - 53.5) / 108 * readout
@@ -68,7 +68,7 @@ def test_blur_is_right(kind: Kind, readout: float) -> None:
 @pytest.mark.parametrize("kind", ["pinhole", "fisheye"])
 def test_motion_between_frames_is_right(kind: Kind) -> None:
     optics = Optics(Lens(94, kind), *SIZE)
-    between = Turning(gyro(), Lens(94, kind)).between(optics, 0.4, 0.4 + 1 / FPS)
+    between = CameraRotation(gyro(), Lens(94, kind)).between(optics, 0.4, 0.4 + 1 / FPS)
     first, last = attitude(0.4), attitude(0.4 + 1 / FPS)
     true = optics.seen(optics.rays @ first @ last.T) - optics.places
     assert np.linalg.norm(true - between, axis=-1).max() < 0.03

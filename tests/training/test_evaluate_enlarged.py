@@ -29,10 +29,10 @@ from tests.training.test_evaluate import (
 from tests.training.test_evaluate_fused import flickering
 from weights.evaluate import (
     Enlarge,
-    Enlargement,
     Frame,
     PairsError,
     PictureSet,
+    UpscaleFigures,
     evaluate_enlarged,
     evaluate_upscaler,
     find_pictures,
@@ -55,7 +55,7 @@ def flat(height: int, width: int, value: int) -> Frame:
     return np.full((height, width, 3), value, np.uint8)
 
 
-def measured(enlarge: Enlarge, small: Frame, large: Frame) -> dict[str, Enlargement]:
+def measured(enlarge: Enlarge, small: Frame, large: Frame) -> dict[str, UpscaleFigures]:
     row, everything = evaluate_upscaler(enlarge, [pictures((small, large))])
     assert everything.methods == row.methods
     return row.methods
@@ -202,7 +202,7 @@ def test_what_restores_and_what_enlarges_are_told_apart() -> None:
 
 def test_smoothing_lowers_the_flicker_of_enlarged_frames() -> None:
     row, _ = evaluate_enlarged(identity, nearest, [flickering(1, 6, 288, 384, noise=24)])
-    steady = row.steadiness
+    steady = row.smoothness
     assert steady is not None
     assert list(steady.ratio) == [
         *("fused, bicubic", "fused, upscaler", "causal, bicubic", "causal, upscaler")

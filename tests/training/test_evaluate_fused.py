@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from filters import Coding, Upscaler, codes_of, to_rgb
 from mssnet import Deblurrer, Eager
-from stream.compute.models import Untouched
+from stream.compute.models import Passthrough
 from stream.frame import Frame
 from stream.options.exposure import Exposure
 from stream.options.settings import Settings
@@ -26,7 +26,7 @@ from weights.evaluate import Frame as Picture
 from weights.evaluate import Pair, PairSet, Restored, evaluate, evaluate_enlarged, sheet
 from weights.evaluate.__main__ import app
 
-NONE = Untouched(Eager("cpu"))
+NONE = Passthrough(Eager("cpu"))
 
 
 def faded(image: Tensor) -> Tensor:
@@ -67,7 +67,7 @@ def test_fusion_gains_where_neighbors_are_sharper() -> None:
 
 def test_smoothing_lowers_flicker_and_is_measured_beside_the_rest() -> None:
     row, _ = evaluate(identity, [flickering(1)])
-    steady = row.steadiness
+    steady = row.smoothness
     assert steady is not None
     names = ["blurred", "restored", "fused", "causal"]
     assert list(steady.e_warp) == [*names, "sharp"]
@@ -84,14 +84,14 @@ def test_smoothing_lowers_flicker_and_is_measured_beside_the_rest() -> None:
     assert without.plain.psnr["restored"] == row.plain.psnr["restored"]
     assert without.harm is None
     assert without.identity_psnr == 100
-    assert without.steadiness is not None
-    assert without.steadiness.ratio == {}
+    assert without.smoothness is not None
+    assert without.smoothness.ratio == {}
 
     less, _ = evaluate(identity, [flickering(1)], smooth=0)
     assert less.plain.gain["fused"] < 0.5 * row.plain.gain["fused"]
     alone, _ = evaluate(NONE, [flickering(1)])
-    assert alone.steadiness is not None
-    assert alone.steadiness.ratio == pytest.approx(steady.ratio, rel=0.01)
+    assert alone.smoothness is not None
+    assert alone.smoothness.ratio == pytest.approx(steady.ratio, rel=0.01)
 
 
 def test_nothing_is_carried_from_one_sequence_to_the_next() -> None:

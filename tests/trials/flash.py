@@ -20,7 +20,7 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from tests.trials.media import RATE, moments, moving, open_file, visible, write
+from tests.trials.media import RATE, moving, open_file, timestamps, visible, write
 from tests.trials.runner import console, deblur, load, run
 
 SIZE = (160, 96)
@@ -32,7 +32,7 @@ ALLOWED_MS = {".mp4": 0.1, ".mkv": 1.5}
 
 def make(path: Path, minutes: float, seed: int) -> None:
     """Draw the clip: a bar that moves on gray, white frames, and beeps in silence."""
-    shown = np.array(moments(minutes * 60, seed))
+    shown = np.array(timestamps(minutes * 60, seed))
     due = np.arange(1, minutes * 60, EVERY_S) * RATE
     flashes = shown[np.searchsorted(shown, due)]
     sound = np.zeros(int(minutes * 60 * RATE), np.float32)
@@ -45,10 +45,10 @@ def make(path: Path, minutes: float, seed: int) -> None:
 
 def _pictures(shown: NDArray[np.int64], white: set[int]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
     width, height = SIZE
-    for index, moment in enumerate(shown.tolist()):
-        picture = np.full((height, width, 3), 255 if moment in white else 50, np.uint8)
+    for index, timestamp in enumerate(shown.tolist()):
+        picture = np.full((height, width, 3), 255 if timestamp in white else 50, np.uint8)
         picture[:, index % width : index % width + 8] = (20, 90, 60)
-        yield moment, picture
+        yield timestamp, picture
 
 
 @dataclass(frozen=True)
@@ -72,13 +72,13 @@ def measure(path: Path) -> Events:
         was_white = False
         for frame in container.decode(moving(container)[0], container.streams.audio[0]):
             assert isinstance(frame, av.VideoFrame | av.AudioFrame)
-            moment = (frame.pts or 0) * Fraction(frame.time_base or 1)
+            timestamp = (frame.pts or 0) * Fraction(frame.time_base or 1)
             if isinstance(frame, av.AudioFrame):
-                blocks.append((moment, frame.to_ndarray()[0]))
+                blocks.append((timestamp, frame.to_ndarray()[0]))
                 continue
             white = bool(visible(frame.planes[0], frame).mean() > 150)
             if white and not was_white:
-                flashes.append(float(moment))
+                flashes.append(float(timestamp))
             was_white = white
     beeps = _onsets(blocks)
     if len(flashes) != len(beeps) or not flashes:
@@ -90,7 +90,7 @@ def _onsets(blocks: list[tuple[Fraction, NDArray[np.float32]]]) -> list[float]:
     """When it becomes loud: the mean over a millisecond reaches half of the largest one."""
     window = RATE // 1000
     # Each block stands where its own timestamp says, so that a gap or a jump is not hidden.
-    starts = [round(moment * RATE) for moment, _ in blocks]
+    starts = [round(timestamp * RATE) for timestamp, _ in blocks]
     base = min(starts)
     sound = np.zeros(max(s + len(b) for s, (_, b) in zip(starts, blocks, strict=True)) - base)
     for start, (_, samples) in zip(starts, blocks, strict=True):

@@ -25,7 +25,7 @@ from stream.compute.models import load_model
 from stream.verify import Row
 from tests import tracks
 from tests.clips import make_clip
-from tests.harm import Harm, copied
+from tests.harm import Corruption, copied
 from tests.pictures import write
 from tests.tracks import Piece
 from tests.trials.runner import console
@@ -117,7 +117,7 @@ def transparent(folder: Path) -> Path:
     return write(folder / "in.webm", "yuva420p", [planes] * 5, codec="libvpx-vp9")
 
 
-def marked(ending: str, harm: Harm) -> Make:
+def marked(ending: str, harm: Corruption) -> Make:
     """A clip of which something is said."""
 
     def make(folder: Path) -> Path:
@@ -157,7 +157,7 @@ THINGS = (
     Thing(
         "rotation, mirroring",
         "rotation",
-        {"rotation": picture(rotation=90), "mirroring": marked(".mp4", Harm(matrix=MIRROR))},
+        {"rotation": picture(rotation=90), "mirroring": marked(".mp4", Corruption(matrix=MIRROR))},
     ),
     Thing(
         "10 and 12 bits",
@@ -243,7 +243,7 @@ THINGS = (
     Thing("cover art", "cover|video stream", beside(cover, ending=".mp4")),
     Thing("a second video", "video (stream )?1|order", beside(second)),
     Thing("data of action cameras' sensors", "data", beside(sensors, ending=".mp4")),
-    Thing("timecode", "data|video tag timecode", marked(".mov", Harm(said=TIMECODE))),
+    Thing("timecode", "data|video tag timecode", marked(".mov", Corruption(said=TIMECODE))),
     Thing("chapters", "chapter", picture(chapters=True, frames=12)),
     Thing(
         "title, artist, date",

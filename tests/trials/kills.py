@@ -27,7 +27,7 @@ import typer
 from numpy.typing import NDArray
 
 from stream.output.checkpoint import folder_of, frames_done
-from tests.trials.media import RATE, Fingerprint, fingerprint, moments, write
+from tests.trials.media import RATE, Fingerprint, fingerprint, timestamps, write
 from tests.trials.runner import alive, console, deblur, load, run, start, stop
 
 LOST_S = 2.0
@@ -42,7 +42,7 @@ def make(path: Path, seconds: float, seed: int) -> None:
     """A clip with moving detail, irregular moments and sound that never repeats."""
     length = np.arange(int(seconds * RATE)) / RATE
     sound = 0.3 * np.sin(2 * np.pi * (200 * length + 15 * length**2))
-    write(path, _pictures(moments(seconds, seed), seed), sound.astype(np.float32), size=_SIZE)
+    write(path, _pictures(timestamps(seconds, seed), seed), sound.astype(np.float32), size=_SIZE)
 
 
 def _pictures(shown: list[int], seed: int) -> Iterator[tuple[int, NDArray[np.uint8]]]:
@@ -50,9 +50,9 @@ def _pictures(shown: list[int], seed: int) -> Iterator[tuple[int, NDArray[np.uin
     rng = np.random.default_rng(seed)
     world = rng.integers(0, 255, (height // 6 + 80, width // 6 + 80, 3), np.uint8)
     world = world.repeat(6, axis=0).repeat(6, axis=1)
-    for index, moment in enumerate(shown):
+    for index, timestamp in enumerate(shown):
         down, right = index % 400, (2 * index) % 400
-        yield moment, world[down : down + height, right : right + width]
+        yield timestamp, world[down : down + height, right : right + width]
 
 
 def frames_safe(part: Path) -> int:
@@ -166,7 +166,7 @@ class Trial:
         same = 0
         while True:
             last = len(self.kills) >= count
-            delay_s, after = (_PATIENCE_S, 0) if last else self._moment()
+            delay_s, after = (_PATIENCE_S, 0) if last else self._timestamp()
             resume = ["--resume"] if before else []
             words = ["run", self.source, output, *self.words, *resume]
             kill = disturbed(words, output, delay_s, after)
@@ -194,7 +194,7 @@ class Trial:
                 return
             before = kill
 
-    def _moment(self) -> tuple[float, int]:
+    def _timestamp(self) -> tuple[float, int]:
         """When to kill: seconds, and the frames that must be safe before these begin."""
         if self.rng.random() < 0.2:
             # Near the end, where the pieces are put together.

@@ -76,8 +76,8 @@ def fingerprint(path: Path) -> Fingerprint:
         for packet in container.demux(video, *container.streams.audio):
             if packet.stream.index in heard:
                 if packet.size:
-                    moment = (packet.pts or 0) * Fraction(packet.time_base or 1)
-                    heard[packet.stream.index].update(f"{moment} ".encode() + bytes(packet))
+                    timestamp = (packet.pts or 0) * Fraction(packet.time_base or 1)
+                    heard[packet.stream.index].update(f"{timestamp} ".encode() + bytes(packet))
                 continue
             for frame in packet.decode():
                 assert isinstance(frame, av.VideoFrame)
@@ -97,7 +97,7 @@ def visible(plane: av.video.plane.VideoPlane, frame: av.VideoFrame) -> NDArray[n
     return rows[:, : plane.width * wide]
 
 
-def moments(seconds: float, seed: int) -> list[int]:
+def timestamps(seconds: float, seed: int) -> list[int]:
     """When frames are shown, in samples of sound: 1/60 to 1/15 s apart, without any order."""
     rng = np.random.default_rng(seed)
     steps = rng.integers(RATE // 60, RATE // 15, int(seconds * 60) + 1)
@@ -123,13 +123,13 @@ def write(
         assert isinstance(voice, av.AudioStream)
         blocks = _blocks(sound)
         said = -1
-        for moment, picture in pictures:
+        for timestamp, picture in pictures:
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
             frame = frame.reformat(format="yuv420p", threads=1)
-            frame.pts, frame.time_base = moment, Fraction(1, RATE)
+            frame.pts, frame.time_base = timestamp, Fraction(1, RATE)
             output.mux(video.encode(frame))
             # Beside its picture, so that nothing waits long in the muxer.
-            while said < moment and (block := next(blocks, None)) is not None:
+            while said < timestamp and (block := next(blocks, None)) is not None:
                 output.mux(voice.encode(block))
                 said = block.pts or 0
         output.mux(video.encode(None))

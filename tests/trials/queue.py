@@ -119,7 +119,7 @@ class Trial:
         for name in sorted(good ^ set(made)):
             self.faults.append(f"{name} is {'missing' if name in good else 'too many'}")
         for name in sorted(good & set(made)):
-            if (seen := len(look(made[name]).moments)) != self.frames[name]:
+            if (seen := len(look(made[name]).timestamps)) != self.frames[name]:
                 self.faults.append(f"{name} has {seen} frames of {self.frames[name]}")
         for job in jobs:
             wanted = "done" if self.frames[job["path"] or job["name"]] else "failed"

@@ -55,15 +55,15 @@ class Shake:
 def measure(path: Path, seconds: float | None = None) -> Shake:
     """How a video moves. Raises `ValueError` where it is too short for the low-pass."""
     steps: list[tuple[complex, float]] = []
-    moments: list[float] = []
+    timestamps: list[float] = []
     before: NDArray[np.uint8] | None = None
     flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     with open_file(path) as container:
         for frame in container.decode(moving(container)[0]):
             assert isinstance(frame, av.VideoFrame)
-            if seconds is not None and moments and (frame.time or 0) >= moments[0] + seconds:
+            if seconds is not None and timestamps and (frame.time or 0) >= timestamps[0] + seconds:
                 break
-            moments.append(frame.time or 0.0)
+            timestamps.append(frame.time or 0.0)
             gray = frame.to_ndarray(format="gray")
             factor = 1
             while max(gray.shape) > LONGEST * factor:
@@ -75,13 +75,13 @@ def measure(path: Path, seconds: float | None = None) -> Shake:
                 shift, turn = _whole(before, found)
                 steps.append((shift * factor, turn))
             before = now
-    rate = len(steps) / max(moments[-1] - moments[0], 1e-9) if steps else 0.0
+    rate = len(steps) / max(timestamps[-1] - timestamps[0], 1e-9) if steps else 0.0
     if len(steps) < 2 * REACH_S * rate + 2 or not steps:
         raise ValueError(f"{path.name} is too short, it must last more than {2 * REACH_S:g} s")
     shifts, turns = (np.array(each) for each in zip(*steps, strict=True))
     degrees = np.degrees(turns)
     return Shake(
-        frames=len(moments),
+        frames=len(timestamps),
         motion=_rms(shifts),
         shaky=_rms(_quick(shifts, rate)),
         turn=_rms(degrees),

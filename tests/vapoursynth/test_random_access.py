@@ -9,7 +9,7 @@ import pytest
 
 import stream
 from filters import Shutter
-from stream.compute.models import Untouched, load_model
+from stream.compute.models import Passthrough, load_model
 from stream.frame import Frame
 from stream.input.source import Source
 from stream.options.exposure import Exposure
@@ -48,7 +48,7 @@ def access(settings: Settings, count: int) -> RandomAccess:
         lambda: stages_of(settings, restore, None, {}, shutter=shutter).values(),
         count,
         reach=settings.reach,
-        in_flight=1 if isinstance(restore, Untouched) else restore.engine.in_flight,
+        in_flight=1 if isinstance(restore, Passthrough) else restore.engine.in_flight,
     )
 
 

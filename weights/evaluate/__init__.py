@@ -59,22 +59,19 @@ none these are made by `filters.sampling.third` and rounded to 8 bits. All figur
 """
 
 from weights.evaluate.align import align
-from weights.evaluate.enlarged import Enlarge, Enlarged, evaluate_enlarged
-from weights.evaluate.measure import Figures, Harm, Restore, Row, Versions, measure
+from weights.evaluate.enlarged import Enlarge, UpscaledVersions, evaluate_enlarged
+from weights.evaluate.measure import Figures, Restore, Row, SharpFidelity, Versions, measure
 from weights.evaluate.pairs import Frame, Pair, PairsError, PairSet, find_pairs
 from weights.evaluate.pictures import PictureSet, find_pictures
 from weights.evaluate.restored import Restored, evaluate
 from weights.evaluate.sheet import sheet
-from weights.evaluate.temporal import Steadiness, Video
-from weights.evaluate.upscaler import Enlargement, PictureRow, evaluate_upscaler
+from weights.evaluate.temporal import TemporalConsistency, Video
+from weights.evaluate.upscaler import PictureRow, UpscaleFigures, evaluate_upscaler
 
 __all__ = [
     "Enlarge",
-    "Enlarged",
-    "Enlargement",
     "Figures",
     "Frame",
-    "Harm",
     "Pair",
     "PairSet",
     "PairsError",
@@ -83,7 +80,10 @@ __all__ = [
     "Restore",
     "Restored",
     "Row",
-    "Steadiness",
+    "SharpFidelity",
+    "TemporalConsistency",
+    "UpscaleFigures",
+    "UpscaledVersions",
     "Versions",
     "Video",
     "align",

@@ -19,7 +19,7 @@ from rich.progress import Progress
 import mssnet
 import weights
 from filters import USUAL_SMOOTHING, load_upscaler
-from stream.compute.models import Untouched
+from stream.compute.models import Passthrough
 from stream.errors import DeblurError
 from stream.options.exposure import Exposure
 from stream.options.settings import MOST_FUSE, NONE, USUAL_FUSE, Settings
@@ -132,7 +132,7 @@ def main(
         files = {name: weights.path(name) for name in (model, upscaler) if name and name != NONE}
         restore: mssnet.Deblurrer | None = None
         if model == NONE:
-            restore = Untouched(mssnet.Eager(where, dtype))
+            restore = Passthrough(mssnet.Eager(where, dtype))
         elif model:
             restore = mssnet.load(files[model], device=where, dtype=dtype)
         if exit:

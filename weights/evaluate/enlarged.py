@@ -21,7 +21,7 @@ Enlarge: TypeAlias = Callable[[Tensor], Tensor]
 """(N, 3, H, W) RGB, not necessarily within 0..1, to (N, 3, 3H, 3W)."""
 
 
-class Enlarged:
+class UpscaledVersions:
     """The versions of the frames of a sequence.
 
     `bicubic` is the small blurred frame enlarged; `restored, bicubic`, `restored, upscaler`,
@@ -71,7 +71,7 @@ def evaluate_enlarged(
     frames. Raises `PairsError` for pairs that cannot be read.
     """
     return measure(
-        Enlarged(restore, enlarge, fuse, smooth, exposure),
+        UpscaledVersions(restore, enlarge, fuse, smooth, exposure),
         [replace(one, read=_cut(one)) for one in pairs],
         identity=None,
         on_pair=on_pair,

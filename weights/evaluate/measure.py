@@ -19,7 +19,7 @@ from weights.evaluate.quality import (
     to_frame,
     to_tensor,
 )
-from weights.evaluate.temporal import Steadiness, Video
+from weights.evaluate.temporal import TemporalConsistency, Video
 
 Restore: TypeAlias = Callable[[Tensor], Tensor]
 """(N, 3, H, W) RGB in 0..1, blurred in, restored out."""
@@ -40,7 +40,7 @@ class Figures:
 
 
 @dataclass(frozen=True)
-class Harm:
+class SharpFidelity:
     """What fused frames are against the sharp ones that they were made of; PSNR in dB."""
 
     psnr: float
@@ -63,9 +63,9 @@ class Row:
     """Pairs that ECC failed to align; they count in `aligned` as they are."""
     identity_psnr: float | None
     """That of the network alone; None where it was not measured."""
-    harm: Harm | None
+    harm: SharpFidelity | None
     """None where nothing is fused, and where it was not measured."""
-    steadiness: Steadiness | None
+    smoothness: TemporalConsistency | None
     """None in the row of all sets, and for sets of one frame."""
 
 
@@ -159,7 +159,7 @@ def _lost(image: Tensor, target: Tensor) -> float:
     return 100 * (1 - gradient_energy(image) / there) if there else 0.0
 
 
-def _row(name: str, results: Sequence[_Result], steadiness: Steadiness | None) -> Row:
+def _row(name: str, results: Sequence[_Result], smoothness: TemporalConsistency | None) -> Row:
     aligned = [result.aligned for result in results if result.aligned]
     alone = [result.kept["restored"].psnr for result in results if "restored" in result.kept]
     return Row(
@@ -169,15 +169,15 @@ def _row(name: str, results: Sequence[_Result], steadiness: Steadiness | None) -
         unaligned=sum(not result.converged for result in results),
         identity_psnr=fmean(alone) if alone else None,
         harm=_harm([result.kept["fused"] for result in results if "fused" in result.kept]),
-        steadiness=steadiness,
+        smoothness=smoothness,
     )
 
 
-def _harm(kept: Sequence[_Kept]) -> Harm | None:
+def _harm(kept: Sequence[_Kept]) -> SharpFidelity | None:
     if not kept:
         return None
     found = [one.psnr for one in kept]
-    return Harm(fmean(found), min(found), max(one.lost for one in kept))
+    return SharpFidelity(fmean(found), min(found), max(one.lost for one in kept))
 
 
 def _figures(measured: Sequence[Mapping[str, Quality]]) -> Figures:

@@ -12,7 +12,7 @@ from torch import Tensor
 import mssnet
 import stream.frame
 from filters import Coding, Shutter, codes_of, to_rgb
-from stream.compute.models import Untouched
+from stream.compute.models import Passthrough
 from stream.options.exposure import Exposure
 from stream.options.settings import USUAL_FUSE, Settings
 from stream.stages.build import stages_of
@@ -55,9 +55,9 @@ class Restored:
         `versions` are those of `fused` and `causal` that are wanted. What `exposure` says in
         seconds is for 30 frames per second; `auto` is told by the first frames of each sequence.
         """
-        self._restore = restore if isinstance(restore, Untouched) else _Once(restore)
+        self._restore = restore if isinstance(restore, Passthrough) else _CachedRestorer(restore)
         self._exposure = exposure
-        self._settings = {} if isinstance(restore, Untouched) else {"restored": Settings(fuse=0)}
+        self._settings = {} if isinstance(restore, Passthrough) else {"restored": Settings(fuse=0)}
         if not fuse:
             versions = ["causal"] if self._restore.is_told and "causal" in versions else []
         self._settings |= {
@@ -104,7 +104,7 @@ class Restored:
         )
 
 
-class _Once(mssnet.Deblurrer):
+class _CachedRestorer(mssnet.Deblurrer):
     """A restorer as the stages take it, that is asked once for what several chains ask for."""
 
     def __init__(self, restore: Restore) -> None:

@@ -19,7 +19,7 @@ _RELATED = 0.3
 
 
 @dataclass(frozen=True)
-class Steadiness:
+class TemporalConsistency:
     """Means over the pairs of neighboring frames of a sequence, by version.
 
     E_warp rewards blur and frozen pictures: read it beside PSNR and beside that of the sharp
@@ -62,14 +62,14 @@ class Video:
         truth = flows.pop("sharp")
         self._distances.append({name: _distance(flow, truth) for name, flow in flows.items()})
 
-    def result(self) -> Steadiness | None:
+    def result(self) -> TemporalConsistency | None:
         """None for fewer than two frames."""
         if not self._errors:
             return None
         e_warp = _means(self._errors)
         before = {name: e_warp.get(_unfused(name, e_warp), 0.0) for name in e_warp}
         ratio = {name: e_warp[name] / error for name, error in before.items() if error > 0}
-        return Steadiness(len(self._errors), e_warp, ratio, _means(self._distances))
+        return TemporalConsistency(len(self._errors), e_warp, ratio, _means(self._distances))
 
 
 def _unfused(name: str, names: Container[str]) -> str:

@@ -22,7 +22,7 @@ _BEYOND = 2 / 255
 
 
 @dataclass(frozen=True)
-class Enlargement:
+class UpscaleFigures:
     """What one method makes of pictures; means over them, of luma."""
 
     psnr: float
@@ -43,7 +43,7 @@ class PictureRow:
 
     name: str
     pictures: int
-    methods: dict[str, Enlargement]
+    methods: dict[str, UpscaleFigures]
     """Of each interpolation, and `upscaler`."""
 
 
@@ -76,7 +76,7 @@ def evaluate_upscaler(
     return [*rows, _row("all", everything)]
 
 
-def _measure(made: Mapping[str, Tensor], low: Tensor, large: Tensor) -> dict[str, Enlargement]:
+def _measure(made: Mapping[str, Tensor], low: Tensor, large: Tensor) -> dict[str, UpscaleFigures]:
     # Published figures are those of 8-bit pictures.
     light = {name: _luma(to_tensor(to_frame(image))) for name, image in made.items()}
     small, truth = _luma(low), _luma(large)
@@ -87,7 +87,7 @@ def _measure(made: Mapping[str, Tensor], low: Tensor, large: Tensor) -> dict[str
     for name, image in light.items():
         brighter = F.pixel_unshuffle((image - light["bicubic"])[inside], FACTOR)
         phases = tuple((255 * brighter.mean((0, 2, 3))).tolist())
-        found[name] = Enlargement(
+        found[name] = UpscaleFigures(
             psnr=psnr(image[inside], truth[inside]),
             ssim=ssim(image[inside], truth[inside], padding="valid"),
             consistency=psnr(third(image)[inside_small], small[inside_small]),
@@ -112,14 +112,14 @@ def _overshoot(large: Tensor, small: Tensor) -> float:
     return 100 * float(beyond.float().mean())
 
 
-def _row(name: str, results: Sequence[Mapping[str, Enlargement]]) -> PictureRow:
+def _row(name: str, results: Sequence[Mapping[str, UpscaleFigures]]) -> PictureRow:
     methods = {method: _mean([result[method] for result in results]) for method in results[0]}
     return PictureRow(name, len(results), methods)
 
 
-def _mean(pictures: Sequence[Enlargement]) -> Enlargement:
+def _mean(pictures: Sequence[UpscaleFigures]) -> UpscaleFigures:
     phases = tuple(fmean(values) for values in zip(*(one.phases for one in pictures), strict=True))
-    return Enlargement(
+    return UpscaleFigures(
         psnr=fmean(one.psnr for one in pictures),
         ssim=fmean(one.ssim for one in pictures),
         consistency=fmean(one.consistency for one in pictures),

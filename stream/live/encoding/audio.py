@@ -46,15 +46,15 @@ class SoundCoder:
         made = []
         for frame in frames:
             assert isinstance(frame, av.AudioFrame)
-            if abs(self._origin + round(self._heard_s * 1e9) - sound.moment) > _APART_NS:
-                self._begin(sound.moment)
+            if abs(self._origin + round(self._heard_s * 1e9) - sound.timestamp) > _APART_NS:
+                self._begin(sound.timestamp)
             frame.pts = None  # counted here, by the samples
             self._heard_s += Fraction(frame.samples, frame.sample_rate)
             for piece in self._resampler.resample(frame):
                 made += self._encode(piece)
         return made
 
-    def _begin(self, moment: int) -> None:
+    def _begin(self, timestamp: int) -> None:
         """Set in at a moment."""
         encoder = av.CodecContext.create("aac", "w")
         assert isinstance(encoder, av.AudioCodecContext)
@@ -66,7 +66,7 @@ class SoundCoder:
         encoder.open()
         self._encoder = encoder
         self._resampler = av.AudioResampler("fltp", layout, self._rate, encoder.frame_size)
-        self._origin = moment
+        self._origin = timestamp
         self._heard_s, self._coded = Fraction(0), 0
 
     def _encode(self, piece: av.AudioFrame) -> list[Sound]:
@@ -75,9 +75,9 @@ class SoundCoder:
         made = []
         for packet in self._encoder.encode(piece):
             # The encoder's first packets are from before what it was given.
-            moment = self._origin + (packet.pts or 0) * 1_000_000_000 // self._rate
+            timestamp = self._origin + (packet.pts or 0) * 1_000_000_000 // self._rate
             duration = (packet.duration or 0) * 1_000_000_000 // self._rate
-            if moment > self._last:
-                self._last = moment
-                made.append(Sound(bytes(packet), moment, duration))
+            if timestamp > self._last:
+                self._last = timestamp
+                made.append(Sound(bytes(packet), timestamp, duration))
         return made

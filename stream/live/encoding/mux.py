@@ -58,7 +58,7 @@ class LiveOutput:
         `format` is the name of the container behind one that only passes on. Raises an
         `av.error.FFmpegError`.
         """
-        self.origin = first.moment
+        self.origin = first.timestamp
         """The moment whose time is 0."""
         self._container = container
         self._video = VideoEncoder(container, first.size, first.rate, first.tags, quality)
@@ -118,7 +118,7 @@ class SoundTrack:
 
     def push(self, sound: Sound) -> None:
         """Write one packet, unless it is from before the beginning or not later than the last."""
-        time = round((sound.moment - self._origin) * self._base.denominator / 1_000_000_000)
+        time = round((sound.timestamp - self._origin) * self._base.denominator / 1_000_000_000)
         if time <= self._last:
             return
         self._last = time

@@ -84,11 +84,11 @@ class VideoEncoder:
         self._key: int | None = None
         self._asked = False
 
-    def ticks(self, moment: int) -> int:
+    def ticks(self, timestamp: int) -> int:
         """A moment in ns as a time of this stream, in `TIME_BASE`; the first picture is at 0."""
         if self._origin is None:
-            self._origin = moment
-        return (moment - self._origin) * 9 // 100_000
+            self._origin = timestamp
+        return (timestamp - self._origin) * 9 // 100_000
 
     def key(self) -> None:
         """Ask for a key frame soon; any thread may."""
@@ -99,11 +99,11 @@ class VideoEncoder:
         frame = frame_of(picture)
         frame.colorspace, frame.color_range = self._tags[0], self._tags[3]
         frame.color_primaries, frame.color_trc = self._tags[1], self._tags[2]
-        self._last = max(self.ticks(picture.moment), self._last + 1)
+        self._last = max(self.ticks(picture.timestamp), self._last + 1)
         frame.pts, frame.time_base = self._last, TIME_BASE
         least = _ASKED_NS if self._asked else KEY_NS
-        if self._key is None or picture.cut or picture.moment - self._key >= least:
-            self._key, self._asked = picture.moment, False
+        if self._key is None or picture.cut or picture.timestamp - self._key >= least:
+            self._key, self._asked = picture.timestamp, False
             frame.pict_type = PictureType.I
         return self.stream.encode(frame)
 

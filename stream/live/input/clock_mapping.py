@@ -34,7 +34,7 @@ class _Track:
     last: int | None = None
 
 
-class Moments:
+class ClockMapping:
     """Turns the timestamps of a connection's streams into moments of the monotonic clock, in ns.
 
     A moment is the time at which a packet would have come without any delay on the way: the least
@@ -67,12 +67,12 @@ class Moments:
         elif pts is not None:
             jumped = self._read(track, pts, arrived)
             track.pts = pts
-        moment = arrived if track.clock is None else min(track.pts + track.clock.offset, arrived)
+        timestamp = arrived if track.clock is None else min(track.pts + track.clock.offset, arrived)
         if track.last is not None:
             # Where time stands still or goes back a little, half a step keeps players going.
-            moment = max(moment, min(track.last + step // 2, arrived), track.last + 1)
-        track.last = moment
-        return moment, jumped
+            timestamp = max(timestamp, min(track.last + step // 2, arrived), track.last + 1)
+        track.last = timestamp
+        return timestamp, jumped
 
     def _read(self, track: _Track, pts: int, arrived: int) -> bool:
         """Look at the clock of a stream; returns whether it has jumped."""

@@ -13,14 +13,14 @@ import av.logging
 
 from stream.errors import SourceError, UsageError, reason
 from stream.ipc import memory
-from stream.ipc.backoff import Patience
+from stream.ipc.backoff import Backoff
 from stream.ipc.child import Control
-from stream.ipc.heartbeat import Pulse
+from stream.ipc.heartbeat import ReaderHeartbeat
 from stream.ipc.mailbox import Mailbox
 from stream.ipc.sound_ring import SoundRing
-from stream.ipc.timed_calls import LateError, Link, StoppedError
+from stream.ipc.timed_calls import ConnectionThread, LateError, StoppedError
 from stream.live.input.camera import Camera
-from stream.live.input.clock_mapping import Moments
+from stream.live.input.clock_mapping import ClockMapping
 from stream.live.input.ffmpeg_log import Answers
 from stream.live.input.session import LostError, Session, Sink
 from stream.options.live import LiveSettings
@@ -91,9 +91,9 @@ class _Reader:
     ) -> None:
         self._camera = camera
         self._settings = settings
-        self._pulse = Pulse(control)
-        self._sink = Sink(box, sounds, Moments(), settings.max_pixels)
-        self._patience = Patience(camera.address)
+        self._heartbeat = ReaderHeartbeat(control)
+        self._sink = Sink(box, sounds, ClockMapping(), settings.max_pixels)
+        self._backoff = Backoff(camera.address)
         self._told: set[str] = set()
         """Why there is no connection, as far as it was said since there was one."""
         self._log: list[tuple[int, str, str]] = []
@@ -106,18 +106,18 @@ class _Reader:
     def run(self) -> None:
         """Work until told to stop."""
         try:
-            while not self._pulse.tick():
+            while not self._heartbeat.tick():
                 self._try()
                 if not self._camera.live and not self._settings.loop:
-                    self._pulse.state = "ended"
+                    self._heartbeat.state = "ended"
                     break
         except StoppedError:
             pass
-        self._pulse.tell(now=True)
+        self._heartbeat.tell(now=True)
 
     def _try(self) -> None:
         """Connect, pass on what comes, and wait until it is time to try again."""
-        before, begun = self._pulse.frames, time.monotonic()
+        before, begun = self._heartbeat.frames, time.monotonic()
         error: Exception
         try:
             self._connect()
@@ -125,7 +125,7 @@ class _Reader:
         except (LostError, av.error.FFmpegError, OSError, IndexError, ValueError) as caught:
             # PyAV raises IndexError where a stream appears on the way.
             error = caught
-        worked = self._pulse.frames > before
+        worked = self._heartbeat.frames > before
         if self._camera.live:
             self._failed(error, time.monotonic() - begun if worked else None)
         elif not worked:
@@ -139,19 +139,19 @@ class _Reader:
             for container in opened:
                 container.close()
 
-        with Link(self._tick, close) as link:
+        with ConnectionThread(self._tick, close) as link:
             camera, container = self._open(link, opened)
             if not camera.live and set(container.format.name.split(",")) & _PLAYLISTS:
                 raise LostError("it is a text or playlist file, not a video")
-            self._sink.moments.renew()
-            quiet = not camera.live and self._pulse.frames > 0
+            self._sink.timestamps.renew()
+            quiet = not camera.live and self._heartbeat.frames > 0
             silent = Answers(self._log).loudspeakers
             Session(
-                *(camera, container, link, self._pulse, self._sink), quiet=quiet, silent=silent
+                *(camera, container, link, self._heartbeat, self._sink), quiet=quiet, silent=silent
             ).run()
 
     def _open(
-        self, link: Link, opened: list[av.container.InputContainer]
+        self, link: ConnectionThread, opened: list[av.container.InputContainer]
     ) -> tuple[Camera, av.container.InputContainer]:
         """Open the camera, or the one that it redirects to; what is open is in `opened` too."""
         camera, redirects = self._camera, 0
@@ -185,7 +185,7 @@ class _Reader:
                 raise LostError(f"{error}, which is not followed") from None
             if camera.address != self._followed:
                 self._followed = camera.address
-                self._pulse.control.say(f"it redirects to {camera.shown}")
+                self._heartbeat.control.say(f"it redirects to {camera.shown}")
 
     def _opening(
         self, camera: Camera, opened: list[av.container.InputContainer]
@@ -218,15 +218,15 @@ class _Reader:
     def _tick(self) -> bool:
         # A camera that has FFmpeg say much fills no memory with it.
         del self._log[:-_MOST_LOGGED]
-        return self._pulse.tick()
+        return self._heartbeat.tick()
 
     def _failed(self, error: Exception, worked_s: float | None) -> None:
         """Say why there is no picture any more, and wait until it is time to try again."""
         if worked_s is not None:
-            self._patience.worked(worked_s)
+            self._backoff.worked(worked_s)
             self._told.clear()
         login = isinstance(error, _LOGIN)
-        delay = self._patience.failed(login=login)
+        delay = self._backoff.failed(login=login)
         why = _words(error)
         failed = getattr(error, "errno", None) == errno.EIO and worked_s is None
         if failed and Answers(self._log).connected and not self._camera.kind.endswith("s"):
@@ -240,18 +240,18 @@ class _Reader:
             self._told.add(why)
             now = "no connection to the camera" if worked_s is None else "the camera is lost"
             again = "trying again, but rarely" if login else "trying again"
-            self._pulse.control.say(f"{now}: {why}; {again}")
+            self._heartbeat.control.say(f"{now}: {why}; {again}")
         # Errors and containers hold each other, and what was read last with them.
         gc.collect()
-        self._pulse.pause(delay)
+        self._heartbeat.pause(delay)
         while not self._reachable():
-            self._patience.returned()
-            self._pulse.pause(self._patience.until_probe())
-        self._pulse.state = "connecting"
+            self._backoff.returned()
+            self._heartbeat.pause(self._backoff.until_probe())
+        self._heartbeat.state = "connecting"
 
     def _reachable(self) -> bool:
-        with Link(self._pulse.tick, lambda: None) as link:
-            return link.call(self._patience.reachable, _LOOK_UP_S)
+        with ConnectionThread(self._heartbeat.tick, lambda: None) as link:
+            return link.call(self._backoff.reachable, _LOOK_UP_S)
 
 
 def _explained(error: Exception, answers: Answers, camera: Camera) -> Exception:

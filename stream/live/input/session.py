@@ -14,12 +14,12 @@ import av.error
 from av.stream import Disposition
 
 from stream.ipc.convert import Unpacker, tags_of
-from stream.ipc.heartbeat import Pulse
+from stream.ipc.heartbeat import ReaderHeartbeat
 from stream.ipc.mailbox import Mailbox, Picture, Size
 from stream.ipc.sound_ring import SoundFormat, SoundRing
-from stream.ipc.timed_calls import LateError, Link, StoppedError
+from stream.ipc.timed_calls import ConnectionThread, LateError, StoppedError
 from stream.live.input.camera import Camera
-from stream.live.input.clock_mapping import Moments
+from stream.live.input.clock_mapping import ClockMapping
 
 _S = 1_000_000_000
 _VIDEO, _SOUND = 0, 1
@@ -56,7 +56,7 @@ class Sink:
 
     box: Mailbox
     sounds: SoundRing
-    moments: Moments
+    timestamps: ClockMapping
     max_pixels: int
 
 
@@ -67,8 +67,8 @@ class Session:
         self,
         camera: Camera,
         container: av.container.InputContainer,
-        link: Link,
-        pulse: Pulse,
+        link: ConnectionThread,
+        reader_heartbeat: ReaderHeartbeat,
         sink: Sink,
         *,
         quiet: bool,
@@ -79,7 +79,7 @@ class Session:
         self._camera = camera
         self._container = container
         self._link = link
-        self._pulse = pulse
+        self._heartbeat = reader_heartbeat
         self._sink = sink
         self._quiet = quiet
         self._video = self._choose()
@@ -96,7 +96,7 @@ class Session:
         self._opened_s = self._alive_s = time.monotonic()
         self._anchor: int | None = None
         self._pts = 0
-        self._moment = 0
+        self._timestamp = 0
         self._size: Size | None = None
         self._failed = 0
         self._said_s = 0.0
@@ -116,7 +116,7 @@ class Session:
             if packet is None:
                 if self._paced and self._anchor is not None:
                     # The last picture is shown as long as the others.
-                    self._pulse.wait_until(self._anchor + self._pts + round(_S / self._rate))
+                    self._heartbeat.wait_until(self._anchor + self._pts + round(_S / self._rate))
                 return
             if packet.stream_index == self._video.index:
                 self._decode(packet, arrived)
@@ -132,7 +132,7 @@ class Session:
             taken = self._link.call(lambda: (next(packets, None), time.monotonic_ns()), left)
         except LateError:
             raise LostError(f"no picture for {self._camera.stall_s:g} s") from None
-        if self._pulse.tick():
+        if self._heartbeat.tick():
             raise StoppedError
         return taken
 
@@ -145,7 +145,7 @@ class Session:
             # Before the first key frame nothing can be decoded; that is no damage.
             if self._size is not None:
                 self._complain()
-        self._pulse.busy_s += time.monotonic() - begun
+        self._heartbeat.busy_s += time.monotonic() - begun
         for frame in frames:
             if frame.width and frame.height:
                 self._show(frame, arrived)
@@ -159,15 +159,15 @@ class Session:
         if self._paced:
             pts = self._pts + step if pts is None else pts
             arrived = self._due(pts)
-            self._pulse.wait_until(arrived)
+            self._heartbeat.wait_until(arrived)
             self._pts = pts
-        moment, jumped = self._sink.moments.place(_VIDEO, pts, arrived, step)
+        timestamp, jumped = self._sink.timestamps.place(_VIDEO, pts, arrived, step)
         begun = time.monotonic()
-        gap = moment - self._moment
+        gap = timestamp - self._timestamp
         data = self._unpacker.unpack(frame)
         picture = Picture(
             data,
-            moment,
+            timestamp,
             arrived,
             self._rate,
             tags_of(frame),
@@ -177,21 +177,21 @@ class Session:
         if picture.size != self._size:
             picture = replace(picture, cut=True)
         self._sink.box.put(picture)
-        self._pulse.control.latency(arrived)
-        self._pulse.busy_s += time.monotonic() - begun
-        self._pulse.count(frames=1, damaged=int(frame.is_corrupt))
-        if self._moment and gap < _GAP_NS:
+        self._heartbeat.control.latency(arrived)
+        self._heartbeat.busy_s += time.monotonic() - begun
+        self._heartbeat.count(frames=1, damaged=int(frame.is_corrupt))
+        if self._timestamp and gap < _GAP_NS:
             self._steps.append(gap)
             self._put_right()
-        self._moment = moment
-        self._alive_s = self._pulse.seen_s = time.monotonic()
-        self._pulse.facts["fps"] = f"{self._rate:.4g}"
+        self._timestamp = timestamp
+        self._alive_s = self._heartbeat.seen_s = time.monotonic()
+        self._heartbeat.facts["fps"] = f"{self._rate:.4g}"
         if picture.size != self._size:
             self._introduce(picture.size, frame)
         if self._resized and self._alive_s - self._resized_s >= _SAY_S:
             size = f"{picture.width}x{picture.height}"
             times = f" (changed {self._resized} times)" if self._resized > 1 else ""
-            self._pulse.control.say(f"the camera's picture is now {size}{times}")
+            self._heartbeat.control.say(f"the camera's picture is now {size}{times}")
             self._resized, self._resized_s = 0, self._alive_s
 
     def _put_right(self) -> None:
@@ -201,7 +201,7 @@ class Session:
             return
         self._corrected = True
         text = f"{rate:.3g} frames per second come, not the {self._claimed:.4g} announced"
-        self._pulse.control.say(text)
+        self._heartbeat.control.say(text)
 
     def _introduce(self, picture: Size, frame: av.VideoFrame) -> None:
         """Tell of the first picture, or of the first one of another size."""
@@ -218,14 +218,14 @@ class Session:
                 turn += " (with transparency, which is left out)"
             sound = f", sound {self._format.codec}" if self._format else ""
             shown = f"{codec} {size}{rate}{turn}{sound}"
-            self._pulse.control.say(f"connected: {shown}")
+            self._heartbeat.control.say(f"connected: {shown}")
         if self._size is None:
-            self._pulse.count(connects=int(not self._quiet))
-            self._pulse.state = "live"
+            self._heartbeat.count(connects=int(not self._quiet))
+            self._heartbeat.state = "live"
         self._size = picture
         transport = self._camera.transport
-        self._pulse.facts |= {"size": size, "codec": codec, "transport": transport}
-        self._pulse.tell(now=True)
+        self._heartbeat.facts |= {"size": size, "codec": codec, "transport": transport}
+        self._heartbeat.tell(now=True)
 
     def _hear(self, packet: "av.Packet[Any]", arrived: int) -> None:
         """Pass on a packet of sound."""
@@ -233,18 +233,18 @@ class Session:
         pts = _ns(packet.pts, packet.time_base)
         if self._paced and pts is not None:
             arrived = self._due(pts)
-        moment, _ = self._sink.moments.place(_SOUND, pts, arrived, duration)
+        timestamp, _ = self._sink.timestamps.place(_SOUND, pts, arrived, duration)
         data = bytes(packet)
         assert self._format is not None
         if len(data) <= _PIECE:
-            self._sink.sounds.put(data, moment, duration)
+            self._sink.sounds.put(data, timestamp, duration)
         elif self._format.codec.startswith("pcm_"):
             # Whole samples of all channels, of whatever width.
             piece = _PIECE // (24 * self._format.channels) * 24 * self._format.channels
             for start in range(0, len(data), piece):
                 part = data[start : start + piece]
                 later = duration * start // len(data)
-                self._sink.sounds.put(part, moment + later, duration * len(part) // len(data))
+                self._sink.sounds.put(part, timestamp + later, duration * len(part) // len(data))
         else:
             self._complain()
 
@@ -267,12 +267,12 @@ class Session:
 
     def _complain(self) -> None:
         """Count what did not decode, and tell of it now and then."""
-        self._pulse.count(damaged=1)
+        self._heartbeat.count(damaged=1)
         self._failed += 1
         if time.monotonic() - self._said_s >= _SAY_S:
             self._said_s = time.monotonic()
             plural = "packet does" if self._failed == 1 else "packets do"
-            self._pulse.control.say(f"{self._failed} {plural} not decode")
+            self._heartbeat.control.say(f"{self._failed} {plural} not decode")
             self._failed = 0
 
     def _choose(self) -> av.VideoStream:

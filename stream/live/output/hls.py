@@ -13,7 +13,7 @@ from stream.ipc.mailbox import Picture
 from stream.ipc.sound_ring import SoundFormat
 from stream.live.encoding.mux import LiveOutput, takes
 from stream.live.encoding.video import Quality
-from stream.live.output.writer import Written
+from stream.live.output.writer import PlainTarget
 
 _LIST = "index.m3u8"
 _SEGMENT_S = 2
@@ -23,7 +23,7 @@ _OURS = re.compile(r"live-\d{1,9}\.ts")
 
 
 @dataclass(frozen=True)
-class Hls(Written):
+class Hls(PlainTarget):
     """A folder with `index.m3u8` and the segments that it lists; older ones are deleted.
 
     After a restart the playlist goes on, with a discontinuity. (RFC 8216)

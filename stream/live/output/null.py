@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from stream.ipc.child import Control
 from stream.ipc.mailbox import Picture
 from stream.ipc.sound_ring import Sound, SoundFormat
-from stream.live.output.writer import Written
+from stream.live.output.writer import PlainTarget
 
 
 @dataclass(frozen=True)
-class Null(Written):
+class Null(PlainTarget):
     """Takes everything and does nothing with it."""
 
     name = "null:"

@@ -14,7 +14,7 @@ from stream.ipc.sound_ring import SoundFormat
 from stream.live.encoding.mux import LiveOutput, takes
 from stream.live.encoding.video import Quality
 from stream.live.input.camera import trust
-from stream.live.output.writer import LoginRefusedError, Written
+from stream.live.output.writer import LoginRefusedError, PlainTarget
 from stream.secrets import hidden, split_login
 
 _TIMEOUT_US = 3_000_000
@@ -32,7 +32,7 @@ _SAID = {
 
 
 @dataclass(frozen=True)
-class Publish(Written):
+class Publisher(PlainTarget):
     """A server that video is published to."""
 
     address: str = field(repr=False)

@@ -17,7 +17,7 @@ from stream.ipc.mailbox import Picture
 from stream.ipc.sound_ring import Sound, SoundFormat
 from stream.live.encoding.mux import LiveOutput, takes
 from stream.live.encoding.video import Quality
-from stream.live.output.writer import Written
+from stream.live.output.writer import PlainTarget
 from stream.paths import megabytes
 
 _KILLED = {"flush_packets": "1", "max_interleave_delta": "100000"}
@@ -44,7 +44,7 @@ _PARTS = 4
 
 
 @dataclass(frozen=True)
-class Record(Written):
+class Recorder(PlainTarget):
     """Files `NAME-20260131-235900.mkv` beside each other, named after when they begin."""
 
     path: Path
@@ -88,7 +88,7 @@ class Recording:
 
     readers = refused = 0
 
-    def __init__(self, target: Record, first: Picture, sound: SoundFormat | None) -> None:
+    def __init__(self, target: Recorder, first: Picture, sound: SoundFormat | None) -> None:
         self._target = target
         self._format = sound
         self._looked_s = self._deleted_s = time.monotonic()
@@ -107,14 +107,14 @@ class Recording:
             large = self._is_large()
         if self._target.keep_bytes and time.monotonic() - self._deleted_s > _DELETE_S:
             self._delete_old()
-        length = picture.moment - self._file.origin
+        length = picture.timestamp - self._file.origin
         if large or length >= self._target.segment_s * 1_000_000_000:
             self._before, self._file = self._file, self._begin(picture)
         self._file.push(picture)
 
     def sound(self, sound: Sound) -> None:
         """Take one packet of sound."""
-        if self._before is not None and sound.moment < self._file.origin:
+        if self._before is not None and sound.timestamp < self._file.origin:
             self._before.sound(sound)
         else:
             self._file.sound(sound)
@@ -154,19 +154,19 @@ class Recording:
 
 def _new_file(path: Path) -> Path:
     """Create the file that begins now; one that is there is never written over."""
-    moment = time.strftime("%Y%m%d-%H%M%S")
+    timestamp = time.strftime("%Y%m%d-%H%M%S")
     for number in range(1, 1000):
         again = f"_{number}" if number > 1 else ""  # sorted behind the name without it
-        file = path.with_name(f"{path.stem}-{moment}{again}{path.suffix}")
+        file = path.with_name(f"{path.stem}-{timestamp}{again}{path.suffix}")
         try:
             file.open("xb").close()
         except FileExistsError:
             continue
         return file
-    raise FileExistsError(errno.EEXIST, f"too many files are named {path.stem}-{moment}")
+    raise FileExistsError(errno.EEXIST, f"too many files are named {path.stem}-{timestamp}")
 
 
-def _delete_old(target: Record, written: Path | None) -> None:
+def _delete_old(target: Recorder, written: Path | None) -> None:
     """Delete this recording's files that ended too long ago or are too much, and nothing else; not
     the one that is `written`."""
     if not target.keep_s and not target.keep_bytes:
@@ -189,7 +189,7 @@ def _delete_old(target: Record, written: Path | None) -> None:
                 os.unlink(path.absolute().parent / name)
 
 
-def _check_space(target: Record) -> None:
+def _check_space(target: Recorder) -> None:
     folder = target.path.absolute().parent
     free = shutil.disk_usage(folder).free
     if free < target.spare:

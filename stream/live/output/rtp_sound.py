@@ -55,7 +55,7 @@ class SoundPackets:
 
     def batch(self, sound: Sound) -> Batch:
         """The packets of one packet of sound."""
-        timestamp = self._clock.timestamp(sound.moment)
+        timestamp = self._clock.timestamp(sound.timestamp)
         made = []
         for offset, payload, last in self._payloads(sound.data):
             # The marker ends a unit of AAC (RFC 3640, 3.1); elsewhere it has other meanings.
@@ -65,7 +65,7 @@ class SoundPackets:
                 packet(payload, PAYLOAD_TYPE, self._sequence, at, self._ssrc, marker=marker)
             )
             self._sequence = (self._sequence + 1) & 0xFFFF
-        return Batch(1, sound.moment, False, tuple(made))
+        return Batch(1, sound.timestamp, False, tuple(made))
 
     def _payloads(self, data: bytes) -> list[tuple[int, bytes, bool]]:
         """Of each packet: how much later it begins, in ticks; the payload; if it is the last."""

@@ -11,14 +11,14 @@ from stream.live.encoding.video import TIME_BASE, VideoEncoder
 from stream.live.output.rtp_sound import SoundPackets
 from stream.live.rtsp import sdp
 from stream.live.rtsp.stage import Stage
-from stream.live.rtsp.track import Batch, Media, Show, Track, fields
+from stream.live.rtsp.track import Batch, Media, Presentation, Track, fields
 
 PAYLOAD_TYPE = 96
 _PACKET_BYTES = 1400
 """Of RTP: fits an Ethernet frame, also inside of a tunnel."""
 
 
-class Served:
+class RtspOutput:
     """Encodes in the writer's thread, and hands packets to the event loop of the readers."""
 
     def __init__(
@@ -41,7 +41,7 @@ class Served:
         self._encoder = VideoEncoder(self._container, first.size, first.rate, first.tags)
         self._encoder.stream.codec_context.flags |= Flags.global_header
         self._container.start_encoding()
-        self._show: Show | None = None
+        self._show: Presentation | None = None
 
     @property
     def readers(self) -> int:
@@ -67,7 +67,7 @@ class Served:
         packets, self._packets = tuple(self._packets), []
         if not packets:
             return
-        batch = Batch(0, picture.moment, key, packets)
+        batch = Batch(0, picture.timestamp, key, packets)
         if self._show is None:
             self._show = self._begun(batch)
             self._stage.call(self._stage.begin, self._show)
@@ -85,7 +85,7 @@ class Served:
         self._stage.call(self._stage.end)
         self._container.close()
 
-    def _begun(self, batch: Batch) -> Show:
+    def _begun(self, batch: Batch) -> Presentation:
         extradata = self._encoder.stream.codec_context.extradata or b""
         media = Media(
             "video", PAYLOAD_TYPE, "H264/90000", TIME_BASE.denominator, sdp.h264(extradata)
@@ -94,4 +94,4 @@ class Served:
         tracks = [Track(media, batch.moment, timestamp, ssrc)]
         if self._sound is not None:
             tracks.append(self._sound.track)
-        return Show(self._stage.path, tracks, self._encoder.key)
+        return Presentation(self._stage.path, tracks, self._encoder.key)

@@ -11,7 +11,7 @@ from stream.ipc.child import Control
 from stream.ipc.mailbox import Picture, Size
 from stream.ipc.sound_ring import SoundFormat
 from stream.live.output import rtp_sound
-from stream.live.output.rtsp_output import Served
+from stream.live.output.rtsp_output import RtspOutput
 from stream.live.output.writer import Feed, Output, Writer
 from stream.live.rtsp.server import Server
 from stream.live.rtsp.stage import Stage
@@ -113,5 +113,5 @@ class Serve:
         assert self.stage is not None
         packets = None
         if sound is not None and (media := rtp_sound.media(sound)) is not None:
-            packets = rtp_sound.SoundPackets(sound, media, first.moment)
-        return Served(self.stage, first, packets, control.say)
+            packets = rtp_sound.SoundPackets(sound, media, first.timestamp)
+        return RtspOutput(self.stage, first, packets, control.say)

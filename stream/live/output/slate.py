@@ -18,7 +18,7 @@ _LESS = 0.6
 """How large the other words are beside those."""
 
 
-class Canvas:
+class Letterbox:
     """Brings pictures to one size, whole and in their shape, with black beside them."""
 
     def __init__(self, size: Size) -> None:
@@ -45,7 +45,7 @@ class Canvas:
         return replace(picture, data=_packed(made, self.size))
 
     def slate(
-        self, last: Picture | None, moment: int, *, name: str = "", since: str = ""
+        self, last: Picture | None, timestamp: int, *, name: str = "", since: str = ""
     ) -> Picture:
         """What is shown at `moment` while there is no signal: the last picture, dimmed, and words.
 
@@ -55,12 +55,14 @@ class Canvas:
         if last is None:
             data = np.full((height * 3 // 2, width), _BLACK[1], np.uint8)
             data[:height] = _BLACK[0] + 24
-            last = Picture(data, moment, moment)
+            last = Picture(data, timestamp, timestamp)
         luma, *chroma = last.planes
         dimmed = (luma * np.float32(_DIM) + 16 * (1 - _DIM)).astype(np.uint8)
         pale = [(128 + (plane - np.float32(128)) * _DIM).astype(np.uint8) for plane in chroma]
         _write(dimmed, [_written(name), _NO_SIGNAL, f"since {since}" if since else ""])
-        return replace(last, data=_packed([dimmed, *pale], self.size), moment=moment, cut=False)
+        return replace(
+            last, data=_packed([dimmed, *pale], self.size), timestamp=timestamp, cut=False
+        )
 
 
 def _written(name: str) -> str:

@@ -8,8 +8,8 @@ from stream.errors import SinkError, UsageError
 from stream.live.encoding.video import Quality
 from stream.live.output.hls import Hls
 from stream.live.output.null import Null
-from stream.live.output.publish import Publish
-from stream.live.output.record import CONTAINERS, Record
+from stream.live.output.publish import Publisher
+from stream.live.output.record import CONTAINERS, Recorder
 from stream.live.output.serve import Serve
 from stream.live.output.virtual_camera import VirtualCamera
 from stream.live.output.writer import Target
@@ -58,7 +58,7 @@ def parse(text: str, settings: OutputSettings | None = None) -> Target:
     match scheme.lower():
         case "rtsp" | "rtsps" | "rtmp" | "rtmps" if rest.startswith("//"):
             address = _checked(f"{scheme.lower()}:{rest}")
-            return Publish(address, settings.transport, settings.insecure_tls, settings.quality)
+            return Publisher(address, settings.transport, settings.insecure_tls, settings.quality)
         case "serve":
             return Serve.parse(text)
         case "hls" if rest:
@@ -74,12 +74,12 @@ def parse(text: str, settings: OutputSettings | None = None) -> Target:
     raise UsageError(f"{hidden(text)} is no output; {_KNOWN}")
 
 
-def _record(path: Path, settings: OutputSettings) -> Record:
+def _record(path: Path, settings: OutputSettings) -> Recorder:
     folder = path.absolute().parent
     if folder.parent.is_dir():
         _made(folder)
     limits = settings.segment_s, settings.keep_s, settings.keep_bytes
-    return Record(path, *limits, quality=settings.quality)
+    return Recorder(path, *limits, quality=settings.quality)
 
 
 def _made(folder: Path) -> Path:

@@ -9,7 +9,7 @@ from stream.errors import SinkError, UsageError
 from stream.ipc.child import Control
 from stream.ipc.mailbox import Picture
 from stream.ipc.sound_ring import Sound, SoundFormat
-from stream.live.output.writer import Written
+from stream.live.output.writer import PlainTarget
 
 _LOOPBACK = Path("/sys/devices/virtual/video4linux")
 """Where Linux lists the cameras that are no hardware."""
@@ -20,7 +20,7 @@ _REMEDY = (
 
 
 @dataclass(frozen=True)
-class VirtualCamera(Written):
+class VirtualCamera(PlainTarget):
     """A virtual webcam: a device of v4l2loopback, or the camera of OBS on other systems."""
 
     device: str = ""

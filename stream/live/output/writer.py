@@ -11,11 +11,11 @@ import av.error
 
 from stream.errors import DeblurError, reason
 from stream.ipc.backoff import LOGIN_S, back_off
-from stream.ipc.child import Beat, Control
+from stream.ipc.child import Control, Heartbeat
 from stream.ipc.mailbox import Mailbox, Picture, Size
 from stream.ipc.sound_ring import Sound, SoundFormat, SoundRing
 from stream.live.encoding.audio import SoundCoder
-from stream.live.output.slate import Canvas
+from stream.live.output.slate import Letterbox
 from stream.options.scale import Scale
 
 _RESTORED_NS = 1_000_000_000
@@ -135,7 +135,7 @@ class Target(Protocol):
         ...
 
 
-class Written:
+class PlainTarget:
     """A target with nothing beside its writing."""
 
     def run(self: Target, control: Control, feed: Feed, size: Size | None) -> None:
@@ -153,7 +153,7 @@ class Writer:
         self._control = control
         self._feed = feed
         self._target = target
-        self._canvas = Canvas(size) if size is not None else None
+        self._canvas = Letterbox(size) if size is not None else None
         self._resizes = target.resizes and size is None
         self._output: Output | None = None
         self._format: SoundFormat | None = None
@@ -188,13 +188,13 @@ class Writer:
         self._retry_s = self._opened_s = 0.0
         self._tries = 0
         self._told = ""
-        self._counts = Beat(state="waiting")
+        self._counts = Heartbeat(state="waiting")
         self._busy_s = 0.0
 
     def run(self) -> None:
         """Work until told to stop."""
         # A font is loaded when it is first used, which must not wait for the signal to be lost.
-        Canvas((64, 64)).slate(None, 0)
+        Letterbox((64, 64)).slate(None, 0)
         while not self._control.stopping:
             picture = self._next()
             begun = time.monotonic()
@@ -216,20 +216,20 @@ class Writer:
         if self._target.repeats:
             wait_s = min(wait_s, max(0.001, self._repeat_s(now) - now))
         self._feed.restored.wait(self._feed.reader, wait_s)
-        seen = self._last.moment if self._last is not None else -1
+        seen = self._last.timestamp if self._last is not None else -1
         number = self._restored.number if self._restored is not None else 0
         found = self._feed.restored.newest(number)
         if found is not None:
             missed = found.number - number - 1 if number else 0
             self._count(dropped=missed)
             self._restored = found
-            if found.moment > seen:
+            if found.timestamp > seen:
                 self._camera = 0
                 return self._fitted(found)
         elif alone:
             found = self._feed.camera.newest(self._camera)
-            behind = self._restored.moment if self._restored is not None else seen - _RESTORED_NS
-            if found is not None and found.moment > max(seen, behind + _RESTORED_NS):
+            behind = self._restored.timestamp if self._restored is not None else seen - _RESTORED_NS
+            if found is not None and found.timestamp > max(seen, behind + _RESTORED_NS):
                 self._camera = found.number
                 return self._fitted(found, raw=True)
         return self._again()
@@ -247,9 +247,9 @@ class Writer:
             self._size, self._size_s = size, now
         canvas = self._canvas
         if canvas is None or (self._resizes and now - self._size_s > _SETTLED_S):
-            canvas = self._canvas = Canvas(size)
+            canvas = self._canvas = Letterbox(size)
         self._last, self._slate = canvas.fit(picture), None
-        age = time.monotonic_ns() - picture.moment
+        age = time.monotonic_ns() - picture.timestamp
         if age > _OLD_NS:
             self._last_s = time.monotonic() - _SILENT_S
             return None
@@ -263,21 +263,21 @@ class Writer:
         silent_s = now - self._last_s
         if not self._target.repeats or now < self._repeat_s(now):
             return None
-        moment = int(now * 1e9) - self._latest
+        timestamp = int(now * 1e9) - self._latest
         if silent_s < _SILENT_S and self._last is not None:
-            return replace(self._last, moment=moment, cut=False)
+            return replace(self._last, timestamp=timestamp, cut=False)
         if self._canvas is None:
             return None
         if self._slate is None:
-            seen_s = self._last.moment / 1e9 if self._last is not None else self._last_s
+            seen_s = self._last.timestamp / 1e9 if self._last is not None else self._last_s
             since = time.localtime(time.time() - (now - seen_s))
             self._slate = self._canvas.slate(
                 self._last,
-                moment,
+                timestamp,
                 name=self._feed.name,
                 since=time.strftime("%Y-%m-%d %H:%M:%S", since),
             )
-        return replace(self._slate, moment=moment)
+        return replace(self._slate, timestamp=timestamp)
 
     def _repeat_s(self, now: float) -> float:
         """When the last picture is shown again if no other comes until then, by the clock of `now`.
@@ -361,13 +361,15 @@ class Writer:
     def _push(self, picture: Picture) -> None:
         assert self._output is not None
         fresh = picture is self._last
-        moment = max(picture.moment, self._shown + (self._apart if self._moved else _LEAST_NS))
-        self._moved = not fresh or moment > picture.moment
-        self._shown = moment
-        picture = replace(picture, moment=moment)
+        timestamp = max(
+            picture.timestamp, self._shown + (self._apart if self._moved else _LEAST_NS)
+        )
+        self._moved = not fresh or timestamp > picture.timestamp
+        self._shown = timestamp
+        picture = replace(picture, timestamp=timestamp)
         try:
             self._output.push(picture)
-            for sound in self._due(picture.moment + _LEAD_NS):
+            for sound in self._due(picture.timestamp + _LEAD_NS):
                 self._output.sound(sound)
         except DeblurError:
             raise
@@ -380,14 +382,14 @@ class Writer:
         else:
             self._count(repeats=1)
 
-    def _due(self, moment: int) -> list[Sound]:
+    def _due(self, timestamp: int) -> list[Sound]:
         """The sound up to a moment."""
         sounds, self._heard = self._feed.sounds.since(self._heard)
         self._held.extend(sound for sound in sounds if sound.version >= self._since)
         due: list[Sound] = []
-        while self._held and self._held[0].moment <= moment:
+        while self._held and self._held[0].timestamp <= timestamp:
             sound = self._held.popleft()
-            if sound.moment > moment - _LATE_NS:
+            if sound.timestamp > timestamp - _LATE_NS:
                 due += self._coder.push(sound) if self._coder is not None else [sound]
         return due
 
@@ -425,7 +427,7 @@ class Writer:
         facts = {}
         if self._opened is not None:
             facts["size"] = f"{self._opened[0]}x{self._opened[1]}"
-        self._control.beat(
+        self._control.heartbeat(
             lambda latencies: replace(
                 self._counts,
                 state=state,

@@ -12,11 +12,11 @@ import torch
 
 import mssnet
 from filters import Enlarger, Shutter, Upscaler
-from stream.compute.models import Untouched, find_upscaler, usual_upscaler
+from stream.compute.models import Passthrough, find_upscaler, usual_upscaler
 from stream.errors import UsageError
 from stream.frame import Frame
 from stream.ipc.mailbox import Picture, Size
-from stream.live.restore.half_size import Halved, through
+from stream.live.restore.half_size import HalfSize, through
 from stream.live.restore.ladder import Rung, rungs
 from stream.media.convert import UNSPECIFIED, Tags, coding_of
 from stream.media.encoders import ENCODERS
@@ -42,7 +42,7 @@ _ENCODER = next(encoder for encoder in ENCODERS if encoder.name == "libx264")
 
 
 @dataclass(frozen=True, eq=False)
-class Made:
+class RestoredPicture:
     """A picture that is restored."""
 
     source: Picture
@@ -104,10 +104,10 @@ class Chain:
 
     def _rungs(self, model: mssnet.Deblurrer) -> list[Rung]:
         restoring, lighter = self.restoring, None
-        restores = restoring.strength > 0 and not isinstance(model, Untouched)
+        restores = restoring.strength > 0 and not isinstance(model, Passthrough)
         fuses = bool(self._settings.passes)
         if restores and fuses:
-            self._models[NONE] = Untouched(model.engine)
+            self._models[NONE] = Passthrough(model.engine)
         if restoring.model != LIGHTEST and restores:
             lite = self._load(LIGHTEST)
             if _parameters(lite) < _parameters(model):
@@ -134,7 +134,7 @@ class Chain:
         """Whether there are pictures that were not handed on yet."""
         return bool(self._waiting)
 
-    def use(self, rung: Rung) -> list[Made]:
+    def use(self, rung: Rung) -> list[RestoredPicture]:
         """Go on at this step; returns what waited, where pictures so far are no neighbors of those
         that follow. Where only the network is left elsewhere they are."""
         before, self._rung = self._rung, rung
@@ -143,7 +143,7 @@ class Chain:
             model.exit = model.exits[rung.exit]
         return [] if replace(before, exit=rung.exit, every=rung.every) == rung else self.forget()
 
-    def forget(self) -> list[Made]:
+    def forget(self) -> list[RestoredPicture]:
         """Begin anew: no picture so far is a neighbor of those that follow. Returns what waited."""
         waited = self._made(through(self._stages, (), end=True)) if self._waiting else []
         self._stages = []
@@ -160,7 +160,7 @@ class Chain:
         model(piece)
         return (time.monotonic() - begun) * size[0] * size[1] / _SAMPLE**2
 
-    def push(self, picture: Picture) -> list[Made]:
+    def push(self, picture: Picture) -> list[RestoredPicture]:
         """Restore a picture; returns what is ready, the oldest first: without a delay that one.
 
         Those before it are forgotten where they had another size or this one is the first after a
@@ -175,11 +175,11 @@ class Chain:
         self._waiting.append(picture)
         return made + self._made(through(self._stages, [frame_of(picture)]))
 
-    def _made(self, frames: Iterable[Frame]) -> list[Made]:
+    def _made(self, frames: Iterable[Frame]) -> list[RestoredPicture]:
         made = []
         for frame in frames:
             source = self._waiting.popleft()
-            made.append(Made(source, _picture_of(frame, source), frame.from_neighbors))
+            made.append(RestoredPicture(source, _picture_of(frame, source), frame.from_neighbors))
         return made
 
     def _build(self, size: Size, rate: float) -> list[Stage[Frame]]:
@@ -193,7 +193,7 @@ class Chain:
         if not rung.half:
             return list(stages_of(settings, model, enlarge, {}, shutter=shutter).values())
         stages: list[Stage[Frame]] = [
-            Halved(list(stages_of(settings, model, None, {}, shutter=shutter).values()))
+            HalfSize(list(stages_of(settings, model, None, {}, shutter=shutter).values()))
         ]
         if enlarge is not None:
             stages += stages_of(_AS_IT_IS, model, enlarge, {}).values()
@@ -232,7 +232,7 @@ def frame_of(picture: Picture) -> Frame:
     return Frame(
         picture.planes,
         coding,
-        picture.moment,
+        picture.timestamp,
         _TIME_BASE,
         cut=picture.cut,
         damaged=picture.damaged,
@@ -248,7 +248,7 @@ def _picture_of(frame: Frame, source: Picture) -> Picture:
     flat = np.concatenate([plane.reshape(-1).view(np.uint8) for plane in frame.planes])
     return Picture(
         flat.reshape(-1, frame.width),
-        source.moment,
+        source.timestamp,
         source.arrived,
         source.rate,
         tags=tags,

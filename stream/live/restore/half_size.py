@@ -11,7 +11,7 @@ from stream.frame import Frame, Plane
 from stream.pipeline import Stage
 
 
-class Halved:
+class HalfSize:
     """Passes frames through stages at half the size, and adds what these changed to the whole.
 
     Frames are in 8 bits. What the halved picture cannot show, its finest detail, stays as it is.

@@ -2,7 +2,7 @@
 
 from importlib import import_module
 
-from stream.ipc.child import Beat, Control
+from stream.ipc.child import Control, Heartbeat
 from stream.ipc.mailbox import Mailbox
 from stream.ipc.window import Window
 from stream.options.live import LiveSettings
@@ -17,6 +17,6 @@ def start(
 ) -> None:
     """The work of the process: see `stream.live.restore.restorer.restore`."""
     for module in ("torch", "stream.live.restore.restorer"):  # each takes a second or more
-        control.beat(lambda latencies: Beat("loading", latencies_ms=latencies), now=True)
+        control.heartbeat(lambda latencies: Heartbeat("loading", latencies_ms=latencies), now=True)
         loaded = import_module(module)
     loaded.restore(control, settings, camera, restored, window)

@@ -11,10 +11,10 @@ import torch
 
 from stream.compute.models import deblurrers, load_model
 from stream.errors import DeblurError, UsageError
-from stream.ipc.child import Beat, Control
+from stream.ipc.child import Control, Heartbeat
 from stream.ipc.mailbox import Mailbox, Picture
 from stream.ipc.window import Window
-from stream.live.restore.chain import Chain, Load, Made
+from stream.live.restore.chain import Chain, Load, RestoredPicture
 from stream.live.restore.ladder import Ladder
 from stream.options.live import Beyond, InUse, LiveSettings, Restoring
 from stream.options.settings import NONE
@@ -79,7 +79,7 @@ class Restoration:
         self._restored = restored
         self._load = load
         self._window = window
-        self._counts = Beat(state="loading")
+        self._counts = Heartbeat(state="loading")
         self._costs_ms: deque[float] = deque(maxlen=_SHOWN)
         self._shares: deque[float] = deque(maxlen=_SHOWN)
         self._beyond_ms = 0.0
@@ -88,7 +88,7 @@ class Restoration:
         self._last: Picture | None = None
         """The picture taken up last."""
         self._last_s = 0.0
-        control.beat(lambda latencies: replace(self._counts, latencies_ms=latencies), now=True)
+        control.heartbeat(lambda latencies: replace(self._counts, latencies_ms=latencies), now=True)
         self._chain = self._begun_with = self._new_chain(settings.restoring)
         self._ladder = Ladder(len(self._chain.rungs), self._bound_ms or _SLIDES_MS)
         self._say_what_is_in_use()
@@ -165,7 +165,7 @@ class Restoration:
             picture = self._camera.newest(picture.number) or picture
         before, self._last, self._last_s = self._last, picture, time.monotonic()
         begun = time.monotonic()
-        if before is None or picture.moment - before.moment > _GAP_NS or picture.cut:
+        if before is None or picture.timestamp - before.timestamp > _GAP_NS or picture.cut:
             self._hand_on(self._chain.forget())
         made = self._push(picture)
         self._hand_on(made)
@@ -196,7 +196,7 @@ class Restoration:
                 why = "restoring is tried again"
             self._control.say(f"{why}: now {rung}")
 
-    def _hand_on(self, made: Iterable[Made]) -> None:
+    def _hand_on(self, made: Iterable[RestoredPicture]) -> None:
         for each in made:
             self._restored.put(each.picture)
             if self._window is not None and self._window.open:
@@ -225,7 +225,7 @@ class Restoration:
             self._try(picture)
         self._chain.forget()
 
-    def _push(self, picture: Picture) -> list[Made]:
+    def _push(self, picture: Picture) -> list[RestoredPicture]:
         try:
             return self._chain.push(picture)
         except UsageError as error:
@@ -238,9 +238,9 @@ class Restoration:
             return self._chain.push(picture)
 
     def _tell(self, *, now: bool = False) -> None:
-        self._control.beat(self._beat, now=now)
+        self._control.heartbeat(self._heartbeat, now=now)
 
-    def _beat(self, latencies: tuple[float, ...]) -> Beat:
+    def _heartbeat(self, latencies: tuple[float, ...]) -> Heartbeat:
         counts = self._counts
         state = counts.state
         if state == "live" and time.monotonic() - self._last_s > _SILENT_S:

@@ -11,7 +11,7 @@ from stream.live.rtsp.paths import MOST_BYTES, Backlog, InterleavedPath, UdpPath
 from stream.live.rtsp.session import TIMEOUT_S, Session
 from stream.live.rtsp.stage import Stage
 from stream.live.rtsp.transport import Interleaved, Unicast, choose
-from stream.web.connections import IDLE_S, Visitors
+from stream.web.connections import IDLE_S, Connections
 from stream.web.login import Challenge
 
 _SHOW_S = 10.0
@@ -30,11 +30,11 @@ class Client:
         stage: Stage,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
-        visitors: Visitors,
+        admission: Connections,
     ) -> None:
         self._stage = stage
         self._reader, self._writer = reader, writer
-        self._visitors = visitors
+        self._connections = admission
         # It may be gone before it is looked at.
         self._peer = writer.get_extra_info("peername") or ("", 0)
         self._backlog = Backlog(writer.transport)
@@ -181,7 +181,7 @@ class Client:
 
     def _enter(self) -> None:
         """Be one of those who are known. Raises `RefusedError` where there is no room."""
-        if not self._visitors.know(self):
+        if not self._connections.know(self):
             raise RefusedError(503)
 
     async def _describe(self, request: Request) -> None:

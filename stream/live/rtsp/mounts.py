@@ -17,7 +17,7 @@ from contextlib import suppress
 
 from stream.errors import SinkError
 from stream.live.rtsp.messages import MAX_HEAD, MalformedError, parse, response
-from stream.web.connections import BACKLOG, IDLE_S, Visitors
+from stream.web.connections import BACKLOG, IDLE_S, Connections
 
 SHARES = sys.platform != "win32"
 """Whether a connection can be handed to another process here."""
@@ -27,7 +27,7 @@ _REST_S = 1.0
 """After there were no files left to take a connection."""
 
 
-class Doors:
+class Mounts:
     """Listens at the ports of all feeds; all is called in one asyncio loop."""
 
     def __init__(self) -> None:
@@ -57,7 +57,7 @@ class Doors:
             self._ports.pop((host, port)).close()
 
 
-class _Caller:
+class _UnroutedConnection:
     """A connection whose path is not known yet."""
 
     def __init__(self, link: socket.socket) -> None:
@@ -72,8 +72,8 @@ class _Caller:
 class _Port:
     def __init__(self, host: str, port: int) -> None:
         self.channels: dict[str, tuple[socket.socket, socket.socket]] = {}
-        self._visitors = Visitors()
-        self._callers: set[_Caller] = set()
+        self._connections = Connections()
+        self._callers: set[_UnroutedConnection] = set()
         self._listening: list[socket.socket] = []
         try:
             for family, kind, _, _, address in socket.getaddrinfo(
@@ -120,12 +120,12 @@ class _Port:
                 loop.call_later(_REST_S, self._watch, listening)
             return
         link.setblocking(False)
-        caller = _Caller(link)
+        caller = _UnroutedConnection(link)
         self._callers.add(caller)
         caller.task = asyncio.create_task(self._see_in(caller))
-        self._visitors.came(caller, str(address[0]))
+        self._connections.came(caller, str(address[0]))
 
-    async def _see_in(self, caller: _Caller) -> None:
+    async def _see_in(self, caller: _UnroutedConnection) -> None:
         try:
             with suppress(OSError, TimeoutError, MalformedError):
                 async with asyncio.timeout(IDLE_S):
@@ -133,7 +133,7 @@ class _Port:
                         pass
         finally:
             self._callers.discard(caller)
-            self._visitors.left(caller)
+            self._connections.left(caller)
             caller.link.close()
 
     def _hand_over(self, link: socket.socket, head: bytes) -> bool:

@@ -3,7 +3,7 @@
 import base64
 import re
 
-from stream.live.rtsp.track import Show
+from stream.live.rtsp.track import Presentation
 
 _START_CODE = re.compile(rb"\x00\x00\x00?\x01")
 _SPS, _PPS = 7, 8
@@ -14,7 +14,7 @@ def control(track: int) -> str:
     return f"trackID={track}"
 
 
-def describe(show: Show, *, ipv6: bool) -> str:
+def describe(show: Presentation, *, ipv6: bool) -> str:
     """The description of a show."""
     family, anywhere = ("IP6", "::") if ipv6 else ("IP4", "0.0.0.0")
     lines = [

@@ -8,7 +8,7 @@ from stream.errors import SinkError
 from stream.live.rtsp.client import Client
 from stream.live.rtsp.messages import MAX_HEAD
 from stream.live.rtsp.stage import Stage
-from stream.web.connections import BACKLOG, Visitors
+from stream.web.connections import BACKLOG, Connections
 
 _UNSENT_BYTES = 64 << 10
 """What the system takes of a connection before it sends: more would make slow readers later."""
@@ -21,7 +21,7 @@ class Server:
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
         self._clients: dict[asyncio.Task[None], Client] = {}
-        self._visitors = Visitors()
+        self._connections = Connections()
         self._server: asyncio.Server | None = None
         self._channel: socket.socket | None = None
         self._arriving: set[asyncio.Task[None]] = set()
@@ -84,13 +84,13 @@ class Server:
         plug = writer.get_extra_info("socket")
         if hasattr(socket, "TCP_NOTSENT_LOWAT"):  # not on Windows
             plug.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
-        client = Client(self._stage, reader, writer, self._visitors)
+        client = Client(self._stage, reader, writer, self._connections)
         task = asyncio.current_task()
         assert task is not None
         self._clients[task] = client
-        self._visitors.came(client, client.host)
+        self._connections.came(client, client.host)
         try:
             await client.run()
         finally:
             del self._clients[task]
-            self._visitors.left(client)
+            self._connections.left(client)

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 
 from stream.live.rtsp.paths import Backlog, InterleavedPath, UdpPath
-from stream.live.rtsp.track import Batch, Show, fields
+from stream.live.rtsp.track import Batch, Presentation, fields
 
 TIMEOUT_S = 60
 """Without a sign of life for so long a session is over, unless it is seen to take packets."""
@@ -19,7 +19,7 @@ Begun = Callable[[list[tuple[int, str]]], None]
 class Session:
     """The tracks that a reader has set up, and whether they are playing."""
 
-    def __init__(self, show: Show, backlog: Backlog, hang_up: Callable[[], None]) -> None:
+    def __init__(self, show: Presentation, backlog: Backlog, hang_up: Callable[[], None]) -> None:
         """`hang_up` closes the connection that it belongs to, whose backlog is `backlog`."""
         self.id = secrets.token_hex(8)
         self.show = show

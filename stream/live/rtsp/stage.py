@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from stream.live.rtsp.session import Session
-from stream.live.rtsp.track import Batch, Show
-from stream.web.login import Attempts, Login
+from stream.live.rtsp.track import Batch, Presentation
+from stream.web.login import Login, LoginLimiter
 
 _SAY_S = 10.0
 """Between lines about logins that were refused."""
@@ -21,7 +21,7 @@ class Stage:
         self.path = path
         """Without slashes at its ends."""
         self.login = login
-        self.attempts = Attempts()
+        self.attempts = LoginLimiter()
         self.sessions: set[Session] = set()
         self.notes: deque[str] = deque(maxlen=16)
         """What the user may want to know; any thread may take them away."""
@@ -29,7 +29,7 @@ class Stage:
         """How many logins were wrong; any thread may ask."""
         self._told = 0
         self._told_s = -_SAY_S
-        self._show: Show | None = None
+        self._show: Presentation | None = None
         self._shown = asyncio.Event()
         self._loop = asyncio.get_running_loop()
 
@@ -51,13 +51,13 @@ class Stage:
         """Have a method of this called in the event loop; any thread may do that."""
         self._loop.call_soon_threadsafe(function, *arguments)
 
-    async def show(self) -> Show:
+    async def show(self) -> Presentation:
         """What is served, as soon as there is anything."""
         while self._show is None:
             await self._shown.wait()
         return self._show
 
-    def begin(self, show: Show) -> None:
+    def begin(self, show: Presentation) -> None:
         """Serve a show."""
         self._show = show
         self._shown.set()

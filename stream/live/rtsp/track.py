@@ -66,7 +66,7 @@ class Track:
         return rtcp.sender_report(self.ssrc, name, wall_ns, at, self._packets, self._octets)
 
 
-class Show:
+class Presentation:
     """Everything that is served, from one opening of the output until it is closed."""
 
     def __init__(self, title: str, tracks: list[Track], want_key: Callable[[], None]) -> None:

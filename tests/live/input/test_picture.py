@@ -9,7 +9,7 @@ import pytest
 
 from stream.ipc.mailbox import Mailbox, Picture
 from stream.ipc.sound_ring import SoundFormat, SoundRing
-from stream.live.output.slate import Canvas
+from stream.live.output.slate import Letterbox
 from tests.feeds import MULAW, PATIENCE_S, SPAWN, gray
 
 SIZES = (1920, 1080), *[(160, 90)] * 9
@@ -41,7 +41,12 @@ def test_what_is_put_comes_out(mailbox: Mailbox) -> None:
     assert got is not None
     assert got.number == 1
     assert np.array_equal(got.data, data)
-    assert (got.moment, got.arrived, got.rate, got.tags) == (7 * NS, 8 * NS, 29.97, (1, 13, 1, 2))
+    assert (got.timestamp, got.arrived, got.rate, got.tags) == (
+        7 * NS,
+        8 * NS,
+        29.97,
+        (1, 13, 1, 2),
+    )
     assert (got.cut, got.damaged) == (True, True)
     luma, u, v = got.planes
     assert (luma.shape, u.shape, v.shape) == ((360, 640), (180, 320), (180, 320))
@@ -53,7 +58,7 @@ def test_the_newest_takes_the_place_of_the_ones_before(mailbox: Mailbox) -> None
         mailbox.put(gray(level, level * NS))
     got = mailbox.newest(3)
     assert got is not None
-    assert (got.number, got.moment, int(got.data[0, 0])) == (10, 10 * NS, 10)
+    assert (got.number, got.timestamp, int(got.data[0, 0])) == (10, 10 * NS, 10)
     assert mailbox.newest(10) is None
     assert mailbox.count == 10
 
@@ -119,7 +124,7 @@ def test_pictures_are_whole_and_survive_a_killed_process(mailbox: Mailbox) -> No
             picture = mailbox.newest(seen)
             if picture is None:
                 continue
-            assert picture.number == picture.moment == picture.rate > seen
+            assert picture.number == picture.timestamp == picture.rate > seen
             assert (picture.data == picture.number % 251).all(), "torn"
             assert picture.size == SIZES[picture.number % 10]
             seen, taken = picture.number, taken + 1
@@ -139,7 +144,7 @@ def test_sound_comes_in_order_and_once(ring: SoundRing) -> None:
     first, at = ring.since(4)
     assert [sound.data[0] for sound in first] == [4, 5, 6, 7, 8, 9]
     assert {sound.version for sound in first} == {ring.version}
-    assert [sound.moment for sound in first] == [number * NS for number in range(4, 10)]
+    assert [sound.timestamp for sound in first] == [number * NS for number in range(4, 10)]
     assert ring.since(at) == ([], at)
     with pytest.raises(ValueError, match="16385 bytes is too large"):
         ring.put(bytes(16385), 0)
@@ -150,7 +155,7 @@ def test_late_readers_get_the_newest_sound(ring: SoundRing) -> None:
         ring.put(number.to_bytes(2, "big"), number)
     sounds, at = ring.since(0)
     assert at == 1000
-    assert [sound.moment for sound in sounds] == list(range(872, 1000))
+    assert [sound.timestamp for sound in sounds] == list(range(872, 1000))
 
 
 def test_formats_are_told_with_each_packet(ring: SoundRing) -> None:
@@ -188,7 +193,9 @@ def test_sound_is_whole_and_survives_a_killed_process(ring: SoundRing) -> None:
         while ring.count < begun + 2000 and time.monotonic() < end:
             sounds, seen = ring.since(seen)
             for sound in sounds:
-                assert (sound.data, sound.moment, sound.duration) == beep(sound.moment), "torn"
+                assert (sound.data, sound.timestamp, sound.duration) == beep(sound.timestamp), (
+                    "torn"
+                )
             taken += len(sounds)
             format = ring.format()
             if format is not None:
@@ -204,7 +211,7 @@ def test_sound_is_whole_and_survives_a_killed_process(ring: SoundRing) -> None:
 def test_without_a_signal_it_is_said_of_which_camera_and_since_when() -> None:
     def rows(**words: str) -> list[bool]:
         """Which of a third of the picture has letters."""
-        slate = Canvas((640, 360)).slate(None, 0, **words)
+        slate = Letterbox((640, 360)).slate(None, 0, **words)
         return [bool((part > 200).any()) for part in np.split(slate.planes[0][60:300], 3)]
 
     assert rows() == [False, True, False]
@@ -212,5 +219,5 @@ def test_without_a_signal_it_is_said_of_which_camera_and_since_when() -> None:
     assert rows(name="yard", since="2026-11-29 14:03:12") == [True, True, True]
     assert rows(name="Hof-Süd")[0]
     assert not rows(name="\u5ead\u9662")[0], "better nothing than question marks"
-    long = Canvas((160, 120)).slate(None, 0, name="n" * 64)
+    long = Letterbox((160, 120)).slate(None, 0, name="n" * 64)
     assert not (long.planes[0][:, :4] > 200).any(), "it does not fit"

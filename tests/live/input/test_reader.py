@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from stream.errors import SourceError
-from stream.ipc.backoff import Patience, back_off
+from stream.ipc.backoff import Backoff, back_off
 from stream.ipc.convert import Unpacker, tags_of
 from stream.ipc.sound_ring import SoundFormat
 from tests.clips import make_clip, picture
@@ -48,15 +48,15 @@ def test_the_test_pattern_comes_at_its_pace_with_sound() -> None:
         seen = [reading.picture() for _ in range(20)]
         assert not any(each.cut for each in seen)
         assert reading.sounds.format() == SoundFormat("pcm_s16le", 48000, 1)
-        assert all(0 <= time.monotonic_ns() - each.moment < 30e9 for each in seen)
+        assert all(0 <= time.monotonic_ns() - each.timestamp < 30e9 for each in seen)
         for before, after in pairwise(seen):
-            step = (after.moment - before.moment) / (after.number - before.number)
+            step = (after.timestamp - before.timestamp) / (after.number - before.number)
             assert step == pytest.approx(50e6, rel=1e-3)
         # The sound is at most a few packets off the picture.
         newest, _ = reading.sounds.since(reading.sounds.count - 1)
-        assert abs(newest[0].moment - reading.picture().moment) < 5e8
-        reading.until(lambda: reading.beat.state == "live")
-        assert reading.beat.facts["size"] == "320x240"
+        assert abs(newest[0].timestamp - reading.picture().timestamp) < 5e8
+        reading.until(lambda: reading.heartbeat.state == "live")
+        assert reading.heartbeat.facts["size"] == "320x240"
         assert reading.stop() < 5
     assert reading.lines == ["connected: rawvideo 320x240 20 fps, sound pcm_s16le"]
 
@@ -67,8 +67,8 @@ def test_a_file_plays_as_fast_as_it_should_and_ends(tmp_path: Path) -> None:
     with Reading(str(clip), realtime=True) as reading:
         reading.until(lambda: not reading.alive)
         assert time.monotonic() - begun > 0.9
-        reading.until(lambda: reading.beat.state == "ended")
-        assert (reading.beat.frames, reading.beat.connects) == (25, 1)
+        reading.until(lambda: reading.heartbeat.state == "ended")
+        assert (reading.heartbeat.frames, reading.heartbeat.connects) == (25, 1)
         sound = reading.sounds.format()
         assert sound is not None
         assert (sound.codec, sound.sample_rate, sound.channels) == ("aac", 48000, 2)
@@ -98,10 +98,10 @@ def test_a_file_in_a_loop_goes_on(tmp_path: Path) -> None:
     clip = make_clip(tmp_path / "clip.mp4", frames=8)
     with Reading(str(clip), realtime=True, loop=True) as reading:
         seen = [reading.cut() for _ in range(3)]
-        assert all(a.moment < b.moment for a, b in pairwise(seen))
+        assert all(a.timestamp < b.timestamp for a, b in pairwise(seen))
         # A loop takes as long as the file, and little more.
-        assert seen[1].moment - seen[0].moment >= 0.32e9
-        assert reading.beat.connects <= 1
+        assert seen[1].timestamp - seen[0].timestamp >= 0.32e9
+        assert reading.heartbeat.connects <= 1
     assert len(reading.lines) == 1
 
 
@@ -257,7 +257,7 @@ def test_a_camera_that_changes_its_size_with_each_picture_is_told_of_now_and_the
         begun = time.monotonic()
         reading.until(lambda: sum("picture is now" in line for line in reading.lines) == 2)
         assert time.monotonic() - begun > 10
-        assert reading.beat.frames > 20
+        assert reading.heartbeat.frames > 20
         assert re.search(r"is now \d+x\d+ \(changed \d\d+ times\)", reading.lines[-1])
 
 
@@ -274,10 +274,10 @@ def test_refused_logins_are_told_apart_and_not_hammered(tmp_path: Path) -> None:
                     count = hits.count("/401")
                     time.sleep(3)
                     assert hits.count("/401") == count
-                    assert reading.beat.state == "no signal"
+                    assert reading.heartbeat.state == "no signal"
                 assert reading.stop() < 2
             assert len(reading.lines) == 1
-            told = repr(reading.lines) + repr(reading.beats)
+            told = repr(reading.lines) + repr(reading.heartbeats)
             assert SECRET not in told
             assert CODED not in told
 
@@ -305,16 +305,16 @@ def test_a_playlist_from_the_web_opens_no_local_file(tmp_path: Path) -> None:
             assert first.size == (64, 48)
         with Reading(f"http://{host}/evil.m3u8") as reading:
             reading.until(lambda: reading.says("no connection"))
-            assert reading.beat.frames == 0
+            assert reading.heartbeat.frames == 0
 
 
 def test_what_is_not_there_is_told_once_and_asked_for_cheaply() -> None:
     port = free_port()
     with Reading(f"rtsp://admin:{CODED}@127.0.0.1:{port}/cam") as reading:
-        reading.until(lambda: reading.beat.state == "no signal")
+        reading.until(lambda: reading.heartbeat.state == "no signal")
         time.sleep(2)
-        beats = len(reading.beats)
-        assert beats > 6
+        heartbeats = len(reading.heartbeats)
+        assert heartbeats > 6
         assert reading.stop() < 2
     assert reading.lines == ["no connection to the camera: connection refused; trying again"]
 
@@ -324,7 +324,7 @@ def test_a_missing_webcam_is_told() -> None:
         pytest.skip("there is one")
     with Reading("webcam:9") as reading:
         reading.until(lambda: reading.says("no such device; is it plugged in?"))
-        reading.until(lambda: reading.beat.state == "no signal")
+        reading.until(lambda: reading.heartbeat.state == "no signal")
 
 
 @pytest.mark.parametrize(
@@ -345,12 +345,12 @@ def test_servers_that_are_none(kind: str, words: str, capfd: pytest.CaptureFixtu
             if kind == "silent":
                 assert time.monotonic() - begun < 6 + 4
                 # It goes on telling how it is, although FFmpeg holds it up.
-                assert len(reading.beats) > 10
+                assert len(reading.heartbeats) > 10
             if kind == "forbidding":
                 reading.until(lambda: fake.counts["logins"] >= 4)
                 time.sleep(2)
                 assert fake.counts["logins"] == 4
-        told = repr(reading.lines) + repr(reading.beats) + "".join(capfd.readouterr())
+        told = repr(reading.lines) + repr(reading.heartbeats) + "".join(capfd.readouterr())
         assert SECRET not in told
         assert CODED not in told
 
@@ -387,7 +387,7 @@ def test_what_a_camera_answers_is_said(answer: str, words: str) -> None:
         url = fake.url.replace("rtsp://", f"rtsp://admin:{CODED}@")
         with Reading(url) as reading:
             reading.until(lambda: reading.says(words))
-            reading.until(lambda: reading.beat.state == "no signal")
+            reading.until(lambda: reading.heartbeat.state == "no signal")
             assert fake.counts["links"] <= 11, "a few redirects at most"
     assert not any("Invalid argument" in line or "\x1b" in line for line in reading.lines)
     assert SECRET not in repr(reading.lines)
@@ -400,7 +400,7 @@ def test_a_redirect_is_followed_with_the_login(needs_rtsp: None) -> None:
             login = server.url("cam").partition("@")[0].removeprefix("rtsp://")
             with Reading(fake.url.replace("rtsp://", f"rtsp://{login}@")) as reading:
                 assert reading.picture().size == (320, 240)
-                reading.until(lambda: reading.beat.connects == 1)
+                reading.until(lambda: reading.heartbeat.connects == 1)
     assert reading.says("it redirects to rtsp://")
     assert "geheim" not in repr(reading.lines)
 
@@ -413,7 +413,7 @@ def test_a_login_is_not_passed_on_to_another_host(needs_rtsp: None) -> None:
             Reading(fake.url.replace("rtsp://", f"rtsp://admin:{CODED}@")) as reading,
         ):
             reading.until(lambda: reading.says("wants a login; name that address itself"))
-            assert reading.beat.frames == 0
+            assert reading.heartbeat.frames == 0
 
 
 def test_the_key_frame_that_a_camera_begins_with_is_the_first_picture(needs_rtsp: None) -> None:
@@ -422,7 +422,7 @@ def test_the_key_frame_that_a_camera_begins_with_is_the_first_picture(needs_rtsp
         for transport in ("tcp", "udp"):
             with Reading(server.url("cam"), transport=transport) as reading:
                 reading.picture()
-                assert reading.beat.damaged == 0
+                assert reading.heartbeat.damaged == 0
 
 
 def test_a_rate_that_is_announced_and_does_not_come(needs_rtsp: None) -> None:
@@ -432,7 +432,7 @@ def test_a_rate_that_is_announced_and_does_not_come(needs_rtsp: None) -> None:
     ):
         reading.until(lambda: reading.says("frames per second come, not the 50 announced"))
         reading.until(lambda: reading.picture().rate == pytest.approx(10, rel=0.2))
-        reading.until(lambda: float(reading.beat.facts["fps"]) < 12.5)
+        reading.until(lambda: float(reading.heartbeat.facts["fps"]) < 12.5)
     assert reading.lines[0] == "connected: h264 320x240 50 fps"
     assert len(reading.lines) == 2
 
@@ -454,20 +454,20 @@ def test_a_camera_by_rtmp_without_sound(needs_rtsp: None) -> None:
 
 
 def test_how_long_it_waits() -> None:
-    patience = Patience(("127.0.0.1", 1))
-    waits = [patience.failed(login=False) for _ in range(12)]
+    waiting = Backoff(("127.0.0.1", 1))
+    waits = [waiting.failed(login=False) for _ in range(12)]
     assert 0.2 <= waits[0] <= 0.3
     assert 3.9 < waits[-1] <= 5
-    patience.worked(5)
-    assert patience.failed(login=False) > 3.9
-    patience.worked(11)
-    assert patience.failed(login=False) <= 0.3
-    logins = [patience.failed(login=True) for _ in range(6)]
+    waiting.worked(5)
+    assert waiting.failed(login=False) > 3.9
+    waiting.worked(11)
+    assert waiting.failed(login=False) <= 0.3
+    logins = [waiting.failed(login=True) for _ in range(6)]
     assert max(logins[:3]) < 5
     assert all(30 <= wait <= 60 for wait in logins[3:])
-    assert not patience.reachable()
+    assert not waiting.reachable()
     assert 4 <= back_off(1_000_000) <= 5, "after days"
-    here = Patience(None)
+    here = Backoff(None)
     assert max(here.failed(login=False) for _ in range(9)) <= 1
     assert here.reachable()
 
@@ -483,17 +483,17 @@ def test_a_camera_that_is_killed_comes_back_at_another_size(needs_rtsp: None) ->
         assert sound.codec == "aac"
         assert sound.extradata
         for size in ((160, 120), (320, 240)):
-            before = reading.picture().moment
+            before = reading.picture().timestamp
             server.kill()
-            reading.until(lambda: reading.beat.state == "no signal")
+            reading.until(lambda: reading.heartbeat.state == "no signal")
             server.start(size=size)
             up = time.monotonic()
             back = reading.cut()
             # 1 to 2 s where the machine has nothing else to do; a key frame comes each second.
             assert time.monotonic() - up < 6
             assert back.size == size
-            assert back.moment > before
-        reading.until(lambda: reading.beat.connects == 3)
+            assert back.timestamp > before
+        reading.until(lambda: reading.heartbeat.connects == 3)
     lost = [line for line in reading.lines if "is lost: the connection ended" in line]
     assert len(lost) == 2
     assert sum(line.startswith("connected: h264") for line in reading.lines) == 3
@@ -509,18 +509,18 @@ def test_a_silent_camera_is_noticed_and_left(rtsp_server: RtspServer) -> None:
         begun = time.monotonic()
         reading.until(lambda: reading.says("no picture for 2 s"))
         assert time.monotonic() - begun < 3 + 3
-        reading.until(lambda: reading.beat.state == "connecting")
+        reading.until(lambda: reading.heartbeat.state == "connecting")
         chaos.resume()
         reading.cut()
-        assert reading.beat.connects >= 1
+        assert reading.heartbeat.connects >= 1
 
 
 def test_loss_and_damage_do_not_end_it(rtsp_server: RtspServer) -> None:
     with Chaos(rtsp_server.port) as chaos, Reading(chaos.url(rtsp_server.url("cam"))) as reading:
         reading.picture()
         chaos.set(drop=0.05, corrupt=0.05)
-        before = reading.beat.frames
-        reading.until(lambda: reading.beat.frames > before + 50)
+        before = reading.heartbeat.frames
+        reading.until(lambda: reading.heartbeat.frames > before + 50)
         chaos.set(drop=0, corrupt=0)
         assert chaos.counts["corrupted"] > 0
         chaos.cut()
@@ -535,8 +535,8 @@ def test_timestamps_that_wrap_are_no_cut(needs_rtsp: None) -> None:
     ):
         seen = [reading.picture() for _ in range(60)]
         assert not any(each.cut for each in seen[1:])
-        assert seen[-1].moment - seen[0].moment > 2e9
-        assert reading.beat.facts["transport"] == "udp"
+        assert seen[-1].timestamp - seen[0].timestamp > 2e9
+        assert reading.heartbeat.facts["transport"] == "udp"
 
 
 def test_a_refused_login_of_a_camera_and_one_that_is_right(needs_rtsp: None) -> None:
@@ -546,7 +546,7 @@ def test_a_refused_login_of_a_camera_and_one_that_is_right(needs_rtsp: None) -> 
         with Reading(server.url("cam", login=False)) as other:
             other.until(lambda: other.says("the login was refused (401)"))
         for told in (reading, other):
-            assert SECRET not in repr(told.lines) + repr(told.beats)
+            assert SECRET not in repr(told.lines) + repr(told.heartbeats)
 
 
 def test_a_certificate_that_nobody_signed_is_refused(tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ import pytest
 from stream.errors import SinkError, UsageError
 from stream.live.output.hls import Hls
 from stream.live.output.null import Null
-from stream.live.output.publish import Publish
-from stream.live.output.record import Record
+from stream.live.output.publish import Publisher
+from stream.live.output.record import Recorder
 from stream.live.output.serve import Serve
 from stream.live.output.targets import OutputSettings, parse
 from tests.feeds import MULAW, Lane, aac, times
@@ -34,17 +34,17 @@ def test_what_outputs_are_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.chdir(tmp_path)
     settings = OutputSettings("udp", insecure_tls=True, segment_s=60, keep_s=3600)
     publish = parse("RTSP://u:p@host/a", settings)
-    assert publish == Publish("rtsp://u:p@host/a", "udp", insecure_tls=True)
+    assert publish == Publisher("rtsp://u:p@host/a", "udp", insecure_tls=True)
     assert publish.name == "rtsp://***@host/a"
     assert "u:p" not in repr(publish)
     assert parse("rtmps://host/app/key-key-key").name == "rtmps://host/app/***"
     assert isinstance(parse("serve:8554/clean"), Serve)
     assert parse("hls:web") == Hls(Path("web"))
     assert parse("null:") == Null()
-    assert parse("yard.mkv", settings) == Record(Path("yard.mkv"), 60, 3600)
-    assert parse("record:days", settings) == Record(Path("days/live.mkv"), 60, 3600)
+    assert parse("yard.mkv", settings) == Recorder(Path("yard.mkv"), 60, 3600)
+    assert parse("record:days", settings) == Recorder(Path("days/live.mkv"), 60, 3600)
     assert (tmp_path / "days").is_dir()
-    assert parse("yard/yard.mkv", settings) == Record(Path("yard/yard.mkv"), 60, 3600)
+    assert parse("yard/yard.mkv", settings) == Recorder(Path("yard/yard.mkv"), 60, 3600)
     assert (tmp_path / "yard").is_dir()
 
 
@@ -95,7 +95,7 @@ def test_recordings_survive_being_killed(tmp_path: Path) -> None:
     with Lane(outputs=3) as lane:
         lane.hear(*aac(1))
         outputs = [lane.start(parse(str(tmp_path / f"yard{ending}"))) for ending in endings]
-        assert lane.show(lambda: all(output.beat.frames > 0 for output in outputs))
+        assert lane.show(lambda: all(output.heartbeat.frames > 0 for output in outputs))
         begun = time.monotonic()
         lane.show(seconds=2.5)
         for output in outputs:
@@ -112,7 +112,7 @@ def test_recordings_survive_being_killed(tmp_path: Path) -> None:
 
 def test_files_follow_each_other_without_a_gap(tmp_path: Path, lane: Lane) -> None:
     lane.hear(*aac(1))
-    record = Record(tmp_path / "yard.mp4", segment_s=1)
+    record = Recorder(tmp_path / "yard.mp4", segment_s=1)
     output = lane.start(record)
     assert lane.show(lambda: len(list(tmp_path.iterdir())) == 4)
     output.stop()
@@ -130,7 +130,7 @@ def test_files_follow_each_other_without_a_gap(tmp_path: Path, lane: Lane) -> No
 def test_sound_is_kept_where_the_file_takes_it(tmp_path: Path) -> None:
     with Lane(outputs=2) as lane:
         lane.hear(MULAW, TONE)
-        mkv, mp4 = (lane.start(Record(tmp_path / f"yard{e}", 1)) for e in (".mkv", ".mp4"))
+        mkv, mp4 = (lane.start(Recorder(tmp_path / f"yard{e}", 1)) for e in (".mkv", ".mp4"))
         assert lane.show(lambda: len(list(tmp_path.iterdir())) >= 4)
         mkv.stop()
         mp4.stop()
@@ -147,14 +147,14 @@ def test_sound_is_kept_where_the_file_takes_it(tmp_path: Path) -> None:
 def test_a_recording_goes_on_after_a_gap_and_begins_anew_for_another_size(
     tmp_path: Path, lane: Lane
 ) -> None:
-    output = lane.start(Record(tmp_path / "yard.mkv"))
-    assert lane.show(lambda: output.beat.frames > 5)
+    output = lane.start(Recorder(tmp_path / "yard.mkv"))
+    assert lane.show(lambda: output.heartbeat.frames > 5)
     time.sleep(2.5)
-    frames = output.beat.frames
-    assert lane.show(lambda: output.beat.frames > frames + 5)
+    frames = output.heartbeat.frames
+    assert lane.show(lambda: output.heartbeat.frames > frames + 5)
     assert len(list(tmp_path.iterdir())) == 1
     assert not output.said
-    assert lane.show(lambda: output.beat.facts.get("size") == "320x180", size=(320, 180))
+    assert lane.show(lambda: output.heartbeat.facts.get("size") == "320x180", size=(320, 180))
     output.stop()
     first, second = sorted(tmp_path.iterdir())
     assert max(np.diff(times(first))) > 2.4, "nothing is recorded while nothing comes"
@@ -172,8 +172,8 @@ def test_old_files_of_the_same_name_are_deleted(tmp_path: Path, lane: Lane) -> N
         (tmp_path / name).touch()
         os.utime(tmp_path / name, (time.time() - 7200,) * 2)
     os.utime(tmp_path / "yard-20260102-000000.mkv")
-    output = lane.start(Record(tmp_path / "yard.mkv", keep_s=3600))
-    assert lane.show(lambda: output.beat.frames > 0)
+    output = lane.start(Recorder(tmp_path / "yard.mkv", keep_s=3600))
+    assert lane.show(lambda: output.heartbeat.frames > 0)
     output.stop()
     left = {file.name for file in tmp_path.iterdir()}
     assert not left & set(ours)
@@ -188,8 +188,8 @@ def test_the_oldest_files_are_deleted_where_all_are_too_large(tmp_path: Path, la
         (tmp_path / name).write_bytes(bytes(40_000))
         os.utime(tmp_path / name, (time.time() - 7200 + 60 * age,) * 2)
     lane.hear(*aac(1))
-    output = lane.start(Record(tmp_path / "yard.mkv", keep_bytes=100_000))
-    assert lane.show(lambda: output.beat.frames > 0)
+    output = lane.start(Recorder(tmp_path / "yard.mkv", keep_bytes=100_000))
+    assert lane.show(lambda: output.heartbeat.frames > 0)
     begun = {file.name for file in tmp_path.iterdir()} - {*others}
     assert begun > set(ours[3:])
     assert len(begun) == 3
@@ -208,17 +208,17 @@ def test_the_oldest_files_are_deleted_where_all_are_too_large(tmp_path: Path, la
 
 def test_a_full_disk(tmp_path: Path, lane: Lane) -> None:
     """Files can be so long and no longer, as on a disk that is full, in both ways."""
-    output = lane.start(Record(tmp_path / "yard.mkv"))
+    output = lane.start(Recorder(tmp_path / "yard.mkv"))
     resource.prlimit(output.process.pid or 0, resource.RLIMIT_FSIZE, (3_000, 3_000))
     assert lane.show(lambda: output.has_said("File too large"))
-    assert lane.show(lambda: output.beat.connects > 1), "it is tried again"
+    assert lane.show(lambda: output.heartbeat.connects > 1), "it is tried again"
     output.stop()
     files = sorted(tmp_path.iterdir())
     assert len(times(files[0])) > 5, "what was recorded stays playable"
 
 
 def test_little_space_is_left_alone(tmp_path: Path, lane: Lane) -> None:
-    output = lane.start(Record(tmp_path / "yard.mkv", spare=1 << 60))
+    output = lane.start(Recorder(tmp_path / "yard.mkv", spare=1 << 60))
     assert lane.show(lambda: output.has_said("MB are kept free; trying again"))
     assert not list(tmp_path.iterdir())
     assert output.process.is_alive()
@@ -227,8 +227,8 @@ def test_little_space_is_left_alone(tmp_path: Path, lane: Lane) -> None:
 def test_a_folder_that_goes_and_comes_back(tmp_path: Path, lane: Lane) -> None:
     folder = tmp_path / "disk"
     folder.mkdir()
-    output = lane.start(Record(folder / "yard.mkv", segment_s=1))
-    assert lane.show(lambda: output.beat.frames > 0)
+    output = lane.start(Recorder(folder / "yard.mkv", segment_s=1))
+    assert lane.show(lambda: output.heartbeat.frames > 0)
     folder.rename(tmp_path / "gone")
     assert lane.show(lambda: output.has_said("No such file or directory; trying again"))
     folder.mkdir()

@@ -31,13 +31,13 @@ def test_publishing_to_a_relay_that_comes_and_goes(
     lane.hear(*aac(1))
     with RtspServer(Serving(user="us er", password=ODD, audio="aac")) as relay:
         output = lane.start(parse(relay.url("in"), OutputSettings(transport)))
-        assert lane.show(lambda: output.beat.frames > 5), output.said
+        assert lane.show(lambda: output.heartbeat.frames > 5), output.said
         assert frames_of(relay, tmp_path / "first.mkv", lane)
         relay.kill()
-        assert lane.show(lambda: output.beat.state == "connecting")
+        assert lane.show(lambda: output.heartbeat.state == "connecting")
         relay.start()
-        begun, frames = time.monotonic(), output.beat.frames
-        assert lane.show(lambda: output.beat.frames > frames + 5)
+        begun, frames = time.monotonic(), output.heartbeat.frames
+        assert lane.show(lambda: output.heartbeat.frames > frames + 5)
         assert time.monotonic() - begun < 15
         assert frames_of(relay, tmp_path / "second.mkv", lane)
         output.stop()
@@ -114,7 +114,7 @@ def test_publishing_by_rtmp(tmp_path: Path, lane: Lane) -> None:
         assert lane.show(lambda: server.poll() is not None)
     assert len(times(file)) > 25
     assert len(times(file, "audio")) > 60
-    assert lane.show(lambda: output.beat.state == "connecting")
+    assert lane.show(lambda: output.heartbeat.state == "connecting")
     assert "abcd" not in "".join(output.said)
 
 

@@ -22,7 +22,7 @@ from stream.live.output.serve import Serve
 from stream.live.output.writer import Feed
 from stream.live.rtsp.paths import Backlog, InterleavedPath
 from stream.live.rtsp.session import Session
-from stream.live.rtsp.track import Batch, Media, Show, Track, fields, packet
+from stream.live.rtsp.track import Batch, Media, Presentation, Track, fields, packet
 from stream.web.login import Login
 from tests.rig.clients import PLAYERS
 from tests.rig.feeding import Feeding
@@ -191,7 +191,7 @@ def test_those_who_misbehave_harm_nobody() -> None:
 def test_a_slow_reader_goes_on_with_a_key_frame() -> None:
     media = Media("video", 96, "H264/90000", 90_000)
     asked: list[bool] = []
-    show = Show("live", [Track(media, 0, 0, 1)], lambda: asked.append(True))
+    show = Presentation("live", [Track(media, 0, 0, 1)], lambda: asked.append(True))
     size = 1000
 
     def batch(number: int) -> Batch:

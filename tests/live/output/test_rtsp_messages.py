@@ -21,9 +21,9 @@ from stream.live.rtsp.messages import (
     read,
     response,
 )
-from stream.live.rtsp.track import Batch, Media, Show, Track, fields, packet
+from stream.live.rtsp.track import Batch, Media, Presentation, Track, fields, packet
 from stream.live.rtsp.transport import Interleaved, Unicast, choose
-from stream.web.login import Attempts, Challenge, Login
+from stream.web.login import Challenge, Login, LoginLimiter
 
 ASKED = (
     b"SETUP rtsp://127.0.0.1:8554/a%20b/trackID=0?x=1 RTSP/1.0\r\n"
@@ -194,7 +194,7 @@ def test_a_login_does_not_hold_the_password() -> None:
 
 
 def test_guessing_is_slowed_down_for_who_guesses() -> None:
-    attempts = Attempts()
+    attempts = LoginLimiter()
     for _ in range(4):
         attempts.wrong("10.0.0.1")
     assert attempts.delay_s("10.0.0.1") == 0
@@ -246,7 +246,7 @@ def test_the_description_names_what_a_decoder_needs() -> None:
     assert parameters == (
         "packetization-mode=1;profile-level-id=64001f;sprop-parameter-sets=" + ",".join(sets)
     )
-    text = sdp.describe(Show("live", tracks(), lambda: None), ipv6=True)
+    text = sdp.describe(Presentation("live", tracks(), lambda: None), ipv6=True)
     assert "c=IN IP6 ::\r\n" in text
     assert "m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\n" in text
     assert text.endswith("a=control:trackID=0\r\n")

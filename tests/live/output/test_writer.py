@@ -13,7 +13,7 @@ import av
 import numpy as np
 import pytest
 
-from stream.ipc.child import Beat, Control, Stop
+from stream.ipc.child import Control, Heartbeat, Stop
 from stream.ipc.mailbox import Picture, Size
 from stream.ipc.sound_ring import Sound, SoundFormat
 from stream.live.output.writer import Feed, LoginRefusedError, Writer
@@ -62,7 +62,7 @@ class Kept:
         self.pushed.append(picture)
 
     def sound(self, sound: Sound) -> None:
-        self.heard.append((sound, self.pushed[-1].moment))
+        self.heard.append((sound, self.pushed[-1].timestamp))
 
     def close(self) -> None:
         self.closed += 1
@@ -80,12 +80,12 @@ class Kept:
 class Told:
     """What a writer told."""
 
-    beats: list[Beat] = field(default_factory=list)
+    heartbeats: list[Heartbeat] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
 
     @property
-    def beat(self) -> Beat:
-        return self.beats[-1]
+    def heartbeat(self) -> Heartbeat:
+        return self.heartbeats[-1]
 
 
 @contextmanager
@@ -102,8 +102,8 @@ def written(lane: Lane, target: Kept, size: Size | None = None) -> Iterator[Told
         work.join(PATIENCE_S)
         while ours.poll():
             message = ours.recv()
-            if isinstance(message, Beat):
-                told.beats.append(message)
+            if isinstance(message, Heartbeat):
+                told.heartbeats.append(message)
             else:
                 told.lines.append(message.text)
         ours.close()
@@ -111,7 +111,7 @@ def written(lane: Lane, target: Kept, size: Size | None = None) -> Iterator[Told
     assert not work.is_alive()
     assert target.closed >= len(target.opened)
     for before, after in pairwise(target.pushed):
-        assert after.moment > before.moment
+        assert after.timestamp > before.timestamp
 
 
 def until(done: Callable[[], object]) -> None:
@@ -132,15 +132,15 @@ def test_restored_pictures_are_preferred(lane: Lane) -> None:
     target = Kept()
     with written(lane, target) as told:
         for _ in range(10):
-            moment = time.monotonic_ns()
-            lane.restored.put(gray(200, moment - NS // 5))
-            lane.camera.put(gray(50, moment))
+            timestamp = time.monotonic_ns()
+            lane.restored.put(gray(200, timestamp - NS // 5))
+            lane.camera.put(gray(50, timestamp))
             until(lambda: target.pushed)
             time.sleep(0.04)
-        until(lambda: target.pushed and target.pushed[-1].moment >= moment - NS // 5)
+        until(lambda: target.pushed and target.pushed[-1].timestamp >= timestamp - NS // 5)
     assert set(target.levels) == {200}
-    assert told.beat.frames + told.beat.dropped == 10
-    assert told.beat.connects == 1
+    assert told.heartbeat.frames + told.heartbeat.dropped == 10
+    assert told.heartbeat.connects == 1
 
 
 def test_the_cameras_own_picture_is_shown_while_the_network_gives_none(lane: Lane) -> None:
@@ -148,10 +148,10 @@ def test_the_cameras_own_picture_is_shown_while_the_network_gives_none(lane: Lan
     with written(lane, target):
 
         def shown(level: int, restored: bool) -> bool:
-            moment = time.monotonic_ns()
-            lane.camera.put(gray(50, moment))
+            timestamp = time.monotonic_ns()
+            lane.camera.put(gray(50, timestamp))
             if restored:
-                lane.restored.put(gray(200, moment - NS // 5))
+                lane.restored.put(gray(200, timestamp - NS // 5))
             time.sleep(0.04)
             return level in target.levels[-1:]
 
@@ -177,10 +177,10 @@ def test_without_a_signal_the_last_picture_is_repeated_and_then_a_slate_shown(la
         until(lambda: target.levels[-1] == 201)
     slates = [picture for picture in target.pushed if picture.planes[0][0, 0] < 100]
     assert all((picture.planes[0] > 220).sum() > 20 for picture in slates), "the words are missing"
-    assert told.beat.frames == 2
-    assert told.beat.repeats == len(target.pushed) - 2
-    assert {"live", "no signal"} <= {beat.state for beat in told.beats}
-    assert sum(len(beat.latencies_ms) for beat in told.beats) == 2
+    assert told.heartbeat.frames == 2
+    assert told.heartbeat.repeats == len(target.pushed) - 2
+    assert {"live", "no signal"} <= {heartbeat.state for heartbeat in told.heartbeats}
+    assert sum(len(heartbeat.latencies_ms) for heartbeat in told.heartbeats) == 2
 
 
 def test_with_a_size_the_slate_is_up_before_the_camera(lane: Lane) -> None:
@@ -198,9 +198,9 @@ def test_pictures_left_by_a_source_that_is_gone_are_no_signal(lane: Lane) -> Non
     with written(lane, target) as told:
         until(lambda: len(target.pushed) > 3)
     assert max(target.levels) < 100
-    assert told.beat.frames == 0
-    assert all(not beat.latencies_ms for beat in told.beats)
-    assert time.monotonic_ns() - target.pushed[0].moment < 30 * NS
+    assert told.heartbeat.frames == 0
+    assert all(not heartbeat.latencies_ms for heartbeat in told.heartbeats)
+    assert time.monotonic_ns() - target.pushed[0].timestamp < 30 * NS
 
 
 def test_another_size_is_fitted_onto_the_canvas(lane: Lane) -> None:
@@ -256,11 +256,11 @@ def test_a_repeat_is_never_at_the_moment_of_the_picture_after_it(lane: Lane) -> 
             taken = time.monotonic_ns() - round(chance.uniform(2.5, 4.0) * step)
             picture = gray(100 + number, taken // step * step)
             lane.restored.put(picture)
-            own.add(picture.moment)
-    moments = [picture.moment for picture in target.pushed]
-    assert told.beat.repeats > 20
-    assert min(np.diff(moments)) >= 0.4 * step
-    assert len(own.intersection(moments)) > 30, "repeats keep out of the way"
+            own.add(picture.timestamp)
+    timestamps = [picture.timestamp for picture in target.pushed]
+    assert told.heartbeat.repeats > 20
+    assert min(np.diff(timestamps)) >= 0.4 * step
+    assert len(own.intersection(timestamps)) > 30, "repeats keep out of the way"
 
 
 def test_nothing_is_repeated_where_it_is_not_wanted(lane: Lane) -> None:
@@ -285,7 +285,7 @@ def test_a_failing_output_is_opened_again_after_longer_and_longer_times(lane: La
         "other; trying again",
         "Broken pipe; trying again",
     ]
-    assert told.beat.connects == 2
+    assert told.heartbeat.connects == 2
 
 
 def test_back_off_begins_anew_only_after_a_while_that_was_good(lane: Lane) -> None:
@@ -303,7 +303,7 @@ def test_a_refused_login_is_not_hammered(lane: Lane) -> None:
     with written(lane, target) as told:
         lane.show(seconds=1.5)
     assert len(target.tried_s) == 1
-    assert told.beat.state == "connecting"
+    assert told.heartbeat.state == "connecting"
 
 
 def test_sound_goes_with_its_pictures(lane: Lane) -> None:
@@ -312,9 +312,9 @@ def test_sound_goes_with_its_pictures(lane: Lane) -> None:
         lane.hear(MULAW, [bytes([number]) * 160 for number in range(250)])
         lane.show(lambda: len(target.heard) > 60)
     assert target.opened == [((160, 90), MULAW)]
-    moments = [sound.moment for sound, _ in target.heard]
-    assert np.diff(moments).tolist() == [20_000_000] * (len(moments) - 1), "none is missing"
-    assert all(sound.moment <= picture + NS // 10 for sound, picture in target.heard)
+    timestamps = [sound.timestamp for sound, _ in target.heard]
+    assert np.diff(timestamps).tolist() == [20_000_000] * (len(timestamps) - 1), "none is missing"
+    assert all(sound.timestamp <= picture + NS // 10 for sound, picture in target.heard)
 
 
 def test_sound_waits_for_pictures_that_are_late(lane: Lane) -> None:
@@ -326,7 +326,7 @@ def test_sound_waits_for_pictures_that_are_late(lane: Lane) -> None:
             lane.sounds.put(b"x" * 160, begun + number * 20_000_000, 20_000_000)
         lane.restored.put(gray(200, begun + 200_000_000))
         until(lambda: target.heard)
-        assert target.heard[-1][0].moment <= begun + 300_000_000
+        assert target.heard[-1][0].timestamp <= begun + 300_000_000
         lane.restored.put(gray(201, begun + 500_000_000))
         until(lambda: len(target.heard) == 30)
 
@@ -391,13 +391,13 @@ def test_sound_that_is_not_taken_is_coded_anew(
         for number in range(1, 70):
             lane.restored.put(gray(number, begun + number * NS // 25))
             time.sleep(0.01)
-        until(lambda: target.heard[-1:] and target.heard[-1][0].moment > begun + 1.7 * NS)
+        until(lambda: target.heard[-1:] and target.heard[-1][0].timestamp > begun + 1.7 * NS)
     assert told.lines == [f"{codec} sound is coded anew as AAC"]
     ((_, format),) = target.opened
     assert format is not None
     assert (format.codec, format.channels) == ("aac", channels)
-    moments = [sound.moment for sound, _ in target.heard]
-    assert abs(np.diff(moments) - 1024e9 / format.sample_rate).max() < 10_000
+    timestamps = [sound.timestamp for sound, _ in target.heard]
+    assert abs(np.diff(timestamps) - 1024e9 / format.sample_rate).max() < 10_000
     decoder = av.CodecContext.create("aac", "r")
     assert isinstance(decoder, av.AudioCodecContext)
     decoder.extradata = format.extradata

@@ -12,7 +12,7 @@ NOTHING = Fraction(1, 1_000_000)
 
 
 @dataclass(frozen=True)
-class Moments:
+class Timestamps:
     """Times in ticks of a clock of their own; None where a file gives no time."""
 
     ticks: Sequence[int | None]
@@ -20,7 +20,7 @@ class Moments:
     """Seconds a tick."""
 
     @classmethod
-    def of(cls, seconds: Sequence[Fraction | None]) -> "Moments":
+    def of(cls, seconds: Sequence[Fraction | None]) -> "Timestamps":
         unit = _unit(each for each in seconds if each is not None)
         return cls([None if each is None else int(each / unit) for each in seconds], unit)
 
@@ -51,8 +51,8 @@ class Moments:
         steps = [b - a for a, b in pairwise(self.known)]
         return median_low(steps) if steps else 0
 
-    def pick(self, indices: Iterable[int]) -> "Moments":
-        return Moments([self.ticks[index] for index in indices], self.base)
+    def pick(self, indices: Iterable[int]) -> "Timestamps":
+        return Timestamps([self.ticks[index] for index in indices], self.base)
 
     def within(self, begin: Fraction, end: Fraction | None) -> list[int]:
         """Indices of the moments in [begin, end)."""
@@ -85,7 +85,7 @@ class Agreement:
     """Indices in the second list that meet nothing in the first."""
 
 
-def agree(first: Moments, second: Moments, shift: Fraction, tolerance: Fraction) -> Agreement:
+def agree(first: Timestamps, second: Timestamps, shift: Fraction, tolerance: Fraction) -> Agreement:
     """Compare two lists: pair by pair if they are equally long, else by which moments meet."""
     if len(first.known) != len(second.known):
         return meet(first, second, shift, tolerance)
@@ -95,7 +95,7 @@ def agree(first: Moments, second: Moments, shift: Fraction, tolerance: Fraction)
     return Agreement(max(off, default=0) * unit, sum(each > most for each in off))
 
 
-def meet(first: Moments, second: Moments, shift: Fraction, tolerance: Fraction) -> Agreement:
+def meet(first: Timestamps, second: Timestamps, shift: Fraction, tolerance: Fraction) -> Agreement:
     """Find the moments of either of two ascending lists that the other one lacks."""
     unit = _unit((first.base, second.base, shift, tolerance))
     a, b = first.on(unit), second.on(unit)
@@ -119,7 +119,7 @@ def meet(first: Moments, second: Moments, shift: Fraction, tolerance: Fraction) 
 
 
 def best_shift(
-    first: Moments, second: Moments, tolerance: Fraction, step: Fraction, likely: Fraction
+    first: Timestamps, second: Timestamps, tolerance: Fraction, step: Fraction, likely: Fraction
 ) -> Fraction:
     """By how much the second list is later as a whole, so that most of its moments meet.
 

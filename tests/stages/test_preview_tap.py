@@ -11,7 +11,7 @@ import pytest
 from filters import Coding
 from stream.frame import Frame, Plane
 from stream.ipc.window import Window
-from stream.stages.preview_tap import Looked, picture_of
+from stream.stages.preview_tap import PreviewTap, picture_of
 from tests.feeds import SPAWN
 
 
@@ -61,7 +61,7 @@ def test_each_after_is_beside_its_own_before(
     window: Window, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("stream.stages.preview_tap._EVERY_NS", 0)
-    looked = Looked(Late(), window)
+    looked = PreviewTap(Late(), window)
     window.look()
     passed = []
     for number in range(8):
@@ -79,7 +79,7 @@ def test_each_after_is_beside_its_own_before(
 
 
 def test_nothing_is_copied_while_nobody_looks(window: Window) -> None:
-    looked = Looked(Late(), window)
+    looked = PreviewTap(Late(), window)
     for number in range(8):
         list(looked.push(frame(20, number)))
     assert window.count == 0
@@ -90,7 +90,7 @@ def test_nothing_is_copied_while_nobody_looks(window: Window) -> None:
 
 def test_what_the_window_has_no_room_for_is_left_out(window: Window) -> None:
     """The job goes on."""
-    looked = Looked(Late(), window)
+    looked = PreviewTap(Late(), window)
     window.look()
     for pts in range(4):
         made = list(looked.push(frame(60, pts, size=(80, 64))))
@@ -99,7 +99,7 @@ def test_what_the_window_has_no_room_for_is_left_out(window: Window) -> None:
 
 
 def test_no_more_than_can_be_seen(window: Window) -> None:
-    looked = Looked(Late(), window)
+    looked = PreviewTap(Late(), window)
     window.look()
     for number in range(200):
         list(looked.push(frame(20, number)))
@@ -127,4 +127,4 @@ def test_any_form_becomes_what_pages_show(
     assert all(np.all(np.abs(each.astype(int) - 128) <= 1) for each in chroma)
     assert made.tags[0] == (9 if coding.matrix == "bt2020" else 1)
     assert made.tags[3] == (2 if coding.full_range else 1)
-    assert made.moment == 5
+    assert made.timestamp == 5
