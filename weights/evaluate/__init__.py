@@ -56,10 +56,14 @@ none these are made by `filters.sampling.third` and rounded to 8 bits. All figur
   magnitude of the nine. It tells of a regular pattern once there are many pictures: read that of
   the last row, which is over those of all sets.
 - "lanczos" is OpenCV's, over eight pixels, as `filters.Enlarger` has it.
+
+With `--geometry` it is measured instead whether restoring moves things; `Fidelity` says what its
+figures are.
 """
 
 from weights.evaluate.align import align
 from weights.evaluate.enlarged import Enlarge, UpscaledVersions, evaluate_enlarged
+from weights.evaluate.fidelity import Fidelity, evaluate_fidelity
 from weights.evaluate.measure import Figures, Restore, Row, SharpFidelity, Versions, measure
 from weights.evaluate.pairs import Frame, Pair, PairsError, PairSet, find_pairs
 from weights.evaluate.pictures import PictureSet, find_pictures
@@ -70,6 +74,7 @@ from weights.evaluate.upscaler import PictureRow, UpscaleFigures, evaluate_upsca
 
 __all__ = [
     "Enlarge",
+    "Fidelity",
     "Figures",
     "Frame",
     "Pair",
@@ -89,6 +94,7 @@ __all__ = [
     "align",
     "evaluate",
     "evaluate_enlarged",
+    "evaluate_fidelity",
     "evaluate_upscaler",
     "find_pairs",
     "find_pictures",

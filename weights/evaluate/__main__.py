@@ -26,10 +26,11 @@ from stream.options.settings import MOST_FUSE, NONE, USUAL_FUSE, Settings
 from weights import device as devices
 from weights.evaluate import tables
 from weights.evaluate.enlarged import evaluate_enlarged
+from weights.evaluate.fidelity import evaluate_fidelity, lines
 from weights.evaluate.measure import Row
 from weights.evaluate.pairs import PairsError, find_pairs
 from weights.evaluate.pictures import find_pictures
-from weights.evaluate.restored import evaluate
+from weights.evaluate.restored import Restored, evaluate
 from weights.evaluate.sheet import sheet
 from weights.evaluate.upscaler import PictureRow, evaluate_upscaler
 from weights.store import sha256
@@ -103,6 +104,12 @@ def main(
         str,
         typer.Option(help="That of the camera: 1/60 at 30 frames per second, 180deg, or auto."),
     ] = "auto",
+    geometry: Annotated[
+        bool,
+        typer.Option(
+            "--geometry", help="Measure instead what it does to corners, edges and tracks."
+        ),
+    ] = False,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="File for all figures, as JSON.")
     ] = None,
@@ -118,6 +125,8 @@ def main(
             raise ValueError(f"--{name} is for the frames of --pairs, not for --images")
         settings = Settings(fuse=USUAL_FUSE if fuse is None else fuse, smooth=smooth)
         exposure = Exposure(shutter)
+        if geometry and (not pairs or upscaler or json_file or sheet_file):
+            raise ValueError("--geometry takes a --model and --pairs, and prints its figures")
         if sheet_file and upscaler:
             raise ValueError("--sheet shows what a model makes of pairs; leave --upscaler out")
         if sheet_file and sheet_file.suffix.lower() != ".png":
@@ -148,6 +157,12 @@ def main(
         made = f"{names}{left}{fused}, {precision} on {where}"
         made += f", torch {torch.__version__}"
         total = sum(one.pairs for one in sets) + sum(one.pictures for one in picture_sets)
+        if geometry and restore:
+            with _progress(total) as step:
+                chain = Restored(restore, settings.fuse, settings.smooth, ["fused"], exposure)
+                found = evaluate_fidelity(chain, sets, on_pair=step)
+            typer.echo("\n".join([made, "", *lines(found)]))
+            return
         rows: Sequence[Row] | Sequence[PictureRow] = []
         table: RenderableType = ""
         fusing: dict[str, Any] = {"fuse": settings.fuse, "smooth": settings.smooth}
