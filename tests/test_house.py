@@ -34,6 +34,8 @@ FLOORS = (
     ("stream.pipes", "stream.iterators", "stream.serve", "stream.vapoursynth"),
     ("stream.images",),
     ("stream.doctor",),
+    ("stream.cli.terminal",),
+    ("stream.cli.options",),
     ("stream.cli",),
 )
 """Folders, lowest first: each may import those on lower floors, and no equal."""

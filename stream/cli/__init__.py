@@ -9,7 +9,6 @@ import typer
 
 from stream.cli import models
 from stream.cli.adapt import adapt
-from stream.cli.arguments import with_ports
 from stream.cli.bench import bench
 from stream.cli.cluster import join
 from stream.cli.compare import compare
@@ -17,6 +16,7 @@ from stream.cli.doctor import doctor
 from stream.cli.inspect import info, verify
 from stream.cli.live import live
 from stream.cli.options import Verbose, verbosely
+from stream.cli.options.arguments import with_ports
 from stream.cli.run import run
 from stream.cli.serve import serve
 from stream.cli.terminal import keep_streams, log, say, unexpected

@@ -7,7 +7,8 @@ import typer
 from rich.table import Table
 
 from stream.cli.options import Device
-from stream.cli.terminal import counter, out, rate, reported, say
+from stream.cli.terminal import out, rate, reported, say
+from stream.cli.terminal.progress import counter
 
 
 def bench(

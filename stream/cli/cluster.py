@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stream.cli.options import Argument
-from stream.cli.terminal import bar, clock, concluded, handle_signals, reported, say
+from stream.cli.terminal import clock, concluded, handle_signals, reported, say
+from stream.cli.terminal.progress import bar
 
 if TYPE_CHECKING:
     from stream.files.report import Progress, Report

@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from stream.cli.arguments import moment, seconds
 from stream.cli.options import (
     Argument,
     Duration,
@@ -13,7 +12,9 @@ from stream.cli.options import (
     Option,
     Start,
 )
-from stream.cli.terminal import counter, reported, say
+from stream.cli.options.arguments import moment, seconds
+from stream.cli.terminal import reported, say
+from stream.cli.terminal.progress import counter
 from stream.limits import DEFAULT_MAX_PIXELS
 
 

@@ -7,13 +7,13 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from stream.cli.arguments import span_of
 from stream.cli.options import (
     Argument,
     Duration,
     MaxPixels,
     Start,
 )
+from stream.cli.options.arguments import span_of
 from stream.cli.terminal import out, plain, reported, say
 from stream.limits import DEFAULT_MAX_PIXELS
 

@@ -8,27 +8,19 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 from rich.live import Live
 from rich.text import Text
 
-from stream.cli import arguments, options
-from stream.cli.options import (
-    Device,
-    Engine,
-    LiveModel,
-    Precision,
-    Preview,
-    PreviewHost,
-    Shutter,
-    Smooth,
-)
+from stream.cli import options
+from stream.cli.options import arguments, live_only
 from stream.cli.terminal import clock, err, log_handler, reported, say
 from stream.options.live import DEFAULT_MAX_PIXELS
-from stream.options.settings import MOST_DELAY, MOST_FUSE, USUAL_FUSE
+from stream.options.settings import USUAL_FUSE
 
 if TYPE_CHECKING:
     from stream.ipc.stats import Snapshot
@@ -36,159 +28,83 @@ if TYPE_CHECKING:
     from stream.live.description import Description
     from stream.live.http import Http
     from stream.live.notify.notifier import Notifier
+    from stream.live.notify.targets import Target as Notified
     from stream.preview.host import Preview as Page
+    from stream.secrets import Secrets
 
 _EVERY_S = 60.0
 """How often figures are said where there is no terminal."""
 
 
+@dataclass(frozen=True)
+class _Private:
+    """What must not be shown, and who gets in."""
+
+    secrets: "Secrets"
+    password: str | None
+    """The user's own, for figures and preview."""
+    word: str = field(repr=False)
+    """That, or a random token."""
+
+    @property
+    def random(self) -> str | None:
+        """The token, which may be shown to whoever started this."""
+        return None if self.password is not None else self.word
+
+
+@dataclass(frozen=True)
+class _Watched:
+    """By what feeds are watched, as it was asked for."""
+
+    http: str
+    notified: "list[Notified]"
+    preview: int | None
+    preview_host: str
+
+
 def live(
     context: typer.Context,
-    source: Annotated[
-        str | None,
-        typer.Argument(
-            help="webcam:0, /dev/video0, rtsp://..., http(s)://..., rtmp://..., screen:, testsrc:, "
-            "a file with --realtime, or env:NAME for an address in an environment variable.",
-            show_default=False,
-        ),
-    ] = None,
-    outputs: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[OUTPUT]...",
-            help="serve:[HOST:]PORT/NAME, rtsp://... or rtmp://... to publish to, a file to record "
-            "to, hls:FOLDER, camera: for a virtual webcam, or env:NAME; serve:8554/live by "
-            "default.",
-            show_default=False,
-        ),
-    ] = None,
-    model: LiveModel = "lite",
-    strength: Annotated[
-        float, typer.Option(help="0 leaves the picture as it is, 1 restores it fully.")
-    ] = 1.0,
-    fuse: Annotated[
-        int,
-        typer.Option(
-            min=0,
-            max=MOST_FUSE,
-            help="With how many frames before it each one is fused; 0: with none.",
-        ),
-    ] = USUAL_FUSE,
-    delay: Annotated[
-        int,
-        typer.Option(
-            metavar="FRAMES",
-            min=0,
-            max=MOST_DELAY,
-            help="Wait for so many frames, so that each one is fused with them too.",
-        ),
-    ] = 0,
-    smooth: Smooth = None,
-    shutter: Shutter = "auto",
-    upscale: Annotated[
-        str | None,
-        typer.Option(
-            help="Enlarge: a factor in 1..4, a height such as 1080p, or a size.",
-            show_default=False,
-        ),
-    ] = None,
-    upscaler: Annotated[
-        str, typer.Option(help="What enlarges: auto, a .safetensors file, lanczos or bicubic.")
-    ] = "auto",
-    max_latency: Annotated[
-        float | None,
-        typer.Option(
-            metavar="MS",
-            help="Restore less well, step by step, where frames take longer than this.",
-            show_default=False,
-        ),
-    ] = None,
-    device: Device = "auto",
-    precision: Precision = "auto",
-    engine: Engine = "auto",
-    transport: Annotated[
-        str, typer.Option(help="tcp or udp, to RTSP sources and servers.")
-    ] = "tcp",
-    stall: Annotated[
-        float, typer.Option(help="Connect again after so many seconds without a frame.")
-    ] = 5.0,
-    realtime: Annotated[
-        bool, typer.Option("--realtime", help="Play a file as if it were a camera.")
-    ] = False,
-    loop: Annotated[bool, typer.Option("--loop", help="Play that file for ever.")] = False,
-    size: Annotated[
-        str | None,
-        typer.Option(
-            metavar="WxH",
-            help="The size of the outputs: they are up before the camera is. The first picture's "
-            "by default.",
-            show_default=False,
-        ),
-    ] = None,
-    segment: Annotated[float, typer.Option(help="Seconds of each file of a recording.")] = 600.0,
-    keep: Annotated[
-        str,
-        typer.Option(
-            help="Delete recordings older than so many hours, or the oldest where all are larger "
-            "than a size such as 200GB, or both: 48,200GB; 0 keeps all."
-        ),
-    ] = "0",
-    insecure_tls: Annotated[
-        bool, typer.Option("--insecure-tls", help="Do not check certificates.")
-    ] = False,
-    max_pixels: Annotated[int, typer.Option(help="Refuse larger frames.")] = DEFAULT_MAX_PIXELS,
-    config: Annotated[
-        Path | None,
-        options.Option(
-            help="Restore the cameras that this file describes (see docs/cameras.md) instead of "
-            "SOURCE; it is read again on SIGHUP.",
-            show_default=False,
-        ),
-    ] = None,
-    http: Annotated[
-        str, typer.Option(help="[HOST:]PORT of /healthz and /metrics, or off.")
-    ] = "9554",
-    notify: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="ADDRESS",
-            help="Tell this address when a camera is lost, back, too slow or in time again: "
-            "https://... (gets JSON), mqtt://HOST/TOPIC, or env:NAME. Can be repeated.",
-            show_default=False,
-        ),
-    ] = None,
-    preview: Preview = None,
-    preview_host: PreviewHost = "127.0.0.1",
+    source: live_only.Source = None,
+    outputs: live_only.Outputs = None,
+    model: live_only.Model = "lite",
+    strength: live_only.Strength = 1.0,
+    fuse: live_only.Fuse = USUAL_FUSE,
+    delay: live_only.Delay = 0,
+    smooth: options.Smooth = None,
+    shutter: options.Shutter = "auto",
+    upscale: live_only.Upscale = None,
+    upscaler: live_only.Upscaler = "auto",
+    max_latency: live_only.MaxLatency = None,
+    device: options.Device = "auto",
+    precision: options.Precision = "auto",
+    engine: options.Engine = "auto",
+    transport: live_only.Transport = "tcp",
+    stall: live_only.Stall = 5.0,
+    realtime: live_only.Realtime = False,
+    loop: live_only.Loop = False,
+    size: live_only.Size = None,
+    segment: live_only.Segment = 600.0,
+    keep: live_only.Keep = "0",
+    insecure_tls: live_only.InsecureTls = False,
+    max_pixels: live_only.MaxPixels = DEFAULT_MAX_PIXELS,
+    config: live_only.ConfigFile = None,
+    http: live_only.HttpAddress = "9554",
+    notify: live_only.Notify = None,
+    preview: options.Preview = None,
+    preview_host: options.PreviewHost = "127.0.0.1",
 ) -> None:
     """Restore a camera live; goes on until it is stopped."""
-    hangs_up = False
-    if hasattr(signal, "SIGHUP"):
-        # Until it is known what it asks for; and for good in what Python starts to clear up.
-        hangs_up = signal.signal(signal.SIGHUP, signal.SIG_IGN) is not signal.SIG_IGN
-    given = [*([source] if source is not None else []), *(outputs or [])]
+    hangs_up = _ignore_hang_up()
     told = notify or []
-    _hide_arguments(given, told)
+    _hide_arguments([*([source] if source is not None else []), *(outputs or [])], told)
     from stream.errors import UsageError
     from stream.live import config as configs
-    from stream.live.cameras import Cameras
     from stream.live.description import DEFAULT_OUTPUT, Description
-    from stream.live.http import Address, Http
-    from stream.live.input.camera import resolve
-    from stream.live.notify.notifier import Notifier
-    from stream.live.notify.targets import parse
-    from stream.preview.access import Access
-    from stream.preview.host import Preview as Page
-    from stream.secrets import Secrets, path_of
 
-    log_handler.secrets = Secrets([*given, *told], map(path_of, told))
-    hide = log_handler.secrets.hide
-    with reported(lambda text: hide(text)):
-        if (config is None) == (source is None):
-            raise UsageError("name a SOURCE, or a file of cameras with --config")
-        if config is not None:
+    with reported(lambda text: log_handler.known().hide(text)):
+        if config is not None and source is None:
             described = dict(configs.read(config).cameras)
-        else:
-            assert source is not None
+        elif source is not None and config is None:
             one = Description(
                 source,
                 tuple(outputs or [DEFAULT_OUTPUT]),
@@ -215,59 +131,98 @@ def live(
                 max_pixels=max_pixels,
             )
             described = {"live": one}
-        addresses = [resolve(each) for each in told]
-        notified = [parse(each) for each in addresses]
-        token = os.environ.get("DEBLUR_TOKEN")
-        own = token or random_secrets.token_urlsafe(24)
-        known = [each for one in described.values() for each in one.known]
-        secrets = Secrets([*known, *addresses], [own, *map(path_of, addresses)])
-        hide, log_handler.secrets = secrets.hide, secrets
-        written = arguments.given(context)
-        if config is not None:
-            apart = {"config", "http", "notify", "preview", "preview_host", "outputs"}
-            lines = [
-                f"--{name.replace('_', '-')} has no effect with --config; write it into {config}"
-                for name in sorted(written - apart)
-            ]
         else:
-            lines = arguments.without_effect(
-                written,
-                model=model,
-                strength=strength,
-                fuse=fuse,
-                smooth=smooth,
-                upscale=upscale,
-                preview=preview is not None,
-                more=_needs(one),
-            )
-        for line in lines:
+            raise UsageError("name a SOURCE, or a file of cameras with --config")
+        private, notified = _private(list(described.values()), told)
+        for line in _without_effect(context, described, config, preview=preview is not None):
             say(f"note: {line}")
-        address = None if http == "off" else Address.parse(http, token, own)
+        watched = _Watched(http, notified, preview, preview_host)
+        _keep_up(described, config, private, watched, hangs_up=hangs_up)
 
-        def tell(who: str, text: str) -> None:
-            who = who.removeprefix("live: ") if config is None else who
-            say(f"{time.strftime('%H:%M:%S')} {who}: {text}")
 
-        page = None
-        if preview is not None:
-            page = Page(Access.of(preview_host, preview, token, own), secrets=secrets, say=tell)
+def _private(described: "list[Description]", told: list[str]) -> "tuple[_Private, list[Notified]]":
+    """What must not be shown from now on, and whom to tell of news; `told` are their addresses.
+    Raises `UsageError`."""
+    from stream.live.input.camera import resolve
+    from stream.live.notify.targets import parse
+    from stream.secrets import Secrets, path_of
 
-        def show() -> None:
-            if page is not None:
-                page.show(list(cameras.feeds))
+    addresses = [resolve(each) for each in told]
+    notified = [parse(each) for each in addresses]
+    password = os.environ.get("DEBLUR_TOKEN")
+    word = password or random_secrets.token_urlsafe(24)
+    known = [each for one in described for each in one.known]
+    secrets = Secrets([*known, *addresses], [word, *map(path_of, addresses)])
+    log_handler.secrets = secrets
+    return _Private(secrets, password, word), notified
 
-        cameras = Cameras(described, words=[own], say=tell, preview=page is not None, changed=show)
-        beside = page.processes if page is not None else tuple
-        shown = Http(cameras.watched, address, beside) if address is not None else None
-        notifier = None
-        if notified:
-            notifier = Notifier(
-                cameras.watched, notified, lambda text: tell("notify", secrets.hide(text))
-            )
-        random = own if token is None else None
-        asyncio.run(_run(cameras, config, shown, notifier, page, random, hangs_up))
-        if cameras.killed:
-            raise typer.Exit(130)
+
+def _without_effect(
+    context: typer.Context,
+    described: "dict[str, Description]",
+    config: Path | None,
+    *,
+    preview: bool,
+) -> list[str]:
+    written = arguments.given(context)
+    if config is None:
+        one = described["live"]
+        return arguments.without_effect(written, one, preview=preview, more=_needs(one))
+    apart = {"config", "http", "notify", "preview", "preview_host", "outputs"}
+    return [
+        f"--{name.replace('_', '-')} has no effect with --config; write it into {config}"
+        for name in sorted(written - apart)
+    ]
+
+
+def _keep_up(
+    described: "dict[str, Description]",
+    config: Path | None,
+    private: _Private,
+    watched: _Watched,
+    *,
+    hangs_up: bool,
+) -> None:
+    """Restore until it is stopped. Raises a `DeblurError`, and `typer.Exit` when stopped at
+    once."""
+    from stream.live.cameras import Cameras
+    from stream.live.http import Address, Http
+    from stream.live.notify.notifier import Notifier
+    from stream.preview.access import Access
+    from stream.preview.host import Preview as Page
+
+    address = None
+    if watched.http != "off":
+        address = Address.parse(watched.http, private.password, private.word)
+
+    def tell(who: str, text: str) -> None:
+        who = who.removeprefix("live: ") if config is None else who
+        say(f"{time.strftime('%H:%M:%S')} {who}: {text}")
+
+    page = None
+    if watched.preview is not None:
+        host = watched.preview_host
+        access = Access.of(host, watched.preview, private.password, private.word)
+        page = Page(access, secrets=private.secrets, say=tell)
+
+    def show() -> None:
+        if page is not None:
+            page.show(list(cameras.feeds))
+
+    cameras = Cameras(
+        described, words=[private.word], say=tell, preview=page is not None, changed=show
+    )
+    beside = page.processes if page is not None else tuple
+    figures = Http(cameras.watched, address, beside) if address is not None else None
+    notifier = None
+    if watched.notified:
+        notifier = Notifier(
+            *(cameras.watched, watched.notified),
+            lambda text: tell("notify", private.secrets.hide(text)),
+        )
+    asyncio.run(_run(cameras, config, figures, notifier, page, private.random, hangs_up))
+    if cameras.killed:
+        raise typer.Exit(130)
 
 
 def _needs(described: "Description") -> dict[str, tuple[bool, str]]:
@@ -388,13 +343,21 @@ def status_line(snapshot: "Snapshot") -> str:
     return " | ".join(parts)
 
 
+def _ignore_hang_up() -> bool:
+    """Let the end of the terminal pass until it is known what it asks for, and for good in what
+    Python starts to clear up; whether it would end this command."""
+    if not hasattr(signal, "SIGHUP"):
+        return False
+    return signal.signal(signal.SIGHUP, signal.SIG_IGN) is not signal.SIG_IGN
+
+
 def _hide_arguments(addresses: Sequence[str], told: Sequence[str]) -> None:
-    """Take passwords out of what the list of processes shows of this one; `told` are the addresses
-    that news go to."""
+    """Take passwords out of what is shown of this process, in lists of processes too; `told` are
+    the addresses that news go to."""
     from setproctitle import setproctitle
 
     from stream.secrets import Secrets, path_of
 
-    secrets = Secrets([*addresses, *told], map(path_of, told))
-    setproctitle(" ".join(["deblur", *map(secrets.hide, sys.argv[1:])]))
+    log_handler.secrets = Secrets([*addresses, *told], map(path_of, told))
+    setproctitle(" ".join(["deblur", *map(log_handler.secrets.hide, sys.argv[1:])]))
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)

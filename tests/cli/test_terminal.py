@@ -5,14 +5,15 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
 
 import stream
 from stream.cli import app, main
-from stream.cli.arguments import seconds, without_effect
 from stream.cli.live import _needs
+from stream.cli.options.arguments import seconds, without_effect
 from stream.cli.terminal import visible
 from stream.live.description import Description
 from tests.clips import make_clip
@@ -112,7 +113,9 @@ def test_an_option_without_effect_is_said(
     given: str, others: dict[str, object], said: str | None
 ) -> None:
     usual = {"model": "lite", "strength": 1.0, "fuse": 3, "smooth": None, "upscale": None}
-    lines = without_effect({given}, **(usual | others))  # type: ignore[arg-type]
+    stabilize = bool(others.get("stabilize", False))
+    asked = SimpleNamespace(**(usual | others))
+    lines = without_effect({given}, asked, stabilize=stabilize)
     if said is None:
         assert lines == []
     else:

@@ -13,8 +13,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import stream
-from stream.cli import app, presets
-from stream.cli.arguments import span_of
+from stream.cli import app
+from stream.cli.options import presets
+from stream.cli.options.arguments import span_of
 from stream.input.frame_numbers import moment_of
 from tests.clips import look, make_clip
 

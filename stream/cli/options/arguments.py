@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import typer
 
@@ -52,14 +52,25 @@ def given(context: typer.Context) -> set[str]:
     return {name for name, source in sources.items() if source and source.name == "COMMANDLINE"}
 
 
+class Asked(Protocol):
+    """What is asked for of the pictures of one video or feed."""
+
+    @property
+    def model(self) -> str: ...
+    @property
+    def strength(self) -> float | str: ...
+    @property
+    def fuse(self) -> int: ...
+    @property
+    def smooth(self) -> float | None: ...
+    @property
+    def upscale(self) -> object: ...
+
+
 def without_effect(
     given: set[str],
+    asked: Asked,
     *,
-    model: str,
-    strength: float | str,
-    fuse: int,
-    smooth: float | None,
-    upscale: str | None,
     stabilize: bool = False,
     preview: bool = False,
     more: Mapping[str, tuple[bool, str]] | None = None,
@@ -68,15 +79,16 @@ def without_effect(
 
     `more` are others, each with whether what it needs is there, and what that is.
     """
-    network = model != "none" and strength != 0
-    enlarges = upscale is not None
+    network = asked.model != "none" and asked.strength != 0
+    enlarges = asked.upscale is not None
+    smoothed = asked.strength != 0 or bool(asked.smooth)
     needs = {
         "crop": (stabilize, "--stabilize"),
         "upscaler": (enlarges, "--upscale"),
-        "fuse": (strength != 0 or bool(smooth), "--strength or --smooth above 0"),
-        "smooth": (fuse > 0, "--fuse above 0"),
-        "delay": (fuse > 0, "--fuse above 0"),
-        "model": (strength != 0, "--strength above 0"),
+        "fuse": (smoothed, "--strength or --smooth above 0"),
+        "smooth": (asked.fuse > 0, "--fuse above 0"),
+        "delay": (asked.fuse > 0, "--fuse above 0"),
+        "model": (asked.strength != 0, "--strength above 0"),
         "shutter": (network, "a network and --strength above 0"),
         "motion": (network, "a network and --strength above 0"),
         "fov": (network, "a network and --strength above 0"),
@@ -91,7 +103,7 @@ def without_effect(
         for name, (met, what) in needs.items()
         if name in given and not met
     ]
-    restores = network or (fuse > 0 and (strength != 0 or bool(smooth)))
+    restores = network or (asked.fuse > 0 and smoothed)
     if given & {"model", "fuse"} and not (restores or enlarges or stabilize):
         said.append("nothing is restored with these options: neither network nor fusion is used")
     return said
