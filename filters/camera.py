@@ -72,9 +72,11 @@ class Camera:
         self.cuts = Cuts(cuts)
         self._aspect = aspect
 
-    def push(self, luma: NDArray[np.uint8], *, cut: bool = False) -> Similarity | None:
+    def push(
+        self, luma: NDArray[np.uint8], *, cut: bool = False, known: Similarity | None = None
+    ) -> Similarity | None:
         """From the frame before to this one, of luma (H, W); None at the first frame and at cuts,
-        known (`cut`) or found.
+        known (`cut`) or found. Where something else measured it, that is `known`.
 
         The camera is taken to stand still where nothing can be followed.
         """
@@ -83,6 +85,8 @@ class Camera:
         found = self.cuts.push(now)
         if cut or found or before is None or before.shape != now.shape:
             return None
+        if known is not None:
+            return known
         if min(now.shape) < _LEAST:
             return STILL
         height, width = now.shape

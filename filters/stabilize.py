@@ -33,8 +33,9 @@ _SWING = (8 / 3) ** 0.25
 """A sine reaches so many times the fourth root of the mean of its fourth power."""
 
 Correction = NDArray[np.float64]
-"""(2, 3): leads each place of the finished picture to where it is taken from. Places are x and y
-from -1 to 1, which are the outer edges of the picture, so that it fits any size."""
+"""Leads each place of the finished picture to where it is taken from. Places are x and y from -1 to
+1, which are the outer edges of the picture, so that it fits any size. As an affine matrix, (2, 3),
+or as a grid, (h, w, 2), whose outer points are the corners of the finished picture."""
 
 
 class Path:
@@ -63,11 +64,19 @@ class Path:
         """Drop what no correction from that of this frame on depends on."""
         self.steps = self.steps[self._around(index, most)[0] :]
 
-    def correction(self, index: int, most: int, crop: float, shape: float) -> Correction:
-        """That of a frame, given at `most` so many frames before and after it.
+    def correction(
+        self,
+        index: int,
+        most: int,
+        crop: float,
+        shape: float,
+        stretch: tuple[float, float] = (1.0, 1.0),
+    ) -> Correction:
+        """That of a frame, (2, 3), given at `most` so many frames before and after it.
 
         `crop` is the share of width and height that is given up, in 0..0.5; `shape` the height of
-        the picture divided by its width, as it is shown.
+        the picture divided by its width, as it is shown. Where a lens moves the edges of the
+        picture farther than its middle, `stretch` says how many times, across and down.
         """
         begin, end = self._around(index, most)
         seconds = self.steps[begin:end, 0] - self.steps[index, 0]
@@ -76,7 +85,8 @@ class Path:
         kept = 1 - crop
         # A turn moves the corners of a wide picture more up and down, measured by its height.
         angle_share = _ANGLE_SHARE * min(shape, 1 / shape)
-        room = crop * np.array([_SCALE_SHARE / kept, angle_share / kept, 1, 1])
+        shifts = 1 / np.array(stretch)
+        room = crop * np.array([_SCALE_SHARE / kept, angle_share / kept, *shifts])
         mean, swing = _line(seconds, cameras, _SLOW_S)
         quick, _ = _line(seconds, cameras, _QUICK_S)
         wanted = (mean - quick) * _eased(swing / (_SLOW_SHARE * room)) + quick
@@ -85,7 +95,7 @@ class Path:
         cosine, sine = kept * np.exp(scale) * np.array([np.cos(angle), np.sin(angle)])
         turned = np.array([[cosine, -sine * shape], [sine / shape, cosine]])
         # What is left beside the corners.
-        room = 1 - np.abs(turned).sum(axis=1)
+        room = (1 - np.abs(turned).sum(axis=1)) * shifts
         return np.column_stack([turned, wanted[2:] * _eased(wanted[2:] / room)])
 
     def _around(self, index: int, most: int) -> tuple[int, int]:
@@ -146,7 +156,6 @@ def moved(
     Chroma is sited as in `filters.to_rgb`. By Lanczos' kernel over eight pixels each way.
     """
     height, width = planes[0].shape
-    whole = np.vstack([correction, [0, 0, 1]])
     made = []
     for index, plane in enumerate(planes):
         across, down = coding.subsampling if index else (1, 1)
@@ -158,13 +167,46 @@ def moved(
                 [0, 0, 1],
             ]
         )
-        matrix = np.linalg.inv(places) @ whole @ places
-        taken = cv2.warpAffine(
-            plane,
-            matrix[:2],
-            plane.shape[::-1],
-            flags=cv2.INTER_LANCZOS4 | cv2.WARP_INVERSE_MAP,
-            borderMode=cv2.BORDER_REPLICATE,
-        )
+        take = _taken if correction.ndim == 2 else _taken_by_grid
+        taken = take(plane, correction, places)
         made.append(np.minimum(taken, coding.top).astype(plane.dtype, copy=False))
     return tuple(made)
+
+
+def _taken(plane: NDArray[Any], correction: Correction, places: NDArray[Any]) -> NDArray[Any]:
+    matrix = np.linalg.inv(places) @ np.vstack([correction, [0, 0, 1]]) @ places
+    return cv2.warpAffine(
+        plane,
+        matrix[:2],
+        plane.shape[::-1],
+        flags=cv2.INTER_LANCZOS4 | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+
+
+def _taken_by_grid(
+    plane: NDArray[Any], correction: Correction, places: NDArray[Any]
+) -> NDArray[Any]:
+    grid = correction.astype(np.float32)
+    for axis, size in ((0, 1), (1, 0)):
+        place = places[size, size] * np.arange(plane.shape[axis]) + places[size, 2]
+        grid = _between(grid, place, axis)
+    x, y = ((grid[..., axis] - places[axis, 2]) / places[axis, axis] for axis in (0, 1))
+    return cv2.remap(
+        plane,
+        x.astype(np.float32),
+        y.astype(np.float32),
+        cv2.INTER_LANCZOS4,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+
+
+def _between(grid: NDArray[np.float32], place: NDArray[Any], axis: int) -> NDArray[np.float32]:
+    """A grid, whose points along an axis lie evenly from -1 to 1, at places along that axis."""
+    last = grid.shape[axis] - 1
+    at = np.clip((place + 1) / 2 * last, 0, last)
+    below = np.minimum(at.astype(int), last - 1)
+    shape = [-1 if each == axis else 1 for each in range(grid.ndim)]
+    share = (at - below).astype(np.float32).reshape(shape)
+    near, far = grid.take(below, axis), grid.take(below + 1, axis)
+    return np.asarray(near + share * (far - near), np.float32)

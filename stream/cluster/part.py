@@ -115,10 +115,12 @@ class Part(Job):
             index, self._piece = self._given.index, self._given.piece
         return PieceSource(self.input, reading, index, self._piece.first, self._piece.end)
 
-    def _told_shutter(self, source: Source, say: Callable[[str], None] | None) -> Shutter | None:
+    def _told_shutter(
+        self, source: Source, restore: mssnet.Deblurrer, say: Callable[[str], None] | None
+    ) -> Shutter | None:
         if self._given is not None:
             share = self._given.shutter
-            if share is None:
+            if share is None or not restore.is_told:
                 return None
             with closing(Source(self.input, source.reading)) as whole:
                 noted = self._noted(whole, say)
@@ -126,7 +128,7 @@ class Part(Job):
             return Shutter(share=share)
         # As the whole video shows it, which is the same for every piece.
         with closing(Source(self.input, source.reading)) as whole:
-            return super()._told_shutter(whole, say)
+            return super()._told_shutter(whole, restore, say)
 
     def _described(
         self, source: Source, chosen: Plan, restore: mssnet.Deblurrer, shutter: Shutter | None

@@ -114,7 +114,7 @@ class Job(Restorer):
             restore = restore or self._loaded()
             settings = self.settings
             enlarge = self._enlarger(source, chosen, restore, upscaler)
-            shutter = self._told_shutter(source, say) if restore.is_told else None
+            shutter = self._told_shutter(source, restore, say)
             work = self._open(source, chosen, restore, shutter)
             try:
                 if work.done and say is not None:

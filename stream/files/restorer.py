@@ -87,14 +87,20 @@ class Restorer:
             upscaler = find_upscaler(self.settings.upscaler, restore.engine)
         return Enlarger(chosen.size, upscaler)
 
-    def _told_shutter(self, source: Source, say: Callable[[str], None] | None) -> Shutter | None:
-        """What a network that is told the motion takes for the shutter."""
+    def _told_shutter(
+        self, source: Source, restore: mssnet.Deblurrer, say: Callable[[str], None] | None
+    ) -> Shutter | None:
+        """What a network that is told the motion takes for the shutter.
+
+        What a gyroscope measured is found with it, also for steadying alone.
+        """
         # Rows that belong to other moments move like no picture does.
-        if self.settings.strength == 0 or source.top_first is not None:
+        told = restore.is_told and self.settings.strength != 0
+        if source.top_first is not None or not (told or self.settings.stabilize):
             return None
         noted = self._noted(source, say)
         self._measured = measured_of(source, self.settings, noted, say)
-        return shutter_of(source, self.settings.shutter, noted)
+        return shutter_of(source, self.settings.shutter, noted) if told else None
 
     def _noted(self, source: Source, say: Callable[[str], None] | None) -> Telemetry | None:
         """What the camera noted beside the pictures; what cannot be used of it is said."""

@@ -25,6 +25,7 @@ TOLD_BEFORE = 2
 KINDS = ("audio", "subtitle", "data", "attachment", "video")
 """What `--drop` takes."""
 MOST_CROP = 0.5
+MOST_READOUT = 200
 USUAL_FUSE, MOST_FUSE, MOST_DELAY = 3, 5, 3
 _AGAIN = 2
 """With how many frames each way fused frames are fused again."""
@@ -56,6 +57,9 @@ class Settings:
     fov: str | None = None
     """Degrees that the lens sees from left to right, such as `94` or `118:fisheye`; None: as the
     camera noted it, or else as the picture shows it."""
+    readout: float | None = None
+    """Milliseconds from the first row of a frame to the last, below 0 from the bottom up; None: as
+    the camera noted it, or else 0."""
     stabilize: bool = False
     """Whether the camera's shaking is taken out of the picture."""
     crop: float = 0.1
@@ -104,6 +108,9 @@ class Settings:
             raise UsageError(f"--motion must be auto, flow or gyro, got {self.motion}")
         if self.fov is not None:
             lens_of(self.fov)
+        if self.readout is not None and not abs(self.readout) < MOST_READOUT:
+            most = f"-{MOST_READOUT}..{MOST_READOUT}"
+            raise UsageError(f"--readout must be milliseconds in {most}, got {self.readout:g}")
         for kind in self.drop:
             if kind not in KINDS:
                 raise UsageError(f"--drop takes {', '.join(KINDS)}, got {kind}")

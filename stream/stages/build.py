@@ -48,7 +48,7 @@ def stages_of(
     )
     stages: dict[str, Stage[Frame]] = {}
     if settings.stabilize:
-        stages["stabilize"] = LookAhead(settings.crop, aspect, memory)
+        stages["stabilize"] = LookAhead(settings.crop, aspect, memory, measured)
     if settings.strength == "auto" and not alone:
         stages["gauge"] = BlurMapper()
     stages["deblur"] = processor

@@ -42,8 +42,7 @@ def measured_of(
     try:
         if noted is None:
             raise TelemetryError("nothing is noted beside the pictures")
-        told = not settings.shutter.auto
-        measured, found = measure(source, noted, settings.lens, told=told, alone=alone)
+        measured, found = measure(source, noted, settings)
     except TelemetryError as error:
         if alone:
             raise UsageError(f"--motion gyro: {error}") from error
@@ -53,24 +52,24 @@ def measured_of(
     return measured
 
 
-def measure(
-    source: Source, noted: Telemetry, lens: Lens | None, *, told: bool, alone: bool
-) -> tuple[Measured, Match]:
+def measure(source: Source, noted: Telemetry, settings: Settings) -> tuple[Measured, Match]:
     """The motion in a video, its clock brought together with the gyroscope's by optical flow.
 
-    `lens` goes before what the camera noted; the shutter is `told` by the user or else by what the
-    camera noted. Raises `TelemetryError` where the gyroscope cannot be used.
+    Lens, readout time and shutter that the user tells go before what the camera noted. Raises
+    `TelemetryError` where the gyroscope cannot be used.
     """
     if noted.gyro is None:
         raise TelemetryError("there are no readings of a gyroscope")
     if noted.stabilized:
         raise TelemetryError("the camera steadied the pictures, so the gyroscope does not fit them")
-    known = lens or noted.lens
+    known = settings.lens or noted.lens
     usual = Lens(_GUESSED.fov, "fisheye") if noted.camera.startswith("GoPro") else _GUESSED
-    turning = CameraRotation(noted.gyro, known or usual, noted.readout or 0.0)
+    readout = noted.readout or 0.0 if settings.readout is None else settings.readout / 1000
+    turning = CameraRotation(noted.gyro, known or usual, readout)
     pairs = [_pairs(source, begin) for begin in _lively(source, noted.gyro)]
     found = match(turning, pairs, known=known is not None)
-    open_s = None if told else noted.shutter
+    open_s = noted.shutter if settings.shutter.auto else None
+    alone = settings.motion == "gyro"
     return Measured(found.turning, float(source.shift_s), open_s, alone), found
 
 

@@ -6,6 +6,8 @@ from dataclasses import replace
 
 from filters import STILL, Camera, Path, Similarity, moved
 from stream.frame import Frame, Memory
+from stream.stages.gyro_path import GyroPath
+from stream.stages.measured import Measured
 
 _LUMA, _CUTS, _PATH = (f"stabilize/{name}" for name in ("luma", "cuts", "path"))
 """The names under which a frame's memory holds what the next ones' corrections depend on."""
@@ -20,12 +22,21 @@ class LookAhead:
     an uninterrupted run gives.
     """
 
-    def __init__(self, crop: float, aspect: float = 1.0, memory: Memory | None = None) -> None:
+    def __init__(
+        self,
+        crop: float,
+        aspect: float = 1.0,
+        memory: Memory | None = None,
+        measured: Measured | None = None,
+    ) -> None:
         """`crop` is the share of width and height given up; pixels are `aspect` as wide as high.
 
-        `memory` is that of the last frame of an earlier run, with which it goes on.
+        `memory` is that of the last frame of an earlier run, with which it goes on. Where a
+        gyroscope measured how the camera turned, corners are not followed.
         """
         memory = memory or {}
+        self._measured = measured
+        self._gyro: GyroPath | None = None
         self._crop, self._aspect = crop, aspect
         self._camera = Camera(aspect, memory.get(_LUMA), memory.get(_CUTS))
         self._path = Path(memory.get(_PATH))
@@ -36,10 +47,11 @@ class LookAhead:
             yield from self.flush()
             yield frame
             return
+        known = self._known(frame)
         # A damaged frame mostly shows the one before it; the next is compared with that as well.
-        motion: Similarity | None = STILL
+        motion: Similarity | None = known or STILL
         if not frame.damaged:
-            motion = self._camera.push(frame.luma, cut=frame.cut)
+            motion = self._camera.push(frame.luma, cut=frame.cut, known=known)
         if motion is None:
             yield from self.flush()
             self._path = Path()
@@ -57,10 +69,26 @@ class LookAhead:
         """The place of the oldest frame that waits in the path."""
         return len(self._path) - len(self._waiting)
 
+    def _known(self, frame: Frame) -> Similarity | None:
+        """How the camera turned since the frame before, where a gyroscope measured it."""
+        if self._measured is None:
+            return None
+        if self._gyro is None:
+            self._gyro = GyroPath(self._measured, self._shape(frame))
+        if not len(self._path):
+            return None
+        return self._gyro.motion(float(self._path.steps[-1, 0]), frame.seconds)
+
+    def _shape(self, frame: Frame) -> float:
+        return frame.height / (frame.width * self._aspect)
+
     def _next(self) -> Frame:
         index, frame = self._oldest, self._waiting.popleft()
-        shape = frame.height / (frame.width * self._aspect)
-        correction = self._path.correction(index, _most(frame), self._crop, shape)
+        stretch = (1.0, 1.0) if self._gyro is None else self._gyro.stretch
+        asked = _most(frame), self._crop, self._shape(frame), stretch
+        correction = self._path.correction(index, *asked)
+        if self._gyro is not None:
+            correction = self._gyro.correction(frame.seconds, correction)
         self._path.forget(index, _most(frame))
         return replace(frame, correction=correction)
 

@@ -29,10 +29,12 @@ class Optics:
         x, y = np.meshgrid(np.arange(width) - (width - 1) / 2, np.arange(height) - (height - 1) / 2)
         self.places = np.stack([x, y], axis=-1)
         """(h, w, 2): where each pixel is, from the middle of the picture on."""
-        self.rays = self._rays(x, y)
+        self.rays = self.rays_at(self.places)
         """(h, w, 3): where each pixel looks, x to the right, y down, z into the picture."""
 
-    def _rays(self, x: Numbers, y: Numbers) -> Numbers:
+    def rays_at(self, places: Numbers) -> Numbers:
+        """Where places, (..., 2), from the middle of the picture on, look: (..., 3)."""
+        x, y = places[..., 0], places[..., 1]
         if self._pinhole:
             rays = np.stack([x, y, np.full_like(x, self.focal)], axis=-1)
             return np.asarray(rays / np.linalg.norm(rays, axis=-1, keepdims=True))
@@ -117,12 +119,21 @@ class CameraRotation:
     def between(self, optics: Optics, time: float, other: float) -> Field:
         """Where each point of a frame is in another, as optical flow tells it."""
         own = self.angles(time + self._late(optics, optics.places[..., 1]))
-        places = optics.places
+        return np.asarray(self._found(optics, optics.rays, own, other) - optics.places, np.float32)
+
+    def rolled(self, optics: Optics, rays: Numbers, time: float) -> Numbers:
+        """Where what lies in directions, (..., 3), at the moment of a frame's middle row is in that
+        frame, each of whose rows has its own moment: (..., 2) from the middle of the picture on."""
+        return self._found(optics, rays, self.angles(np.array(time)), time)
+
+    def _found(self, optics: Optics, rays: Numbers, own: Numbers, time: float) -> Numbers:
+        """Where directions that are told by the camera as it was turned then are in a frame."""
+        places = optics.seen(rays)
         for _ in range(2):
             # In which row it lies decides when it was taken there.
-            there = self.angles(other + self._late(optics, places[..., 1]))
-            places = optics.seen(turned(optics.rays, own - there))
-        return np.asarray(places - optics.places, np.float32)
+            there = self.angles(time + self._late(optics, places[..., 1]))
+            places = optics.seen(turned(rays, own - there))
+        return places
 
     def _late(self, optics: Optics, rows: Numbers) -> Numbers:
         """By how much later than the middle one rows are taken, counted from that one."""

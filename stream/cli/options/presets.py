@@ -9,7 +9,7 @@ import platformdirs
 import typer
 
 OPTIONS: Final = (
-    *("model", "fuse", "strength", "smooth", "shutter", "motion", "fov"),
+    *("model", "fuse", "strength", "smooth", "shutter", "motion", "fov", "readout"),
     *("stabilize", "crop", "upscale", "upscaler"),
     *("device", "precision", "engine", "decoder", "tile", "max-pixels", "deinterlace"),
     *("apply-rotation", "drop", "codec", "encoder", "quality", "encoder-preset"),

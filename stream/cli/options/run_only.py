@@ -55,6 +55,16 @@ Fov = Annotated[
         show_default=False,
     ),
 ]
+Readout = Annotated[
+    float | None,
+    typer.Option(
+        metavar="MS",
+        rich_help_panel=PICTURE,
+        help="Milliseconds from a frame's first row to its last, for --motion and --stabilize; "
+        "below 0 from the bottom up.",
+        show_default=False,
+    ),
+]
 Decoder = Annotated[
     str,
     typer.Option(
