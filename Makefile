@@ -16,6 +16,7 @@ LIVE   := tests/live tests/preview tests/test_rig.py tests/test_trials.py
 help:
 	@echo "make demo [INPUT=my.mp4]  set up everything, restore a clip, show the result"
 	@echo "make test                 set up everything, run the tests; TESTS=files runs a folder of them,"
+	@echo "                          SLOW=1 runs those that take minutes as well,"
 	@echo "                          COVER=1 measures which branches of the code they reach"
 	@echo "make check                formatting, lint, types"
 	@echo "make dist                 wheel and source archive, tried in a clean environment"
@@ -35,7 +36,7 @@ setup: $(READY)
 demo: $(READY)
 	$(PY) -m demo $(if $(INPUT),--input "$(INPUT)")
 
-PYTEST := $(PY) -m pytest --numprocesses 2 --dist worksteal $(if $(COVER),--cov --cov-append --cov-report=)
+PYTEST := $(PY) -m pytest --numprocesses 2 --dist worksteal $(if $(SLOW),-m 'not stress') $(if $(COVER),--cov --cov-append --cov-report=)
 
 # Threads that spin while they wait, as PyTorch's do, take the cores from the other tests.
 test: export OMP_WAIT_POLICY ?= PASSIVE

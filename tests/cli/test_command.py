@@ -18,6 +18,7 @@ import torch
 from safetensors.torch import save_file
 
 from tests.clips import look, make_clip
+from tests.rig.command import invoke
 
 DEBLUR = str(Path(sys.executable).with_name("deblur"))
 
@@ -253,13 +254,18 @@ BAD: list[tuple[Callable[[Path], list[object]], int, str]] = [
 
 @pytest.mark.parametrize(("make", "code", "said"), BAD, ids=[make.__name__ for make, _, _ in BAD])
 def test_bad_input(
-    make: Callable[[Path], list[object]], code: int, said: str, tmp_path: Path
+    make: Callable[[Path], list[object]],
+    code: int,
+    said: str,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     words = make(tmp_path)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    done = deblur("run", *words)
+    done = invoke("run", *words)
     assert done.returncode == code, done.stderr
     assert done.stdout == ""
+    assert capfd.readouterr() == ("", ""), "FFmpeg prints, too"
     assert len(done.stderr.splitlines()) == 1, done.stderr
     assert said in done.stderr
     assert done.stderr.startswith("deblur: ")

@@ -96,9 +96,16 @@ MAKE: dict[str, Callable[[], Engine]] = {
 }
 
 
+LARGE = sorted(PRESETS.keys() - {"lite", "small"})
+
+
 @pytest.mark.parametrize(
     ("preset", "engine"),
-    [*product(PRESETS, list(MAKE)[:2]), *product(["lite"], list(MAKE)[2:])],
+    [
+        *product(["lite", "small"], list(MAKE)[:2]),
+        *product(["lite"], list(MAKE)[2:]),
+        *(pytest.param(*each, marks=pytest.mark.slow) for each in product(LARGE, list(MAKE)[:2])),
+    ],
 )
 def test_engines_agree_on_every_preset_and_odd_sizes(
     preset: str, engine: str, footage: Sequence[Tensor]

@@ -71,7 +71,13 @@ def shapes(values: Any) -> dict[str, list[str | int]]:
     }
 
 
-@pytest.mark.parametrize("preset", list(PRESETS))
+@pytest.mark.parametrize(
+    "preset",
+    [
+        pytest.param(each, marks=[] if each in ("lite", "small") else pytest.mark.slow)
+        for each in PRESETS
+    ],
+)
 def test_files_of_networks_make_what_pytorch_makes(preset: str, tmp_path: Path) -> None:
     weights_file, file = checkpoint(preset, tmp_path), tmp_path / "net.onnx"
     plain = mssnet.load(weights_file)

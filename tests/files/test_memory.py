@@ -13,7 +13,9 @@ from tests.clips import make_clip
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="resident memory is told in KiB")
 
 
-@pytest.mark.parametrize(("size", "frames"), [((640, 360), 40), ((3840, 2160), 5)])
+@pytest.mark.parametrize(
+    ("size", "frames"), [((640, 360), 40), pytest.param((3840, 2160), 5, marks=pytest.mark.slow)]
+)
 def test_a_run_takes_no_more_memory_than_promised(
     size: tuple[int, int], frames: int, tmp_path: Path
 ) -> None:

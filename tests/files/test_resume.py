@@ -75,7 +75,10 @@ def shaky(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [(0, False), (1, False), (3, False), (0, True), (2, True)],
     ids=["frame by frame", "fused", "fused with more", "stabilized", "both"],
 )
-@pytest.mark.parametrize(("suffix", "keep_s"), [(".mp4", 0.0), (".mkv", 0.05), (".mkv", 9.0)])
+@pytest.mark.parametrize(
+    ("suffix", "keep_s"),
+    [(".mp4", 0.0), pytest.param(".mkv", 0.05, marks=pytest.mark.slow), (".mkv", 9.0)],
+)
 def test_any_interruption_ends_in_the_same_file(
     fuse: int,
     stabilize: bool,

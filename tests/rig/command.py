@@ -1,18 +1,23 @@
 """The command `deblur live`, run as its users do."""
 
+import io
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
+from unittest.mock import patch
 
 import psutil
+import pytest
 
+from stream.cli import main
 from tests.rig.ports import free_port
 
 DEBLUR = str(Path(sys.executable).with_name("deblur"))
@@ -107,6 +112,34 @@ def until(true: Callable[[], object], what: str, seconds: float = START_S) -> No
     while not true():
         assert time.monotonic() < end, what
         time.sleep(0.05)
+
+
+@contextmanager
+def _signals_kept() -> Iterator[None]:
+    """Commands take signals to themselves, and leave them so for their last breath."""
+    before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+def invoke(*words: object, folder: Path = Path()) -> "subprocess.CompletedProcess[str]":
+    """A command that ends by itself, in this process: starting another takes seconds."""
+    argv, said, out = ["deblur", *map(str, words)], io.StringIO(), io.StringIO()
+    with (
+        _signals_kept(),
+        chdir(folder),
+        patch.object(sys, "argv", argv),
+        redirect_stdout(out),
+        redirect_stderr(said),
+        pytest.raises(SystemExit) as ended,
+    ):
+        main()
+    code = ended.value.code
+    assert isinstance(code, int)
+    return subprocess.CompletedProcess(argv, code, out.getvalue(), said.getvalue())
 
 
 def refused(*words: str, **environment: str) -> tuple[int, str]:

@@ -274,6 +274,7 @@ def test_the_service_goes_on_after_it_is_stopped(tmp_path: Path) -> None:
     assert TOKEN not in running.said
 
 
+@pytest.mark.slow
 def test_killed_again_and_again_every_job_is_done_once(tmp_path: Path) -> None:
     good = ["a.mp4", "b.mkv", "c.mp4", "d.mov"]
     with service(tmp_path) as running:
