@@ -163,7 +163,8 @@ def _engines(device: torch.device) -> list[str]:
     for name in ENGINES:
         try:
             if name != "auto":
-                choose_engine(name, device, dtype)
+                # Measured, as where no precision was asked for: each engine takes its own.
+                choose_engine(name, device, dtype, measure=True)
                 found.append(name)
         except DeblurError:
             continue

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -262,8 +263,10 @@ def test_a_bench_measures_and_derives_what_there_is_no_time_for() -> None:
     assert any(each.measured for each in best)  # of a busy machine no more can be said
     assert json.loads(json.dumps(found.to_json()))["recommended"] == "lite"
     none = bench("lite", [(96, 64), (1920, 1080)], "cpu", seconds=0)
-    assert none.seconds < 10
+    assert none.seconds < 20
     assert not any(each.measured for each in none.rows)
+    # Each in a precision of its own: not all have the one that a run would take.
+    assert ("onnx" in {each.engine for each in none.rows}) == (find_spec("onnxruntime") is not None)
     assert none.of("lite")[1].network_fps == pytest.approx(
         none.of("lite")[0].network_fps * 96 * 64 / (1920 * 1080), rel=0.02
     )

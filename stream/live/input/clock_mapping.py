@@ -6,6 +6,8 @@ _JUMP_NS = 1_000_000_000
 """What comes by more than this off its time belongs to another clock."""
 _CREEP_NS = 20_000_000_000
 """How slowly a clock is taken to run late, which its packets mostly do by chance."""
+_APART_NS = 2_000_000
+"""How far apart what comes in a burst is put: Matroska counts in milliseconds, and RTP in ticks."""
 
 
 @dataclass
@@ -57,8 +59,9 @@ class ClockMapping:
         """When something of stream number `stream` is shown, and whether its clock has jumped.
 
         `pts` is its timestamp in ns, if it has one, `arrived` when it came, `step` how long after
-        the one before it is due. Moments of a stream rise strictly, and are later than `arrived`
-        by no more nanoseconds than pieces came at once.
+        the one before it is due. Moments of a stream rise by two milliseconds or more, or by
+        half of a shorter step, and are later than `arrived` by no more of these than pieces came at
+        once.
         """
         track = self._tracks.setdefault(stream, _Track())
         jumped = False
@@ -70,7 +73,8 @@ class ClockMapping:
         timestamp = arrived if track.clock is None else min(track.pts + track.clock.offset, arrived)
         if track.last is not None:
             # Where time stands still or goes back a little, half a step keeps players going.
-            timestamp = max(timestamp, min(track.last + step // 2, arrived), track.last + 1)
+            apart = max(1, min(step // 2, _APART_NS))
+            timestamp = max(timestamp, min(track.last + step // 2, arrived), track.last + apart)
         track.last = timestamp
         return timestamp, jumped
 
