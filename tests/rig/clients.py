@@ -24,6 +24,10 @@ class Played:
     """Seconds from its start to each frame."""
     said: str
     """All of stderr."""
+    lines: tuple[bytes, ...] = ()
+    """What the player printed for each frame."""
+    ended: bool = False
+    """Whether it ended by itself, before it was told to."""
 
     @property
     def frames(self) -> int:
@@ -40,7 +44,7 @@ def ffmpeg(url: str, seconds: float, transport: str = "tcp") -> Played:
     """Play the video with the ffmpeg command for so long after its first frame."""
     command = ["ffmpeg", "-nostdin", "-v", "warning", "-rtsp_transport", transport, "-i", url]
     command += ["-map", "0:v:0", "-fps_mode", "passthrough", "-flush_packets", "1"]
-    return _watched([*command, "-f", "framemd5", "-"], seconds, lambda line: line[:2] == b"0,")
+    return watched([*command, "-f", "framemd5", "-"], seconds, lambda line: line[:2] == b"0,")
 
 
 def gstreamer(url: str, seconds: float, transport: str = "tcp") -> Played:
@@ -48,14 +52,14 @@ def gstreamer(url: str, seconds: float, transport: str = "tcp") -> Played:
     command = ["gst-launch-1.0", "-v", "rtspsrc", f"location={url}", f"protocols={transport}"]
     command += ["!", "application/x-rtp,media=video", "!", "decodebin"]
     command += ["!", "fakesink", "silent=false", "sync=false"]
-    return _watched(command, seconds, lambda line: b"last-message = chain" in line)
+    return watched(command, seconds, lambda line: b"last-message = chain" in line)
 
 
 def opencv(url: str, seconds: float, transport: str = "tcp") -> Played:
     """Play the video with OpenCV's VideoCapture for so long after its first frame."""
     command = [sys.executable, "-m", "tests.rig.play_opencv", url]
     how = {"OPENCV_FFMPEG_CAPTURE_OPTIONS": f"rtsp_transport;{transport}"}
-    return _watched(command, seconds, lambda line: line.startswith(b"frame"), how)
+    return watched(command, seconds, lambda line: line.startswith(b"frame"), how)
 
 
 PLAYERS: dict[str, Callable[[str, float, str], Played]] = {
@@ -65,16 +69,19 @@ PLAYERS: dict[str, Callable[[str, float, str], Played]] = {
 }
 
 
-def _watched(
+def watched(
     command: list[str],
     seconds: float,
     is_frame: Callable[[bytes], bool],
     environment: dict[str, str] | None = None,
+    patience_s: float = WAIT_S,
 ) -> Played:
-    """Run a player that prints a line for each frame."""
+    """Run a player that prints a line for each frame, for so long after the first one."""
     begun = time.monotonic()
-    end = begun + WAIT_S
+    end = begun + patience_s
     arrivals: list[float] = []
+    frames: list[bytes] = []
+    ended = False
     with (
         tempfile.TemporaryFile() as said,
         subprocess.Popen(
@@ -93,14 +100,17 @@ def _watched(
                 break
             data = os.read(output, 65_536)
             if not data:
+                ended = True
                 break
             now = time.monotonic()
             *lines, rest = (rest + data).split(b"\n")
-            new = sum(map(is_frame, lines))
+            new = list(filter(is_frame, lines))
             if new and not arrivals:
                 end = now + seconds
-            arrivals += [now - begun] * new
+            arrivals += [now - begun] * len(new)
+            frames += new
         player.kill()
         player.wait()
         said.seek(0)
-        return Played(tuple(arrivals), said.read().decode(errors="replace"))
+        complaints = said.read().decode(errors="replace")
+        return Played(tuple(arrivals), complaints, tuple(frames), ended)

@@ -1,4 +1,4 @@
-"""Plays an address with OpenCV and prints a line for each frame."""
+"""Plays an address with OpenCV and prints a line with the time of each frame."""
 
 import sys
 
@@ -10,7 +10,7 @@ def main() -> None:
     if not capture.isOpened():
         sys.exit("OpenCV cannot open it")
     while capture.read()[0]:
-        sys.stdout.write("frame\n")
+        sys.stdout.write(f"frame {capture.get(cv2.CAP_PROP_POS_MSEC):.1f}\n")
         sys.stdout.flush()
 
 
