@@ -20,7 +20,7 @@ from stream.cli import options
 from stream.cli.options import arguments, live_only
 from stream.cli.terminal import clock, err, log_handler, reported, say
 from stream.options.live import DEFAULT_MAX_PIXELS
-from stream.options.settings import USUAL_FUSE
+from stream.options.restore import USUAL_FUSE
 
 if TYPE_CHECKING:
     from stream.ipc.stats import Snapshot

@@ -14,7 +14,7 @@ from stream.limits import DEFAULT_MAX_PIXELS
 if TYPE_CHECKING:
     from stream.files.report import Progress
     from stream.ipc.window import Window
-    from stream.options.live import InUse, Restoring
+    from stream.options.live import InUse, LiveRestoreOptions
 
 
 class PreviewedFile:
@@ -56,7 +56,7 @@ class PreviewedFile:
         plot = {"label": "frames per second, last minute", "values": {"speed": fps}}
         return {"state": progress.phase, "rows": rows, "plot": plot, "fps": fps or 0.0}
 
-    def change(self, restoring: "Restoring") -> None:
+    def change(self, restoring: "LiveRestoreOptions") -> None:
         """A file is restored in one way from its beginning to its end."""
 
 

@@ -31,7 +31,7 @@ from stream.cli.terminal import (
 )
 from stream.cli.terminal.progress import bar
 from stream.limits import DEFAULT_MAX_PIXELS
-from stream.options.settings import USUAL_FUSE
+from stream.options.restore import USUAL_FUSE
 
 if TYPE_CHECKING:
     from stream.files.batch import Batch, Outcome

@@ -20,7 +20,8 @@ from stream.files.job import Job
 from stream.input.packet_index import PacketIndex
 from stream.input.piece import PieceSource, Seen
 from stream.input.source import Source
-from stream.options.settings import AUTO, Settings
+from stream.options.restore import AUTO
+from stream.options.settings import Settings
 from stream.output.checkpoint import JobCheckpoint, check_free
 from stream.output.join import Joined
 from stream.output.segment_sink import Plan, SegmentSink

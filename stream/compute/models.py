@@ -16,7 +16,8 @@ from filters import INTERPOLATIONS, Upscaler, keep_freed, load_upscaler
 from stream.compute.engines import choose_engine, one_by_one
 from stream.compute.multi_device import Spread
 from stream.errors import DeviceError, ModelError, NoInputError, UsageError
-from stream.options.settings import AUTO, NONE, PRECISIONS, Settings
+from stream.options.restore import AUTO, NONE
+from stream.options.settings import PRECISIONS, Settings
 from stream.paths import check_input
 
 _log = logging.getLogger(__name__)

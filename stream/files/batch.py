@@ -14,7 +14,8 @@ from stream.files.report import Progress, Report
 from stream.files.several import JobSequence
 from stream.files.tasks import Task
 from stream.ipc.window import Window
-from stream.options.settings import AUTO, Settings
+from stream.options.restore import AUTO
+from stream.options.settings import Settings
 from stream.output.checkpoint import folder_of, model_of
 from stream.output.fingerprint import asked_for
 from stream.paths import check_input, target_of

@@ -19,7 +19,8 @@ import mssnet
 from filters import Coding, Shutter
 from stream.compute.models import choose_devices, fingerprint, load_model
 from stream.frame import Frame
-from stream.options.settings import NONE, Settings
+from stream.options.restore import NONE
+from stream.options.settings import Settings
 from stream.stages.build import bursts_of
 from stream.stages.motion import Motion
 from stream.stages.processor import Processor

@@ -29,7 +29,8 @@ from stream.input.source import Source
 from stream.ipc.window import Window
 from stream.options.encoding import EncoderSettings
 from stream.options.reading import Span
-from stream.options.settings import AUTO, NONE, Settings
+from stream.options.restore import AUTO, NONE
+from stream.options.settings import Settings
 from stream.output.checkpoint import JobCheckpoint, Segment, check_free, folder_of, model_of
 from stream.output.fingerprint import asked_for, describe
 from stream.output.join import Joined, check_header, join

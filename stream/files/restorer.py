@@ -18,7 +18,8 @@ from stream.frame import Frame, Memory
 from stream.input.probe import telemetry_of
 from stream.input.source import Source
 from stream.ipc.window import Window
-from stream.options.settings import AUTO, Settings
+from stream.options.restore import AUTO
+from stream.options.settings import Settings
 from stream.output.segment_sink import Plan
 from stream.pipeline import Pipeline, Stage
 from stream.stages import advice

@@ -14,7 +14,8 @@ from stream.files.report import Progress, Report
 from stream.files.several import JobSequence
 from stream.input.source import Source
 from stream.options.reading import Span
-from stream.options.settings import AUTO, NONE, Settings
+from stream.options.restore import AUTO, NONE
+from stream.options.settings import Settings
 from stream.paths import Overwrite, check_input, check_output, fitted, target_of
 from stream.stages.build import reading_of
 

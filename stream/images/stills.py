@@ -11,7 +11,8 @@ from typing import Any
 from stream.errors import UsageError
 from stream.images.files import Image, check_of_video, check_outputs, read, write
 from stream.iterators.restore import restored
-from stream.options.settings import AUTO, Settings
+from stream.options.restore import AUTO
+from stream.options.settings import Settings
 from stream.paths import check_input, check_output
 
 _ALONE = "lite"

@@ -15,8 +15,9 @@ from stream.frame import Frame
 from stream.iterators.arrays import Some, ways_for
 from stream.live.restore.half_size import through
 from stream.options.exposure import Exposure
+from stream.options.restore import AUTO, USUAL_FUSE
 from stream.options.scale import Scale
-from stream.options.settings import AUTO, USUAL_FUSE, Settings
+from stream.options.settings import Settings
 from stream.pipeline import Stage
 from stream.stages.build import stages_of
 from stream.stages.shutter import shutter_net

@@ -11,9 +11,9 @@ from stream.live.output import targets
 from stream.live.output.targets import OutputSettings
 from stream.live.output.writer import Target
 from stream.options.exposure import Exposure
-from stream.options.live import DEFAULT_MAX_PIXELS, LiveSettings, Restoring
+from stream.options.live import DEFAULT_MAX_PIXELS, LiveRestoreOptions, LiveSettings
+from stream.options.restore import USUAL_FUSE
 from stream.options.scale import Scale
-from stream.options.settings import USUAL_FUSE
 
 _HOURS = {"h": 1, "d": 24}
 DEFAULT_OUTPUT = "serve:8554/live"
@@ -63,11 +63,15 @@ class Description:
         return found
 
     @property
-    def restoring(self) -> Restoring:
+    def restoring(self) -> LiveRestoreOptions:
         """Raises `UsageError`, as all do that follow."""
         scale = Scale.parse(self.upscale) if self.upscale is not None else None
-        return Restoring(
-            *(self.model, self.strength, self.smooth, scale, self.upscaler),
+        return LiveRestoreOptions(
+            model=self.model,
+            strength=self.strength,
+            smooth=self.smooth,
+            upscale=scale,
+            upscaler=self.upscaler,
             fuse=self.fuse,
             delay=self.delay,
             shutter=Exposure(self.shutter),

@@ -17,7 +17,7 @@ from stream.live.input.camera import Camera
 from stream.live.input.reader import start as read
 from stream.live.output.writer import Feed, Target
 from stream.live.restore.process import start as restore
-from stream.options.live import Beyond, InUse, LiveSettings, Restoring
+from stream.options.live import Beyond, InUse, LiveRestoreOptions, LiveSettings
 from stream.secrets import Secrets
 
 ALONE = "live"
@@ -100,7 +100,7 @@ class Supervisor:
         )
         self._begun_s = time.monotonic()
         self._stopping = asyncio.Event()
-        self._pending: Restoring | None = None
+        self._pending: LiveRestoreOptions | None = None
         self._changing = False
         """Whether the model was told of a change and has not answered."""
         self._error: DeblurError | None = None
@@ -135,7 +135,7 @@ class Supervisor:
             self._stopping.set()
             self._kept.stop(at_once=at_once)
 
-    def change(self, restoring: Restoring) -> None:
+    def change(self, restoring: LiveRestoreOptions) -> None:
         """Restore in another way from the next frame on, or as soon as the model is there."""
         self._pending = restoring
         self._pass_on()

@@ -1,12 +1,12 @@
 """What a live feed is to do."""
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from stream.errors import UsageError
-from stream.options.exposure import Exposure
-from stream.options.scale import Scale, Size
-from stream.options.settings import ENGINES, MOST_DELAY, MOST_FUSE, PRECISIONS, USUAL_FUSE
+from stream.options.restore import AUTO, RestoreOptions
+from stream.options.scale import Size
+from stream.options.settings import ENGINES, PRECISIONS
 
 DEFAULT_MAX_PIXELS = 4096 * 2304
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d{1,3})?")
@@ -15,43 +15,27 @@ _MOST_PIXELS = 16384 * 16384
 
 
 @dataclass(frozen=True)
-class Restoring:
+class LiveRestoreOptions(RestoreOptions):
     """What is done to the picture; may be changed while the feed runs."""
 
     model: str = "lite"
-    """Name of a checkpoint, the path of a `.safetensors` file, or "none": fusion alone."""
-    strength: float = 1.0
-    """0 leaves the picture as it is, 1 restores it fully."""
-    smooth: float | None = None
-    """How much of the noise is averaged away by fusion, in 0..1; None: as much as is usual, where
-    the picture is restored at all."""
-    upscale: Scale | None = None
-    upscaler: str = "auto"
+    delay: int | None = 0
     early: bool = False
     """Whether the network is left as early as it can be."""
-    fuse: int = USUAL_FUSE
-    """With how many frames before it each one is fused, 0 to 5; 0: with none."""
-    delay: int = 0
-    """For how many frames after it each one waits, to be fused with them too, 0 to 3."""
-    shutter: Exposure = field(default_factory=Exposure)
-    """For how long the camera's shutter is open."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.strength <= 1:
-            raise UsageError(f"--strength must be in 0..1, got {self.strength}")
-        if self.smooth is not None and not 0 <= self.smooth <= 1:
-            raise UsageError(f"--smooth must be in 0..1, got {self.smooth}")
-        if not 0 <= self.fuse <= MOST_FUSE:
-            raise UsageError(f"--fuse must be in 0..{MOST_FUSE} frames, got {self.fuse}")
-        if not 0 <= self.delay <= MOST_DELAY:
-            raise UsageError(f"--delay must be in 0..{MOST_DELAY} frames, got {self.delay}")
+        if self.strength == AUTO:
+            raise UsageError("--strength must be in 0..1, got auto")
+        if self.stabilize:
+            raise UsageError("live pictures are not stabilized")
+        super().__post_init__()
 
 
 @dataclass(frozen=True)
 class LiveSettings:
     """How a live feed works."""
 
-    restoring: Restoring = Restoring()
+    restoring: LiveRestoreOptions = LiveRestoreOptions()
     device: str = "auto"
     precision: str = "auto"
     engine: str = "auto"
@@ -102,7 +86,7 @@ class Beyond:
 class InUse:
     """Told by the model's process: how it restores from now on."""
 
-    restoring: Restoring
+    restoring: LiveRestoreOptions
     models: tuple[str, ...] = ()
     """Names of all that there are to choose from."""
     feed: str = ""

@@ -9,7 +9,7 @@ from typing import Protocol
 from stream.ipc.stats import ProcessFigures
 from stream.ipc.window import Window
 from stream.ipc.workers import TICK_S, Say, Worker, Workers
-from stream.options.live import InUse, Restoring
+from stream.options.live import InUse, LiveRestoreOptions
 from stream.preview.access import Access
 from stream.preview.process import serve
 from stream.preview.shown import Change, Feeds, Figures, PreviewFeed
@@ -43,7 +43,7 @@ class Watched(Protocol):
         name and a value, and a `plot`, a `label` and `values` by name."""
         ...
 
-    def change(self, restoring: Restoring) -> None:
+    def change(self, restoring: LiveRestoreOptions) -> None:
         """Restore in another way from the next frame on."""
         ...
 

@@ -10,7 +10,7 @@ from typing import Any, get_args
 from aiohttp import WSMsgType, web
 
 from stream.errors import UsageError
-from stream.options.live import InUse, Restoring
+from stream.options.live import InUse, LiveRestoreOptions
 from stream.options.scale import Scale
 from stream.preview.access import Guard
 from stream.preview.broadcast import Broadcast, Presentation
@@ -278,7 +278,7 @@ def _with(choices: tuple[str, ...], one: str) -> list[str]:
     return [*choices, *([] if one in choices else [one])]
 
 
-def _restoring(shown: PreviewFeed, wanted: Mapping[str, object]) -> Restoring:
+def _restoring(shown: PreviewFeed, wanted: Mapping[str, object]) -> LiveRestoreOptions:
     """What a page asks for; raises where it may not be had."""
     now = shown.restoring
     if now is None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from stream.ipc.window import Window
-from stream.options.live import Restoring
+from stream.options.live import LiveRestoreOptions
 
 
 @dataclass(frozen=True)
@@ -13,7 +13,7 @@ class PreviewFeed:
 
     name: str
     window: Window
-    restoring: Restoring | None = None
+    restoring: LiveRestoreOptions | None = None
     """How it is restored, where that can be changed."""
     models: tuple[str, ...] = ()
     """Which there are to choose from."""
@@ -41,6 +41,6 @@ class Change:
     """Asked for by the preview's process: restore a feed in another way."""
 
     feed: str
-    restoring: Restoring
+    restoring: LiveRestoreOptions
     number: int = 0
     """Later ones have higher ones."""

@@ -1,10 +1,11 @@
-"""Which stages frames pass through, for what the settings ask."""
+"""Which stages frames pass through, for what the options ask."""
 
 import mssnet
 from filters import Burst, Enlarger, Shutter
 from stream.compute.models import Passthrough, choose_devices
 from stream.frame import Frame, Memory
 from stream.options.reading import Reading
+from stream.options.restore import RestoreOptions
 from stream.options.settings import Settings
 from stream.pipeline import Stage
 from stream.stages.blur_map import BlurMapper
@@ -15,7 +16,7 @@ from stream.stages.stabilize import LookAhead, StabilizingWarp
 
 
 def stages_of(
-    settings: Settings,
+    options: RestoreOptions,
     restore: mssnet.Deblurrer,
     enlarge: Enlarger | None,
     memory: Memory,
@@ -30,42 +31,42 @@ def stages_of(
     """
     alone = isinstance(restore, Passthrough)
     motion, waited = None, 0
-    if restore.is_told and shutter is not None and settings.strength != 0:
-        ahead = settings.delay is None or settings.delay > 0
+    if restore.is_told and shutter is not None and options.strength != 0:
+        ahead = options.delay is None or options.delay > 0
         # Fusion asks the frame two before by itself, and gains less of what holds some of it.
-        earlier = not settings.passes
+        earlier = not options.passes
         motion = Motion(shutter, ahead=ahead, earlier=earlier, measured=measured)
         # Live, one of the frames that each one waits for is that which the network is told of.
-        waited = int(ahead and settings.delay is not None)
+        waited = int(ahead and options.delay is not None)
     processor = Processor(
         None if alone else restore.submit,
         restore.device,
         in_flight=1 if alone else restore.engine.in_flight,
-        strength=1.0 if settings.strength == "auto" else settings.strength,
+        strength=1.0 if options.strength == "auto" else options.strength,
         motion=motion,
-        fusion=bursts_of(settings, waited),
+        fusion=bursts_of(options, waited),
         enlarge=enlarge,
     )
     stages: dict[str, Stage[Frame]] = {}
-    if settings.stabilize:
-        stages["stabilize"] = LookAhead(settings.crop, aspect, memory, measured)
-    if settings.strength == "auto" and not alone:
-        stages["gauge"] = BlurMapper()
+    if options.stabilize:
+        stages["stabilize"] = LookAhead(options.crop, aspect, memory, measured)
+    if options.strength == "auto" and not alone:
+        stages["blur map"] = BlurMapper()
     stages["deblur"] = processor
-    if settings.stabilize:
+    if options.stabilize:
         # Moved last of all, so that pictures are resampled once, at the size they come to have.
-        stages["move"] = StabilizingWarp()
+        stages["warp"] = StabilizingWarp()
     return stages
 
 
-def bursts_of(settings: Settings, waited: int = 0) -> list[Burst]:
+def bursts_of(options: RestoreOptions, waited: int = 0) -> list[Burst]:
     """What fuses frames with their neighbors, one after the other; with as many fewer after each
     one as it has `waited` for before."""
-    smoothing, sharpen = settings.smoothing, settings.strength != 0
+    smoothing, sharpen = options.smoothing, options.strength != 0
     # Noise is averaged away once; what is left of it is not worth as many neighbors.
     return [
         Burst(before, after - waited, smoothing=0.0 if index else smoothing, sharpen=sharpen)
-        for index, (before, after) in enumerate(settings.passes)
+        for index, (before, after) in enumerate(options.passes)
     ]
 
 

@@ -12,7 +12,7 @@ from filters.motion import Flow, FlowFrame, flow, guide, trust
 from filters.shutter import Shutter
 from mssnet.motion import Neighbor, planes, steady
 from stream.frame import Frame
-from stream.options.settings import TOLD_BEFORE
+from stream.options.restore import TOLD_BEFORE
 from stream.stages.measured import Measured
 
 _Around: TypeAlias = tuple[Flow | None, Flow | None]

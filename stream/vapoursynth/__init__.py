@@ -20,8 +20,9 @@ from stream.files.choice import choose_model
 from stream.files.restorer import cores_for
 from stream.frame import Frame
 from stream.options.exposure import Exposure
+from stream.options.restore import AUTO
 from stream.options.scale import Scale
-from stream.options.settings import AUTO, Settings
+from stream.options.settings import Settings
 from stream.stages.build import stages_of
 from stream.stages.shutter import share_of, starts_of
 from stream.vapoursynth.planes import Form, begins_scene

@@ -33,9 +33,9 @@ from stream.live.restore.chain import Chain, Load, RestoredPicture, frame_of
 from stream.live.restore.half_size import HalfSize
 from stream.live.restore.process import start
 from stream.live.restore.restorer import Restoration
-from stream.options.live import Beyond, LiveSettings, Restoring
+from stream.options.live import Beyond, LiveRestoreOptions, LiveSettings
+from stream.options.restore import NONE
 from stream.options.scale import Scale
-from stream.options.settings import NONE
 from stream.secrets import Secrets
 from tests.filters.test_fusion import scene, shapes
 from tests.pictures import Planes, frames, write
@@ -79,7 +79,7 @@ class Rig:
     def __init__(
         self,
         restore: mssnet.Deblurrer,
-        restoring: Restoring | None = None,
+        restoring: LiveRestoreOptions | None = None,
         max_pixels: int = 1_000_000,
         load: Load | None = None,
         **settings: Any,
@@ -95,7 +95,7 @@ class Rig:
                 return untouched(name)
             return own(restore) if name == "lite" else load_model(name, device="cpu")
 
-        chosen = LiveSettings(restoring or Restoring(), **settings)
+        chosen = LiveSettings(restoring or LiveRestoreOptions(), **settings)
         self.work = Restoration(Control(theirs), chosen, self.camera, self.restored, load or loaded)
 
     def close(self) -> None:
@@ -144,15 +144,18 @@ def apart(one: Picture, other: Picture) -> int:
 @pytest.mark.parametrize(
     ("live", "settings"),
     [
-        (Restoring(), {}),
-        (Restoring(strength=0.6, smooth=0.0), {"strength": 0.6, "smooth": 0.0}),
-        (Restoring(upscale=Scale(factor=3)), {"upscale": Scale(factor=3)}),
-        (Restoring(fuse=0), {"fuse": 0}),
-        (Restoring(fuse=5, strength=0.0, smooth=1.0), {"fuse": 5, "strength": 0.0, "smooth": 1.0}),
+        (LiveRestoreOptions(), {}),
+        (LiveRestoreOptions(strength=0.6, smooth=0.0), {"strength": 0.6, "smooth": 0.0}),
+        (LiveRestoreOptions(upscale=Scale(factor=3)), {"upscale": Scale(factor=3)}),
+        (LiveRestoreOptions(fuse=0), {"fuse": 0}),
+        (
+            LiveRestoreOptions(fuse=5, strength=0.0, smooth=1.0),
+            {"fuse": 5, "strength": 0.0, "smooth": 1.0},
+        ),
     ],
 )
 def test_pictures_become_what_a_file_of_them_would(
-    live: Restoring,
+    live: LiveRestoreOptions,
     settings: dict[str, Any],
     rig: Make,
     restore: mssnet.Deblurrer,
@@ -181,7 +184,7 @@ def test_pictures_become_what_a_file_of_them_would(
 
 
 def test_what_changes_nothing_gives_the_picture_itself(rig: Make) -> None:
-    feed = rig(Restoring(strength=0.0))
+    feed = rig(LiveRestoreOptions(strength=0.0))
     source = picture(views(1)[0], 5, cut=True, damaged=True)
     made = feed.push(source)
     assert apart(made, source) == 0
@@ -190,7 +193,7 @@ def test_what_changes_nothing_gives_the_picture_itself(rig: Make) -> None:
 
 def test_an_enlarged_picture_says_how_it_is_coded(rig: Make) -> None:
     """Nothing said, players would take a small picture for BT.601 and a large one for BT.709."""
-    feed = rig(Restoring(upscale=Scale(factor=4), upscaler="bicubic", smooth=0.0))
+    feed = rig(LiveRestoreOptions(upscale=Scale(factor=4), upscaler="bicubic", smooth=0.0))
     made = feed.push(picture(views(1, (320, 160))[0], 1))
     assert made.size == (1280, 640)
     assert made.tags == (6, 2, 2, 0)
@@ -212,7 +215,7 @@ def passed(count: int, size: tuple[int, int] = (256, 144)) -> list[Planes]:
 
 def test_the_shutter_is_found_out_and_known_from_then_on(rig: Make) -> None:
     """Whatever is changed, but for itself, and after a cut."""
-    feed = rig(Restoring(fuse=0))
+    feed = rig(LiveRestoreOptions(fuse=0))
     given = [picture(planes, index) for index, planes in enumerate(passed(22), 1)]
 
     def share() -> float:
@@ -227,7 +230,7 @@ def test_the_shutter_is_found_out_and_known_from_then_on(rig: Make) -> None:
     assert share() > 0.6
     feed.push(replace(given[-2], cut=True))
     assert share() > 0.6
-    feed.ours.send(Restoring(fuse=0, strength=0.9))
+    feed.ours.send(LiveRestoreOptions(fuse=0, strength=0.9))
     feed.push(given[-1])
     assert feed.work._chain.restoring.strength == 0.9
     assert share() > 0.6
@@ -238,7 +241,7 @@ def test_a_shutter_that_is_told_is_that_of_the_cameras_rate(rig: Make) -> None:
     given = [picture(planes, index) for index, planes in enumerate(passed(8), 1)]
 
     def last(rate: float, said: str) -> Picture:
-        feed = rig(Restoring(fuse=0, shutter=stream.Exposure(said)))
+        feed = rig(LiveRestoreOptions(fuse=0, shutter=stream.Exposure(said)))
         for each in given[:2]:
             feed.push(replace(each, rate=50.0))
         for each in (replace(given[2], cut=True), given[3]):
@@ -307,7 +310,7 @@ def test_of_several_changes_the_last_counts(rig: Make, restore: mssnet.Deblurrer
     feed = rig(load=load)
     loaded.clear()
     for share in range(30):
-        feed.ours.send(Restoring(strength=share / 30))
+        feed.ours.send(LiveRestoreOptions(strength=share / 30))
     feed.work.turn()
     assert len(loaded) <= 1, "each of them held up the feed"
     assert feed.work._chain.restoring.strength == 29 / 30
@@ -317,28 +320,28 @@ def test_what_is_asked_for_before_the_first_picture_does_not_end_the_feed(rig: M
     """A size that its pictures cannot have is only known when one comes."""
     feed = rig()
     (first,) = views(1, (400, 300))
-    feed.ours.send(Restoring(upscale=Scale.parse("1x1")))
+    feed.ours.send(LiveRestoreOptions(upscale=Scale.parse("1x1")))
     feed.work.turn()
     made = feed.push(picture(first))
     assert made.size == (400, 300)
     feed.listen()
     assert any(line.endswith("going on as before") for line in feed.lines), feed.lines
-    assert feed.work._chain.restoring == Restoring()
+    assert feed.work._chain.restoring == LiveRestoreOptions()
 
 
 def test_settings_change_while_it_works(rig: Make) -> None:
     feed = rig()
     source = picture(views(1)[0], 1)
     assert apart(feed.push(source), source) > 0
-    feed.ours.send(Restoring(strength=0.0))
+    feed.ours.send(LiveRestoreOptions(strength=0.0))
     assert apart(feed.push(source), source) == 0
-    feed.ours.send(Restoring(model="no-such-model"))
+    feed.ours.send(LiveRestoreOptions(model="no-such-model"))
     assert apart(feed.push(source), source) == 0, "the old settings are kept"
     feed.listen()
     assert any("no-such-model" in line and "going on as before" in line for line in feed.lines)
-    feed.ours.send(Restoring(early=True, smooth=0.0))
+    feed.ours.send(LiveRestoreOptions(early=True, smooth=0.0))
     early = feed.push(source)
-    feed.ours.send(Restoring(smooth=0.0))
+    feed.ours.send(LiveRestoreOptions(smooth=0.0))
     assert apart(feed.push(source), early) > 0
 
 
@@ -349,13 +352,13 @@ def test_what_cannot_be_enlarged_is_said(rig: Make) -> None:
         (Scale(size=(321, 193)), "even sides; use --upscale 320x192"),
         (Scale(shorter=2160), "it can be 1 to 4 times"),
     ):
-        feed = rig(Restoring(upscale=scale, upscaler="bicubic"), max_pixels=130_000)
+        feed = rig(LiveRestoreOptions(upscale=scale, upscaler="bicubic"), max_pixels=130_000)
         with pytest.raises(UsageError, match=words):
             feed.push(small)
 
 
 def test_a_size_that_comes_later_cannot_end_the_feed(rig: Make) -> None:
-    feed = rig(Restoring(upscale=Scale(factor=2), upscaler="bicubic"), max_pixels=130_000)
+    feed = rig(LiveRestoreOptions(upscale=Scale(factor=2), upscaler="bicubic"), max_pixels=130_000)
     small, large = picture(views(1)[0], 1), picture(views(1, (320, 200))[0], 2)
     assert feed.push(small).size == (320, 192)
     assert feed.push(large).size == (320, 200)
@@ -382,7 +385,7 @@ def test_a_model_that_takes_seconds_for_a_picture_is_refused(rig: Make) -> None:
     feed = rig(load=lambda _: loaded[0])
     feed.push(large)
     loaded[0] = Endless(net)
-    feed.ours.send(Restoring(early=True))
+    feed.ours.send(LiveRestoreOptions(early=True))
     feed.push(small)
     feed.listen()
     assert "too long" in feed.lines[0]
@@ -420,7 +423,7 @@ def test_half_the_size_costs_no_detail(size: tuple[int, int]) -> None:
 
 
 def test_every_step_gives_pictures_of_the_same_size(restore: mssnet.Deblurrer) -> None:
-    chain = Chain(Restoring(upscale=Scale(factor=3)), lambda name: own(restore), 1_000_000)
+    chain = Chain(LiveRestoreOptions(upscale=Scale(factor=3)), lambda name: own(restore), 1_000_000)
     given = [picture(planes, index) for index, planes in enumerate(views(4), 1)]
     made: list[list[Picture]] = []
     assert [str(rung) for rung in chain.rungs] == [
@@ -448,7 +451,7 @@ def test_every_step_gives_pictures_of_the_same_size(restore: mssnet.Deblurrer) -
 
 def test_leaving_early_goes_on_with_the_pictures_before(restore: mssnet.Deblurrer) -> None:
     given = [picture(planes, index) for index, planes in enumerate(views(4), 1)]
-    chain = Chain(Restoring(delay=1), lambda name: own(restore), 1_000_000)
+    chain = Chain(LiveRestoreOptions(delay=1), lambda name: own(restore), 1_000_000)
     for each in given[:3]:
         chain.push(each)
     assert chain.use(chain.rungs[1]) == []
@@ -466,7 +469,7 @@ def untouched(name: str) -> mssnet.Deblurrer:
     return Passthrough(mssnet.Eager(torch.device("cpu")))
 
 
-def alone(restoring: Restoring) -> Chain:
+def alone(restoring: LiveRestoreOptions) -> Chain:
     """A chain without a network."""
     return Chain(restoring, untouched, 1_000_000, ladder=False)
 
@@ -495,7 +498,7 @@ def test_each_picture_waits_for_as_many_as_it_is_told(
     def load(name: str) -> mssnet.Deblurrer:
         return own(restore) if name == "lite" else untouched(name)
 
-    chain = Chain(Restoring(model=model, delay=delay, smooth=1.0), load, 1_000_000)
+    chain = Chain(LiveRestoreOptions(model=model, delay=delay, smooth=1.0), load, 1_000_000)
     chain.use(replace(chain.rungs[0], half=half))
     fused = []
     for index, each in enumerate(given):
@@ -513,7 +516,10 @@ def test_each_picture_waits_for_as_many_as_it_is_told(
 
 def test_a_picture_is_fused_with_those_after_it() -> None:
     given = [picture(planes, index) for index, planes in enumerate(views(6), 1)]
-    early, late = alone(Restoring(model=NONE)), alone(Restoring(model=NONE, delay=2))
+    early, late = (
+        alone(LiveRestoreOptions(model=NONE)),
+        alone(LiveRestoreOptions(model=NONE, delay=2)),
+    )
     before = [each for one in given for each in early.push(one)]
     after = [each for one in given for each in late.push(one)]
     assert [each.source for each in before[:4]] == [each.source for each in after]
@@ -527,7 +533,7 @@ def test_nothing_crosses_a_cut(delay: int) -> None:
     other = [picture(planes, index) for index, planes in enumerate(views(4, seed=2), 5)]
     for following in (other, given):
         scene = [replace(following[0], cut=True), *following[1:]]
-        chain, fresh = (alone(Restoring(model=NONE, delay=delay)) for _ in range(2))
+        chain, fresh = (alone(LiveRestoreOptions(model=NONE, delay=delay)) for _ in range(2))
         made = [each for one in given for each in chain.push(one)]
         assert numbers(made, given) == list(range(4 - delay))
         waited = chain.push(scene[0])[:delay]
@@ -545,10 +551,10 @@ def test_nothing_crosses_a_cut(delay: int) -> None:
 def test_what_is_damaged_helps_nobody() -> None:
     given = [picture(planes, index) for index, planes in enumerate(views(2), 1)]
     (first,), (second,) = (
-        alone(Restoring(model=NONE)).push(replace(given[0], damaged=True)),
-        alone(Restoring(model=NONE)).push(given[1]),
+        alone(LiveRestoreOptions(model=NONE)).push(replace(given[0], damaged=True)),
+        alone(LiveRestoreOptions(model=NONE)).push(given[1]),
     )
-    chain = alone(Restoring(model=NONE))
+    chain = alone(LiveRestoreOptions(model=NONE))
     (one,) = chain.push(first.source)
     (two,) = chain.push(given[1])
     assert apart(one.picture, first.picture) == apart(two.picture, second.picture) == 0
@@ -556,7 +562,7 @@ def test_what_is_damaged_helps_nobody() -> None:
 
 
 def test_without_fusion_and_a_network_nothing_changes() -> None:
-    chain = alone(Restoring(model=NONE, fuse=0, delay=3))
+    chain = alone(LiveRestoreOptions(model=NONE, fuse=0, delay=3))
     for index, planes in enumerate(views(4), 1):
         source = picture(planes, index)
         (made,) = chain.push(source)
@@ -568,7 +574,7 @@ def test_what_waits_is_handed_on(rig: Make) -> None:
     """At its own moment, and at the latest when nothing follows."""
     given = [picture(planes, index) for index, planes in enumerate(views(9), 1)]
     given[5:] = [replace(each, timestamp=each.timestamp + 600_000_000) for each in given[5:]]
-    feed = rig(Restoring(model=NONE, delay=2))
+    feed = rig(LiveRestoreOptions(model=NONE, delay=2))
     handed: list[int] = []
 
     def take(one: Picture) -> None:
@@ -583,7 +589,7 @@ def test_what_waits_is_handed_on(rig: Make) -> None:
     for each in given[:8]:
         take(each)
     assert handed == [0, 0, 1, 1, 1, 2, 0, 1], "the sixth comes after a gap"
-    feed.ours.send(Restoring(model=NONE, delay=1))
+    feed.ours.send(LiveRestoreOptions(model=NONE, delay=1))
     take(given[8])
     assert feed.restored.count == 8, "those before the change"
     end = time.monotonic() + LONG_S
@@ -598,7 +604,7 @@ def test_what_waits_is_handed_on(rig: Make) -> None:
 def test_before_and_after_are_of_one_moment(rig: Make) -> None:
     window = Window(CONTEXT, 1_000_000, 1_000_000)
     try:
-        feed = rig(Restoring(model=NONE, delay=2))
+        feed = rig(LiveRestoreOptions(model=NONE, delay=2))
         feed.work._window = window
         window.look()
         given = [picture(planes, index) for index, planes in enumerate(views(5), 1)]
@@ -776,7 +782,7 @@ def test_the_process_loads_restores_and_ends() -> None:
 
 
 def test_a_model_that_is_not_there_is_told_and_ends_the_feed() -> None:
-    found = Process(start, LiveSettings(Restoring(model="no-such-model"), device="cpu"))
+    found = Process(start, LiveSettings(LiveRestoreOptions(model="no-such-model"), device="cpu"))
     assert found.end() == 78
     (fatal,) = [each for each in found.messages if isinstance(each, Fatal)]
     assert fatal.exit_code == 78

@@ -12,7 +12,7 @@ from stream.errors import DeblurError, ModelError
 from stream.live.input.camera import Camera
 from stream.live.output.targets import parse
 from stream.live.supervisor import Supervisor
-from stream.options.live import LiveSettings, Restoring
+from stream.options.live import LiveRestoreOptions, LiveSettings
 from stream.secrets import Secrets
 
 SOURCE = "testsrc:?size=160x120"
@@ -21,13 +21,13 @@ DEADLINE_S = 60.0
 
 def supervise(
     watch: Callable[[Supervisor, list[str]], Coroutine[Any, Any, None]],
-    restoring: Restoring | None = None,
+    restoring: LiveRestoreOptions | None = None,
 ) -> list[str]:
     """A feed to nowhere, watched until `watch` returns; what was said."""
     said: list[str] = []
 
     async def run() -> None:
-        settings = LiveSettings(restoring or Restoring())
+        settings = LiveSettings(restoring or LiveRestoreOptions())
         feed = Supervisor(
             Camera.parse(SOURCE, settings),
             [parse("null:")],
@@ -70,11 +70,11 @@ def test_figures_pictures_and_settings_that_change() -> None:
         assert restored is not None
         assert taken.size == restored.size == (160, 120)
 
-        feed.change(Restoring(strength=0, smooth=0))
+        feed.change(LiveRestoreOptions(strength=0, smooth=0))
         timestamp = time.monotonic_ns()
         await until(lambda: same(feed, timestamp))
 
-        feed.change(Restoring(model="none", smooth=1, fuse=2))
+        feed.change(LiveRestoreOptions(model="none", smooth=1, fuse=2))
         facts = feed.snapshot().model.facts
         while facts.get("step") != "1 of 2: none, fused with 2 before":
             await asyncio.sleep(0.05)
@@ -83,7 +83,7 @@ def test_figures_pictures_and_settings_that_change() -> None:
         assert feed.in_use is not None
         assert "none" in feed.in_use.models
 
-        feed.change(Restoring(model="no-such-model"))
+        feed.change(LiveRestoreOptions(model="no-such-model"))
         await until(lambda: any("no-such-model" in line for line in said))
         frames = feed.snapshot().model.frames
         await until(lambda: feed.snapshot().model.frames > frames + 3)
@@ -102,8 +102,8 @@ def test_figures_pictures_and_settings_that_change() -> None:
 def test_what_was_changed_stays_when_a_process_dies() -> None:
     async def watch(feed: Supervisor, said: list[str]) -> None:
         # Before the model is there, and again before it has answered.
-        feed.change(Restoring(strength=0.5))
-        feed.change(Restoring(strength=0.25))
+        feed.change(LiveRestoreOptions(strength=0.5))
+        feed.change(LiveRestoreOptions(strength=0.25))
         await until(lambda: feed.in_use and feed.in_use.restoring.strength == 0.25)
         await until(lambda: feed.snapshot().model.frames > 3)
         feed.in_use = None
@@ -121,7 +121,7 @@ def test_what_cannot_work_ends_it() -> None:
         await asyncio.sleep(DEADLINE_S)
 
     with pytest.raises(ModelError, match="no-such-model"):
-        supervise(wait, Restoring(model="no-such-model"))
+        supervise(wait, LiveRestoreOptions(model="no-such-model"))
 
 
 def test_errors_keep_their_kind() -> None:

@@ -18,7 +18,7 @@ from aiohttp import web
 
 from stream.errors import SinkError, UsageError
 from stream.ipc.window import Window
-from stream.options.live import InUse, Restoring
+from stream.options.live import InUse, LiveRestoreOptions
 from stream.options.scale import Scale
 from stream.preview.access import Access, Guard
 from stream.preview.server import Page
@@ -66,7 +66,7 @@ async def site(*, chosen: bool = False) -> AsyncIterator[Site]:
     await runner.setup()
     await web.SockSite(runner, listening).start()
     window = Window(SPAWN, 320 * 240, 640 * 480)
-    shown = PreviewFeed("yard", window, Restoring(), ("lite", "wide"))
+    shown = PreviewFeed("yard", window, LiveRestoreOptions(), ("lite", "wide"))
     await page.told(Feeds((shown,)))
     # Only by name: quoting of paths is what is tried here.
     async with aiohttp.ClientSession(requote_redirect_url=False) as session:
@@ -343,7 +343,9 @@ def test_settings() -> None:
             "early": True,
         }
         assert (await there.ask("/settings", "POST", wanted, **OURS))[0] == 202
-        made = Restoring("wide", 0.25, 0.0, Scale.parse("2"), "auto", early=True, fuse=5)
+        made = LiveRestoreOptions(
+            "wide", 0.25, smooth=0.0, upscale=Scale.parse("2"), early=True, fuse=5
+        )
         assert there.asked == [Change("yard", made, 1)]
         for wrong in (
             {"feed": "elsewhere"},
@@ -385,9 +387,9 @@ def test_settings() -> None:
         status, text, _ = await there.ask("/settings", "POST", {"feed": "yard", "fuse": 2}, **OURS)
         assert (status, text) == (202, b"2")
         assert there.asked[1] == Change("yard", replace(made, fuse=2), 2)
-        await there.page.told(InUse(Restoring(fuse=1), (), "yard", answered=2))
+        await there.page.told(InUse(LiveRestoreOptions(fuse=1), (), "yard", answered=2))
         await there.ask("/settings", "POST", {"feed": "yard", "strength": 0.5}, **OURS)
-        assert there.asked[2] == Change("yard", Restoring(fuse=1, strength=0.5), 3)
+        assert there.asked[2] == Change("yard", LiveRestoreOptions(fuse=1, strength=0.5), 3)
 
     tried(trial)
 
@@ -399,7 +401,9 @@ def test_pages_are_told_what_changes() -> None:
         assert first["feeds"][0]["settings"]["model"] == "lite"
         assert first["feeds"][0]["choices"]["model"] == ["lite", "wide"]
         assert (await socket.receive_json())["type"] == "figures"
-        await there.page.told(InUse(Restoring("wide", early=True), ("lite", "wide"), "yard"))
+        await there.page.told(
+            InUse(LiveRestoreOptions("wide", early=True), ("lite", "wide"), "yard")
+        )
         told = await socket.receive_json()
         assert (
             told["feeds"][0]["settings"] | {"model": "wide", "early": True}

@@ -22,7 +22,8 @@ from filters import USUAL_SMOOTHING, load_upscaler
 from stream.compute.models import Passthrough
 from stream.errors import DeblurError
 from stream.options.exposure import Exposure
-from stream.options.settings import MOST_FUSE, NONE, USUAL_FUSE, Settings
+from stream.options.restore import MOST_FUSE, NONE, USUAL_FUSE
+from stream.options.settings import Settings
 from weights import device as devices
 from weights.evaluate import tables
 from weights.evaluate.enlarged import evaluate_enlarged

@@ -11,7 +11,7 @@ from torch import Tensor
 from filters.resize import resampled
 from filters.sampling import FACTOR, third
 from stream.options.exposure import Exposure
-from stream.options.settings import USUAL_FUSE
+from stream.options.restore import USUAL_FUSE
 from weights.evaluate.measure import Restore, Row, measure
 from weights.evaluate.pairs import Frame, Pair, PairSet
 from weights.evaluate.quality import to_frame, to_tensor

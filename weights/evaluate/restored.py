@@ -14,7 +14,8 @@ import stream.frame
 from filters import Coding, Shutter, codes_of, to_rgb
 from stream.compute.models import Passthrough
 from stream.options.exposure import Exposure
-from stream.options.settings import USUAL_FUSE, Settings
+from stream.options.restore import USUAL_FUSE
+from stream.options.settings import Settings
 from stream.stages.build import stages_of
 from stream.stages.shutter import share_of
 from weights.evaluate.measure import Restore, Row, measure

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from stream.cli.options import PICTURE, Option
-from stream.options.settings import MOST_DELAY, MOST_FUSE
+from stream.options.restore import MOST_DELAY, MOST_FUSE
 
 Model = Annotated[
     str,

@@ -17,7 +17,7 @@ from stream.cli.options import (
     Option,
     presets,
 )
-from stream.options.settings import MOST_FUSE
+from stream.options.restore import MOST_FUSE
 
 Model = Annotated[
     str,

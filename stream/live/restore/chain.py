@@ -20,8 +20,8 @@ from stream.live.restore.half_size import HalfSize, through
 from stream.live.restore.ladder import Rung, rungs
 from stream.media.convert import UNSPECIFIED, Tags, coding_of
 from stream.media.encoders import ENCODERS
-from stream.options.live import Restoring
-from stream.options.settings import NONE, Settings
+from stream.options.live import LiveRestoreOptions
+from stream.options.restore import NONE, RestoreOptions
 from stream.pipeline import Stage
 from stream.stages.build import stages_of
 from stream.stages.shutter import shutter_net
@@ -32,7 +32,7 @@ Load = Callable[[str], mssnet.Deblurrer]
 LIGHTEST: Final = "lite"
 """The model that takes the place of larger ones."""
 _PLAIN = "bicubic"
-_AS_IT_IS = Settings(strength=0, smooth=0)
+_AS_IT_IS = RestoreOptions(strength=0, smooth=0)
 _SAMPLE = 128
 """Pixels each way of what tells how long whole pictures take."""
 _TIME_BASE = Fraction(1, 1_000_000_000)
@@ -57,7 +57,7 @@ class Chain:
 
     def __init__(
         self,
-        restoring: Restoring,
+        restoring: LiveRestoreOptions,
         load: Load,
         max_pixels: int,
         *,
@@ -73,13 +73,6 @@ class Chain:
         self.restoring = restoring
         self._load = load
         self._max_pixels = max_pixels
-        self._settings = Settings(
-            model=restoring.model,
-            strength=restoring.strength,
-            fuse=restoring.fuse,
-            delay=restoring.delay,
-            smooth=restoring.smooth,
-        )
         model = load(restoring.model)
         self.device, self.dtype = model.device, model.dtype
         self._models = {restoring.model: model}
@@ -104,8 +97,8 @@ class Chain:
 
     def _rungs(self, model: mssnet.Deblurrer) -> list[Rung]:
         restoring, lighter = self.restoring, None
-        restores = restoring.strength > 0 and not isinstance(model, Passthrough)
-        fuses = bool(self._settings.passes)
+        restores = restoring.strength != 0 and not isinstance(model, Passthrough)
+        fuses = bool(restoring.passes)
         if restores and fuses:
             self._models[NONE] = Passthrough(model.engine)
         if restoring.model != LIGHTEST and restores:
@@ -118,16 +111,16 @@ class Chain:
             len(model.exits),
             lighter,
             fuse=restoring.fuse if fuses else 0,
-            delay=restoring.delay if fuses else 0,
+            delay=(restoring.delay or 0) if fuses else 0,
             early=restoring.early,
             restores=restores,
             enlarges=isinstance(self._upscaler, Upscaler),
         )
 
     @property
-    def in_use(self) -> Restoring:
+    def in_use(self) -> LiveRestoreOptions:
         """What is asked for, with what is usual where nothing was said."""
-        return replace(self.restoring, smooth=self._settings.smoothing)
+        return replace(self.restoring, smooth=self.restoring.smoothing)
 
     @property
     def waits(self) -> bool:
@@ -186,14 +179,14 @@ class Chain:
         rung = self._rung
         model = self._models[rung.model]
         shutter = self._shutter_at(rate) if model.is_told else None
-        settings = replace(self._settings, fuse=rung.fuse, delay=rung.delay)
+        options: RestoreOptions = replace(self.restoring, fuse=rung.fuse, delay=rung.delay)
         if rung.own:
-            settings = _AS_IT_IS
+            options = _AS_IT_IS
         enlarge = self._enlarger(size)
         if not rung.half:
-            return list(stages_of(settings, model, enlarge, {}, shutter=shutter).values())
+            return list(stages_of(options, model, enlarge, {}, shutter=shutter).values())
         stages: list[Stage[Frame]] = [
-            HalfSize(list(stages_of(settings, model, None, {}, shutter=shutter).values()))
+            HalfSize(list(stages_of(options, model, None, {}, shutter=shutter).values()))
         ]
         if enlarge is not None:
             stages += stages_of(_AS_IT_IS, model, enlarge, {}).values()

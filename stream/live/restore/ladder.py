@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 
-from stream.options.settings import NONE
+from stream.options.restore import NONE
 
 _WINDOW_S = 2.0
 """Latencies are judged over so long, ..."""

@@ -16,8 +16,8 @@ from stream.ipc.mailbox import Mailbox, Picture
 from stream.ipc.window import Window
 from stream.live.restore.chain import Chain, Load, RestoredPicture
 from stream.live.restore.ladder import Ladder
-from stream.options.live import Beyond, InUse, LiveSettings, Restoring
-from stream.options.settings import NONE
+from stream.options.live import Beyond, InUse, LiveRestoreOptions, LiveSettings
+from stream.options.restore import NONE
 
 _WAIT_S = 0.1
 _GAP_NS = 500_000_000
@@ -106,7 +106,7 @@ class Restoration:
         for change in self._control.changes():
             if isinstance(change, Beyond):
                 self._beyond_ms = change.ms
-            elif isinstance(change, Restoring):
+            elif isinstance(change, LiveRestoreOptions):
                 wanted = change  # those before it are of yesterday
         if wanted is not None:
             self._change(wanted)
@@ -117,11 +117,11 @@ class Restoration:
             self._hand_on(self._chain.forget())
         self._tell()
 
-    def _new_chain(self, restoring: Restoring, before: Chain | None = None) -> Chain:
+    def _new_chain(self, restoring: LiveRestoreOptions, before: Chain | None = None) -> Chain:
         ladder = self._bound_ms is not None
         return Chain(restoring, self._load, self._restored.max_pixels, ladder=ladder, before=before)
 
-    def _change(self, restoring: Restoring) -> None:
+    def _change(self, restoring: LiveRestoreOptions) -> None:
         """Work with other settings from now on, or go on as before where that cannot be."""
         before = self._counts
         self._counts = replace(before, state="loading")
