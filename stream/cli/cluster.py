@@ -1,6 +1,8 @@
 """`deblur join`, and what `deblur run` does in pieces."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +13,15 @@ from stream.cli.terminal import clock, concluded, handle_signals, reported, say
 from stream.cli.terminal.progress import bar
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from stream.cluster.driver import Driver
+    from stream.cluster.engine import Engine
+    from stream.files.batch import Batch
+    from stream.files.job import Job
     from stream.files.report import Progress, Report
+    from stream.files.tasks import Task
+    from stream.ipc.window import Window
     from stream.options.settings import Settings
 
 
@@ -71,3 +81,50 @@ def run_part(
         report = job.run(seen, say=say)
     done = f"{report.frames} frames in {clock(report.seconds)} ({report.fps:.1f} fps)"
     say(f"{part}: {done} -> {report.output}; when all are done: deblur join {input} {job.output}")
+
+
+@contextmanager
+def cluster_of(address: str | None) -> Iterator["Engine | None"]:
+    """The cluster to restore on, if one was named. Raises `UsageError` and `DeviceError`."""
+    if address is None:
+        yield None
+        return
+    from stream.cluster.engine import connected
+
+    if address.startswith("local:"):
+        say("starting Ray on this machine ...")
+    with connected(address) as engine:
+        yield engine
+
+
+def job_of(
+    engine: "Engine | None",
+    input: Path,
+    output: Path | None,
+    settings: "Settings",
+    window: "Window | None",
+) -> "Job | Driver":
+    """What restores one file: on a cluster, or here."""
+    if engine is None:
+        from stream.files.job import Job
+
+        return Job(input, output, settings, window=window)
+    from stream.cluster.driver import Driver
+
+    return Driver(input, output, settings, engine)
+
+
+def batch_of(
+    engine: "Engine | None",
+    tasks: "Sequence[Task]",
+    settings: "Settings",
+    window: "Window | None",
+) -> "Batch":
+    """What restores many files: on a cluster, or here."""
+    if engine is None:
+        from stream.files.batch import Batch
+
+        return Batch(tasks, settings, window=window)
+    from stream.cluster.driver import ClusterBatch
+
+    return ClusterBatch(tasks, settings, engine)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal, cast
 import typer
 
 from stream.cli import options
-from stream.cli.cluster import run_part
+from stream.cli.cluster import batch_of, cluster_of, job_of, run_part
 from stream.cli.named import Named, rate_of, raw_of
 from stream.cli.options import run_only
 from stream.cli.options.arguments import given, seconds, span_of, without_effect
@@ -53,6 +53,7 @@ class _How:
     rate: str | None
     trial: str | None
     part: str | None
+    cluster: str | None
     preview: int | None
     preview_host: str
 
@@ -93,6 +94,7 @@ def run(
     drop: run_only.Drop = None,
     trial: run_only.Trial = None,
     part: run_only.Part = None,
+    cluster: run_only.Cluster = None,
     resume: run_only.Resume = False,
     overwrite: run_only.Overwrite = False,
     as_json: run_only.AsJson = False,
@@ -113,7 +115,8 @@ def run(
         if not paths and list_file is None:
             raise stream.UsageError("there is no INPUT; see deblur run --help")
         how = _How(
-            *(given(context), progress, as_json, form, rate, trial, part, preview, preview_host)
+            *(given(context), progress, as_json, form, rate),
+            *(trial, part, cluster, preview, preview_host),
         )
         raw = raw_of(size, rate, pix_fmt, sequence=sequence)
         named = Named.of(paths or [], list_file, to, raw, sequence=sequence)
@@ -164,6 +167,10 @@ def _check(named: Named, how: _How) -> None:
         raise UsageError("pipes and images go with neither --try nor --preview")
     if named.ends is None and how.form is not None:
         raise UsageError("--format is for a pipe; a file's form is what its ending says")
+    if how.cluster is not None:
+        alone = (how.part, how.trial, how.preview)
+        if named.ends is not None or any(each is not None for each in alone):
+            raise UsageError("--cluster goes with files alone: no pipes, --part, --try, --preview")
     named.check_input()
 
 
@@ -185,17 +192,17 @@ def _restore(named: Named, settings: "Settings", how: _How) -> None:
 
 
 def _restore_one(input: Path, output: Path | None, settings: "Settings", how: _How) -> None:
-    import stream
     from stream.stages import advice
 
     estimates = forecast()
     with (
+        cluster_of(how.cluster) as nodes,
         beside(how.preview, how.preview_host) as page,
         bar(input.name, how.progress) as show,
         quiet_end(),
     ):
         window = page.window if page is not None else None
-        job = stream.Job(input, output, settings, window=window)
+        job = job_of(nodes, input, output, settings, window)
         handle_signals(job)
 
         def seen(now: "Progress") -> None:
@@ -218,11 +225,10 @@ def _restore_one(input: Path, output: Path | None, settings: "Settings", how: _H
 
 
 def _restore_several(tasks: "list[Task]", settings: "Settings", how: _How) -> None:
-    from stream.files.batch import Batch
-
-    with beside(how.preview, how.preview_host) as page:
+    with cluster_of(how.cluster) as nodes, beside(how.preview, how.preview_host) as page:
         window = page.window if page is not None else None
-        _run_batch(Batch(tasks, settings, window=window), page, how.progress, as_json=how.as_json)
+        batch = batch_of(nodes, tasks, settings, window)
+        _run_batch(batch, page, how.progress, as_json=how.as_json)
 
 
 def _part(named: Named, settings: "Settings", part: str, how: _How) -> None:

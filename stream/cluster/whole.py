@@ -48,10 +48,12 @@ class Whole(Job):
         *,
         parts: Sequence[Path] = (),
         overwrite: Overwrite = False,
+        asked: Settings | None = None,
     ) -> None:
-        """`parts` are the pieces' folders, where these do not lie in the one beside `output`."""
+        """`parts` are the pieces' folders, where these do not lie in the one beside `output`;
+        `asked` are the settings as they were given, None: those of the pieces."""
         super().__init__(input, output, Settings(overwrite=overwrite))
-        self._parts = parts
+        self._parts, self._given = parts, asked
         self.folder = parts_of(self.output)
         self.part = self.folder / f"whole{self.output.suffix}"
 
@@ -66,7 +68,7 @@ class Whole(Job):
             found = self._found(held)
             asked = found[0].done.settings
             self.settings = replace(asked, overwrite=self.settings.overwrite)
-            self._asked = self.settings
+            self._asked = self._given or self.settings
             source = GatheredSource(self.input, reading_of(self.settings))
             held.enter_context(closing(source))
             self._check_input(source, found)

@@ -58,33 +58,17 @@ class Batch(JobSequence):
 
         A model or a device that cannot be used is raised at once, as it is the same for all.
         """
-        settings, asked = self.settings, self.settings
-        if settings.model == AUTO:
-            settings = replace(settings, model=choose_model(settings).model)
-        restore = load_for(settings)
-        upscaler = None
-        if settings.upscale is not None:
-            upscaler = find_upscaler(settings.upscaler, restore.engine)
-        tile = restore.tile
+        restored = self._restorer()
         for task in self.tasks:
             if self._stopped:
                 return
             if (found := self._found(task)) is not None:
                 yield found
                 continue
-            restore.tile = tile
-            # Work that was begun with what suited another moment is gone on with as it was.
-            begun = model_of(folder_of(task.output)) if asked.model == AUTO else None
-            same = begun in (None, fingerprint(settings.model))
-            self._job = Job(
-                *(task.input, task.output, settings if same else asked),
-                window=self._window,
-                asked=asked,
-            )
             show = None if progress is None else lambda seen, task=task: progress(task, seen)
             try:
                 task.output.parent.mkdir(parents=True, exist_ok=True)
-                report = self._job.run(show, restore=restore if same else None, upscaler=upscaler)
+                report = restored(task, show)
             except CancelledError as error:
                 yield Outcome(task, "stopped", str(error))
                 return
@@ -95,6 +79,32 @@ class Batch(JobSequence):
                 yield Outcome(task, "failed", f"cannot write {task.output}: {error.strerror}")
                 continue
             yield _outcome(task, report)
+
+    def _restorer(self) -> Callable[[Task, Callable[[Progress], None] | None], Report]:
+        """What restores one file, with that which all of them share."""
+        settings, asked = self.settings, self.settings
+        if settings.model == AUTO:
+            settings = replace(settings, model=choose_model(settings).model)
+        restore = load_for(settings)
+        upscaler = None
+        if settings.upscale is not None:
+            upscaler = find_upscaler(settings.upscaler, restore.engine)
+        tile = restore.tile
+
+        def restored(task: Task, show: Callable[[Progress], None] | None) -> Report:
+            restore.tile = tile
+            # Work that was begun with what suited another moment is gone on with as it was.
+            begun = model_of(folder_of(task.output)) if asked.model == AUTO else None
+            same = begun in (None, fingerprint(settings.model))
+            job = Job(
+                *(task.input, task.output, settings if same else asked),
+                window=self._window,
+                asked=asked,
+            )
+            self._job = job
+            return job.run(show, restore=restore if same else None, upscaler=upscaler)
+
+        return restored
 
     def _found(self, task: Task) -> Outcome | None:
         """What is to be said of an output that is there, where it stays."""

@@ -1,6 +1,6 @@
 """What a job says of itself, while it runs and at its end."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,6 +72,8 @@ class Report:
     """How many times as sharp as before it is, by some of the frames that this run restored; None
     where nothing was to become sharper."""
     busy: dict[str, float]
+    pieces: Sequence[dict[str, Any]] = ()
+    """Where each piece was restored, of a job that a cluster did."""
 
     @property
     def fps(self) -> float:
@@ -96,6 +98,7 @@ class Report:
             "stopped": self.stopped,
             "conformance": self.conformance.to_json() if self.conformance is not None else None,
             "busy": {name: round(share, 3) for name, share in self.busy.items()},
+            **({"pieces": list(self.pieces)} if self.pieces else {}),
         }
 
     @property

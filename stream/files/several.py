@@ -1,13 +1,13 @@
 """Jobs that are done one after the other."""
 
-from stream.files.job import Job
+from stream.files.restorer import Restorer
 
 
 class JobSequence:
     """Jobs one after the other, which are stopped as one is."""
 
     def __init__(self) -> None:
-        self._job: Job | None = None
+        self._job: Restorer | None = None
         """The one at work, or the last one."""
         self._stopped = False
 

@@ -80,6 +80,15 @@ Encoder = Annotated[
         help="auto (software), software or nvenc (an NVIDIA GPU's h264, hevc and av1 encoders).",
     ),
 ]
+Cluster = Annotated[
+    str | None,
+    typer.Option(
+        metavar="auto|ray://HOST:PORT|local:N",
+        help="Have a Ray cluster restore the video in pieces: the one this machine belongs to, "
+        "one elsewhere, or one of N processes on this machine.",
+        show_default=False,
+    ),
+]
 Part = Annotated[
     str | None,
     typer.Option(

@@ -1,0 +1,190 @@
+"""What a cluster's driver makes of places that fail, that are slow and that do not see the input.
+
+The pieces are restored here, one after the other; Ray itself is tried by `tests.trials.cluster`.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import stream
+from stream.cluster import driver as module
+from stream.cluster.driver import Driver
+from stream.cluster.engine import Engine, connected
+from stream.cluster.part import Done, parts_of
+from stream.cluster.worker import Order, Place, Result, UnseenError, restore
+from tests.clips import make_clip
+from tests.files.test_resume import hashes
+
+SETTINGS = stream.Settings(model="none", strength=0, device="cpu")
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+class Here(Engine):
+    """Places in this process; `before` is called before each piece, and may raise an error."""
+
+    gpus = False
+    nodes = places = 2
+
+    def __init__(self, before: Callable[[Order], Order] = lambda order: order) -> None:
+        self.names: list[str] = []
+        self._begun: dict[str, int] = {}
+        self._before = before
+        self._results: dict[int, Result | Exception] = {}
+
+    def put(self, data: bytes) -> Any:
+        return data
+
+    def fetch(self, reference: Any) -> bytes:
+        assert isinstance(reference, bytes)
+        return reference
+
+    def weights(self, model: str) -> Any:
+        return None
+
+    def submit(self, order: Order, attempt: str, name: str) -> Any:
+        self.names.append(name)
+        self._begun[attempt] = 0
+        place = Place("here", self.put, self.fetch, lambda frames: None)
+        try:
+            self._results[len(self.names)] = restore(self._before(order), attempt, place)
+        except Exception as error:
+            self._results[len(self.names)] = error
+        return len(self.names)
+
+    def ready(self, references: Sequence[Any]) -> list[Any]:
+        return list(references)[:1]
+
+    def result(self, reference: Any) -> Result:
+        found = self._results[reference]
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def end(self, references: Sequence[Any]) -> None:
+        pass
+
+    def told(self) -> dict[str, int]:
+        return self._begun
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    path = tmp_path / "in" / "in.mp4"
+    path.parent.mkdir()
+    return make_clip(path, frames=220, audio=("eng",), options={"bf": "2", "g": "40"})
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_LEAST", 1)
+    monkeypatch.setattr(module, "_BACKOFF_S", 0.01)
+
+
+def single(clip: Path, tmp_path: Path) -> list[Any]:
+    stream.Job(clip, tmp_path / "single.mp4", SETTINGS).run()
+    return hashes(tmp_path / "single.mp4")
+
+
+def test_a_piece_that_fails_is_done_again(clip: Path, tmp_path: Path) -> None:
+    output, failed = tmp_path / "out.mp4", set()
+
+    def before(order: Order) -> Order:
+        number = order.given.piece.number
+        if number in (2, 3) and number not in failed:
+            failed.add(number)
+            raise RuntimeError("the node died")
+        return order
+
+    engine = Here(before)
+    report = Driver(clip, output, SETTINGS, engine).run()
+    assert report.conforms
+    assert [each["tries"] for each in report.pieces] == [1, 2, 2, 1]
+    assert len(engine.names) == 6
+    assert "in.mp4 2/4" in engine.names
+    assert hashes(output) == single(clip, tmp_path)
+    assert not parts_of(output).exists()
+
+
+def test_too_many_failures_end_the_job_and_keep_the_rest(clip: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out.mp4"
+
+    def before(order: Order) -> Order:
+        if order.given.piece.number == 4:
+            raise stream.DeviceError("the GPU is lost")
+        return order
+
+    with pytest.raises(
+        stream.DeviceError,
+        match=r"piece 4/4 failed 3 times: the GPU is lost; 3 pieces are done and kept, go on",
+    ):
+        Driver(clip, output, SETTINGS, Here(before)).run()
+    assert sorted(each.name for each in parts_of(output).iterdir()) == [
+        "1-of-4",
+        "2-of-4",
+        "3-of-4",
+        "index.npz",
+    ]
+    with pytest.raises(stream.SinkError, match="go on with --resume"):
+        Driver(clip, output, SETTINGS, Here()).run()
+    engine = Here()
+    lines: list[str] = []
+    again = Driver(clip, output, replace(SETTINGS, resume=True), engine)
+    report = again.run(say=lines.append)
+    assert engine.names == ["in.mp4 4/4"]
+    assert "resuming: 3 of 4 pieces are done already" in lines
+    assert report.conforms
+    assert [each["piece"] for each in report.pieces] == ["4/4"]
+    assert 0 < report.earlier < report.frames
+    assert hashes(output) == single(clip, tmp_path)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts"])
+def test_nodes_that_see_no_folder_are_sent_what_they_need(
+    suffix: str, clip: Path, tmp_path: Path
+) -> None:
+    """The results come back; what is sent of the input is found by its checksums."""
+    clip = make_clip(
+        tmp_path / f"large{suffix}", size=(320, 240), frames=220, options={"qp": "1", "g": "40"}
+    )
+    output = tmp_path / "out.mp4"
+    sent: dict[int, int] = {}
+
+    def before(order: Order) -> Order:
+        if order.sent is None:
+            raise UnseenError
+        sent[order.given.piece.number] = sum(len(data) for _, data in order.sent)
+        return replace(order, input=Path("/nowhere") / clip.name, parts=Path("/nowhere"))
+
+    report = Driver(clip, output, SETTINGS, Here(before)).run()
+    assert report.conforms
+    assert set(sent) == {1, 2, 3, 4}
+    assert all(size <= clip.stat().st_size for size in sent.values())
+    assert hashes(output) == single(clip, tmp_path)
+    assert not parts_of(output).exists()
+
+
+def test_ctrl_c_leaves_what_is_done(clip: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out.mp4"
+
+    def before(order: Order) -> Order:
+        job.stop()
+        return order
+
+    job = Driver(clip, output, SETTINGS, Here(before))
+    with pytest.raises(stream.CancelledError, match="pieces are done and kept, go on with --res"):
+        job.run()
+    left = sorted(parts_of(output).iterdir())
+    assert [each.name for each in left if each.is_dir()]
+    assert all(Done.read(each) for each in left if each.is_dir())
+    assert not list(tmp_path.glob("**/deblur-piece-*"))
+
+
+@pytest.mark.parametrize("address", ["", "local:0", "http://head:1", "ray://head"])
+def test_addresses_that_are_none(address: str) -> None:
+    with pytest.raises(stream.UsageError, match="--cluster takes auto"), connected(address):
+        pass
