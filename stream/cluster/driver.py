@@ -27,7 +27,8 @@ from stream.files.restorer import Restorer
 from stream.files.tasks import Task
 from stream.input.packet_index import PacketIndex
 from stream.input.source import Source
-from stream.options.settings import AUTO, Settings
+from stream.options.restore import AUTO
+from stream.options.settings import Settings
 from stream.output.segment_sink import segment_of
 from stream.paths import check_input, check_output, default_output, identity, target_of
 from stream.stages.build import reading_of
@@ -185,7 +186,9 @@ class Driver(Restorer):
         if self._sends:
             index, failed = order.given.index, state.failed.get(piece.number, 0)
             around = order.settings.reach + 2
-            parts = ranges_of(self.input, index, piece, begin, around, whole=failed > 0)
+            # What a camera noted beside the pictures lies all over the file.
+            whole = failed > 0 or self._measured is not None
+            parts = ranges_of(self.input, index, piece, begin, around, whole=whole)
             sent = [(place, self._engine.put(data)) for place, data in parts]
         order = replace(order, given=replace(order.given, piece=piece), sent=sent)
         attempt = uuid.uuid4().hex[:8]
@@ -242,9 +245,8 @@ class Driver(Restorer):
 
     def _share(self, source: Source, say: Callable[[str], None]) -> float | None:
         """The shutter, told once for all pieces."""
-        if not load_model(self.settings.model, device="cpu", engine="eager").is_told:
-            return None
-        shutter = self._told_shutter(source, say)
+        restore = load_model(self.settings.model, device="cpu", engine="eager")
+        shutter = self._told_shutter(source, restore, say)
         return None if shutter is None else shutter.share
 
     def _hold(self, held: ExitStack) -> None:
