@@ -42,6 +42,7 @@ FLOORS = (
 SHARED = {"stream.web.page"}
 """Assets of pages, imported by name."""
 MAY_USE_AV = {
+    "stream.colors",
     "stream.compare",
     "stream.doctor",
     "stream.frame",

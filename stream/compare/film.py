@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from filters import Coding, to_planes
+from stream.colors import ColorTags
 from stream.compare.matches import Match
 from stream.compare.pictures import Picture, fitted, labeled
 from stream.compare.versions import Versions
@@ -21,7 +22,7 @@ from stream.errors import WriteError
 from stream.frame import Frame, Packet
 from stream.input.demux import earlier, when
 from stream.input.source import Source
-from stream.media.convert import Tags, pix_fmt_of, to_av
+from stream.media.convert import pix_fmt_of, to_av
 from stream.media.encoders import ENCODERS
 from stream.media.remux import CopiedTrack, copy_stream
 from stream.media.transcode import ConvertedAudio, ConvertedText, convert_stream
@@ -116,9 +117,7 @@ class VideoWriter:
         context = video.codec_context
         context.time_base = source.time_base
         context.sample_aspect_ratio = aspect
-        context.colorspace, context.color_range = self._tags.matrix, self._tags.range
-        context.color_primaries = self._tags.primaries
-        context.color_trc = self._tags.transfer
+        self._tags.put(context)
         return video
 
     def _add_sound(self) -> CopiedTrack | ConvertedAudio | ConvertedText | None:
@@ -128,10 +127,10 @@ class VideoWriter:
         return copy_stream(stream, self._container) or convert_stream(stream, self._container)
 
     @property
-    def _tags(self) -> Tags:
+    def _tags(self) -> ColorTags:
         """What the source says of its light; the matrix is our own, and said."""
         own = self._source.tags
-        return Tags(matrix=1, primaries=own.primaries, transfer=own.transfer, range=1)
+        return ColorTags(matrix=1, primaries=own.primaries, transfer=own.transfer, range=1)
 
     def _heard(self, begin: Fraction) -> Iterator[Packet]:
         """The sound from a moment of the source on."""

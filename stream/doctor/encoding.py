@@ -52,12 +52,13 @@ def _codec(name: str) -> str:
 
 
 def _auto(working: set[str]) -> Finding:
-    from stream.media.convert import Tags, coding_of
+    from stream.colors import ColorTags
+    from stream.media.convert import coding_of
     from stream.media.encoders import ENCODERS, choose
     from stream.options.encoding import EncoderSettings
 
     codecs = {encoder.codec for encoder in ENCODERS}
-    coding = coding_of("yuv420p", Tags(), *_SIZE)
+    coding = coding_of("yuv420p", ColorTags(), *_SIZE)
     name = choose(EncoderSettings(), "h264", coding, _SIZE, codecs, ".mkv").name
     facts = {"encoder": name}
     if name in working:

@@ -19,6 +19,7 @@ from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from filters import Coding
+from stream.colors import ColorTags, tags_of
 from stream.errors import SourceError
 from stream.frame import Frame, Packet
 from stream.input.decoding import open_decoding
@@ -35,7 +36,7 @@ from stream.input.opening import (
     open_input,
 )
 from stream.input.unfinished import hints
-from stream.media.convert import Tags, Unpacker, has_alpha, opacity, tags_of
+from stream.media.convert import Unpacker, has_alpha, opacity
 from stream.media.orientation import display_matrix, orientation_of
 from stream.media.side_data import MOVING, side_data
 from stream.options.reading import Reading
@@ -80,7 +81,7 @@ class Source:
         self._timeless = len(peeked) > 1 and 2 * len(steps) < len(times)
         self._peeked = [time for _, time in times if time >= 0 or not self._edited]
         self.rate = self._rate(steps)
-        self.tags: Tags = tags_of(self.first)
+        self.tags: ColorTags = tags_of(self.first)
         marked = sum(frame.interlaced_frame for frame in peeked)
         self.interlaced = 2 * marked > len(peeked)
         """Whether most of the frames at the beginning are marked as interlaced."""

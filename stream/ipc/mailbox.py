@@ -8,6 +8,7 @@ from multiprocessing.context import SpawnContext
 import numpy as np
 from numpy.typing import NDArray
 
+from stream.colors import UNTAGGED, ColorTags
 from stream.ipc.memory import Shared
 
 Plane = NDArray[np.uint8]
@@ -38,9 +39,7 @@ class Picture:
     """When the packet that completed it came in, in nanoseconds of the same clock."""
     rate: float = 25.0
     """Frames per second, as the source says."""
-    tags: tuple[int, int, int, int] = (2, 2, 2, 0)
-    """Matrix, primaries and transfer (codes of ITU-T H.273), and range (FFmpeg's AVColorRange);
-    by default nothing is said."""
+    tags: ColorTags = UNTAGGED
     cut: bool = False
     """Whether this is the first one after a gap: nothing from before it may be carried on. Readers
     of a mailbox that miss it get the next one as such."""
@@ -150,7 +149,7 @@ class Mailbox(Shared):
                         timestamp,
                         arrived,
                         rate,
-                        tags=tuple(header[5:9]),
+                        tags=ColorTags(*header[5:9]),
                         cut=bool(cut),
                         damaged=bool(header[9] & _DAMAGED),
                         number=number,

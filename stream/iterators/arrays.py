@@ -10,9 +10,10 @@ import torch
 from numpy.typing import NDArray
 
 from filters import Coding, to_planes, to_rgb
+from stream.colors import tags_of
 from stream.errors import SourceError
 from stream.frame import Frame
-from stream.media.convert import Unpacker, has_alpha, tags_of, to_av
+from stream.media.convert import Unpacker, has_alpha, to_av
 
 Array = NDArray[Any]
 Some = TypeVar("Some", bound=Array | torch.Tensor | av.VideoFrame)

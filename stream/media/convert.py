@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -14,81 +14,27 @@ from numpy.typing import NDArray
 
 import filters
 from filters import Coding
+from stream.colors import SWSCALE, ColorTags, is_gray, is_rgb, tags_of
 from stream.errors import SourceError
 from stream.frame import Frame, Plane
 from stream.media.orientation import Orientation
 
-# AVColorSpace (ITU-T H.273, table 4) to the names of `filters.coding`.
-_MATRICES = {
-    1: "bt709",
-    4: "fcc",
-    5: "bt601",
-    6: "bt601",
-    7: "smpte240m",
-    9: "bt2020",
-    10: "bt2020",
-}
 FATAL = {"yaf32be", "yaf32le"}
 """Formats from which swscale cannot convert and, instead of saying so, ends the process."""
-_SWSCALE = {"bt709": 1, "fcc": 4, "bt601": 5, "smpte240m": 7, "bt2020": 9}
-"""swscale's own codes."""
-UNSPECIFIED = 2
-"""The code for "not said" of matrix, primaries and transfer."""
-
 _PLANAR = re.compile(r"(?:yuvj?(420|422|444)p|gray)(9|10|12|14|16)?(?:le)?$")
 _WITH_ALPHA = re.compile(r"yuva(420|422|444)p(9|10|12|14|16)?(?:le)?$")
 
 
-@dataclass(frozen=True)
-class Tags:
-    """What the file says of its colors, as the codes of ITU-T H.273; copied to the output."""
-
-    matrix: int = UNSPECIFIED
-    primaries: int = UNSPECIFIED
-    transfer: int = UNSPECIFIED
-    range: int = 0
-    """0 not said, 1 limited, 2 full (FFmpeg's AVColorRange)."""
-
-
-def tags_of(frame: av.VideoFrame) -> Tags:
-    """A decoded frame's color tags; those of an RGB frame are the ones it is converted to.
-
-    Gray that does not say its range is full, as players take it, and a matrix for RGB (as PNG says
-    of its gray) is none for anything else.
-    """
-    if _is_rgb(frame.format):
-        large = frame.width >= 1280 or frame.height > 576
-        return Tags(
-            matrix=1 if large else 6,
-            primaries=int(frame.color_primaries),
-            transfer=int(frame.color_trc),
-            range=1,
-        )
-    name = frame.format.name
-    full = name.startswith("yuvj") or name in ("monob", "monow")  # whatever they say
-    full = full or (int(frame.color_range) == 0 and _is_gray(frame.format))
-    return Tags(
-        matrix=int(frame.colorspace) or UNSPECIFIED,
-        primaries=int(frame.color_primaries),
-        transfer=int(frame.color_trc),
-        range=2 if full else int(frame.color_range),
-    )
-
-
-def coding_of(pix_fmt: str, tags: Tags, width: int, height: int) -> Coding:
-    """How the planes of a planar format are coded, deciding what the file did not say.
-
-    Players' rule for files without tags: BT.709 from 1280 wide or above 576 high, BT.601 below
-    (as mpv decides); limited range.
-    """
+def coding_of(pix_fmt: str, tags: ColorTags, width: int, height: int) -> Coding:
+    """How the planes of a planar format are coded, deciding what the file did not say: the matrix
+    as `ColorTags.matrix_of` does, and limited range."""
     match = _PLANAR.match(pix_fmt)
     if match is None:
         raise ValueError(f"{pix_fmt} is not a planar format")
-    guess = "bt709" if width >= 1280 or height > 576 else "bt601"
     subsampling = {"420": (2, 2), "422": (2, 1), "444": (1, 1), None: (1, 1)}[match[1]]
     return Coding(
-        matrix=_MATRICES.get(tags.matrix, guess),
-        full_range=tags.range == 2,
+        matrix=tags.matrix_of(width, height),
+        full_range=tags.full,
         depth=int(match[2] or 8),
         subsampling=subsampling,
         gray=match[1] is None,
@@ -113,9 +59,9 @@ def planar_format(format: av.VideoFormat) -> str:
     depth = sum(bits_of) if format.name.startswith("bayer_") else max(bits_of, default=8)
     depth = min((known for known in (8, 10, 12, 16) if known >= depth), default=16)
     bits = f"{depth}le" if depth > 8 else ""
-    if _is_gray(format):
+    if is_gray(format):
         return f"gray{bits}"
-    if _is_rgb(format) or format.chroma_width(16) == 16:
+    if is_rgb(format) or format.chroma_width(16) == 16:
         return f"yuv444p{bits}"
     return ("yuv420p" if format.chroma_height(16) == 8 else "yuv422p") + bits
 
@@ -163,7 +109,7 @@ class Unpacker:
 
     def _try(self, name: str) -> None:
         """Raise a `SourceError` where FFmpeg cannot convert from a format."""
-        rgb = _is_rgb(av.VideoFormat(name))
+        rgb = is_rgb(av.VideoFormat(name))
         try:
             if name in FATAL:
                 raise av.error.InvalidDataError(0, name)
@@ -186,7 +132,7 @@ class Unpacker:
         if not self.transparent:
             self.transparent = opacity(decoded, self._reformatter) < 1
         alpha = self._alpha(decoded) if self.coding.alpha else None
-        if _is_rgb(decoded.format):
+        if is_rgb(decoded.format):
             planes = self._from_rgb(decoded)
         else:
             if resized or changed or decoded.format.name not in self._plain:
@@ -259,7 +205,7 @@ def to_planar(decoded: av.VideoFrame, reformatter: VideoReformatter) -> av.Video
     """A frame in the planar format that holds it without loss; RGB stays what it is."""
     form = planar_format(decoded.format)
     planar = _WITH_ALPHA.match(decoded.format.name) or decoded.format.name == form
-    if planar or _is_rgb(decoded.format):
+    if planar or is_rgb(decoded.format):
         return decoded
     return _reformat(reformatter, decoded, (decoded.width, decoded.height), form, _own(decoded))
 
@@ -277,8 +223,8 @@ def _reformat(
         decoded,
         *size,
         pix_fmt,
-        src_colorspace=_SWSCALE[own.matrix],
-        dst_colorspace=_SWSCALE[wanted.matrix],
+        src_colorspace=SWSCALE[own.matrix],
+        dst_colorspace=SWSCALE[wanted.matrix],
         src_color_range=2 if own.full_range else 1,
         dst_color_range=2 if wanted.full_range else 1,
         threads=1,
@@ -294,14 +240,6 @@ def _own(decoded: av.VideoFrame) -> Coding:
     """How the planes of a frame are coded, once they are planar."""
     form = planar_format(decoded.format)
     return coding_of(form, tags_of(decoded), decoded.width, decoded.height)
-
-
-def _is_rgb(format: av.VideoFormat) -> bool:
-    return bool(format.is_rgb or format.has_palette)
-
-
-def _is_gray(format: av.VideoFormat) -> bool:
-    return len(format.components) <= 2 and not _is_rgb(format)
 
 
 def planes_of(decoded: av.VideoFrame, coding: Coding) -> tuple[Plane, ...]:
@@ -365,7 +303,7 @@ def recoded(frame: Frame, coding: Coding) -> Frame:
     return replace(frame, planes=planes, coding=coding, alpha=alpha)
 
 
-def to_av(frame: Frame, tags: Tags, pix_fmt: str | None = None) -> av.VideoFrame:
+def to_av(frame: Frame, tags: ColorTags, pix_fmt: str | None = None) -> av.VideoFrame:
     """A frame for an encoder, with the picture type left to it.
 
     `pix_fmt` is the planar format of the frame's coding or one of its `packed` forms.
@@ -377,8 +315,7 @@ def to_av(frame: Frame, tags: Tags, pix_fmt: str | None = None) -> av.VideoFrame
         for first in range(pair):
             rows[:, first : pair * width : pair] = next(planes) << shift
     # ProRes tells the colors of each frame, and takes them from there.
-    made.colorspace, made.color_range = tags.matrix, tags.range
-    made.color_primaries, made.color_trc = tags.primaries, tags.transfer
+    tags.put(made)
     made.pts = frame.pts
     made.time_base = frame.time_base
     return made

@@ -14,9 +14,10 @@ import numpy as np
 from av.codec.hwaccel import HWAccel
 
 from filters import Coding
+from stream.colors import ColorTags
 from stream.errors import DeviceError
 from stream.frame import Frame
-from stream.media.convert import Tags, Unpacker, coding_of, to_av
+from stream.media.convert import Unpacker, coding_of, to_av
 from stream.media.encoders import ENCODERS, NVENC, Encoder, keeps, ordinary_scheduling
 from stream.options.encoding import EncoderSettings
 
@@ -88,7 +89,7 @@ def encode(
         context.framerate = Fraction(25)
         context.options = dict(options)
         context.open()  # before there is a frame, which could be larger than memory
-        frame = to_av(_gray(coding, size), Tags(), context.pix_fmt)
+        frame = to_av(_gray(coding, size), ColorTags(), context.pix_fmt)
         packets = [*context.encode(frame), *context.encode(None)]
         if not packets:
             raise Refused("it gave nothing for a frame")
@@ -160,7 +161,7 @@ def _tried(name: str, work: Callable[[], object]) -> Tried:
 
 
 def _sample(encoder: Encoder) -> tuple[list["av.Packet[Any]"], bytes | None]:
-    coding = encoder.coding(coding_of("yuv420p", Tags(), *_SIZE), *_SIZE)
+    coding = encoder.coding(coding_of("yuv420p", ColorTags(), *_SIZE), *_SIZE)
     return encode(encoder, coding, _SIZE, encoder.settings(EncoderSettings()))
 
 

@@ -14,10 +14,10 @@ import av.error
 from av.sidedata.sidedata import Type
 from av.stream import Stream
 
+from stream.colors import ColorTags
 from stream.errors import SinkError, WriteError
 from stream.frame import Packet
 from stream.input.source import Source
-from stream.media.convert import Tags
 from stream.media.hdr import hdr_of
 from stream.media.matroska import write_aspects
 from stream.media.quicktime import write_languages
@@ -75,7 +75,7 @@ def join(
     path: Path,
     source: Source,
     segments: Sequence[Segment],
-    colors: Tags,
+    colors: ColorTags,
     *,
     drop: Iterable[str] = (),
     check: Callable[[], None] = lambda: None,
@@ -163,7 +163,7 @@ def _write(
     container: av.container.OutputContainer,
     source: Source,
     restored: av.VideoStream,
-    colors: Tags,
+    colors: ColorTags,
     segments: Sequence[Segment],
     joined: Joined,
     drop: set[str],
@@ -207,7 +207,10 @@ def carried_of(source: Source, drop: set[str]) -> list[Stream]:
 
 
 def _add_video(
-    container: av.container.OutputContainer, source: Source, restored: av.VideoStream, colors: Tags
+    container: av.container.OutputContainer,
+    source: Source,
+    restored: av.VideoStream,
+    colors: ColorTags,
 ) -> av.VideoStream:
     own = source.video.codec_context.codec.canonical_name
     same = own == restored.codec_context.codec.canonical_name
@@ -226,10 +229,7 @@ def _add_video(
     if restored.metadata.get("alpha_mode") == "1":
         context.pix_fmt = "yuva420p"  # what Matroska's muxer goes by
     context.framerate = source.rate  # MP4 writes a timecode only beside a rate
-    context.color_range = colors.range
-    context.colorspace = colors.matrix
-    context.color_primaries = colors.primaries
-    context.color_trc = colors.transfer
+    colors.put(context)
     if source.aspect:
         context.sample_aspect_ratio = source.aspect
     if context.codec.canonical_name == "hevc" and container.format.name in ("mp4", "mov"):

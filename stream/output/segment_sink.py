@@ -18,13 +18,14 @@ import av.container
 import av.error
 
 from filters import Coding
+from stream.colors import LIMITED, ColorTags
 from stream.errors import SinkError, UsageError, WriteError
 from stream.frame import Frame, Memory, Packet
 from stream.input import deinterlace
 from stream.input.deinterlace import FieldMarker
 from stream.input.source import Source
 from stream.media import hardware, hdr
-from stream.media.convert import Tags, recoded, to_av
+from stream.media.convert import recoded, to_av
 from stream.media.encoders import ENCODERS, Encoder, candidates, choose, ordinary_scheduling
 from stream.media.remux import holds
 from stream.options.encoding import EncoderSettings
@@ -67,7 +68,7 @@ class Plan:
     encoder: Encoder
     coding: Coding
     """What the encoder takes; the frames' own wherever it can."""
-    tags: Tags
+    tags: ColorTags
     """What the output says of its colors."""
     options: dict[str, str]
     """The encoder's."""
@@ -108,7 +109,7 @@ def plan(path: Path, source: Source, settings: EncoderSettings, scale: Scale | N
             options[name] = ":".join(filter(None, (options.get(name), value)))
     tags = source.tags
     if coding.full_range != source.coding.full_range:
-        tags = replace(tags, range=1)
+        tags = tags._replace(range=LIMITED)
     marked = None if marks is None else order
     return Plan(encoder, coding, tags, options, segment_of(source), size, marked)
 
@@ -179,8 +180,7 @@ def add_encoder(
     context.pix_fmt = plan.encoder.pix_fmt(plan.coding)
     context.time_base = clock or source.time_base
     context.gop_size = plan.segment
-    context.color_range, context.colorspace = plan.tags.range, plan.tags.matrix
-    context.color_primaries, context.color_trc = plan.tags.primaries, plan.tags.transfer
+    plan.tags.put(context)
     if plan.top_first is not None:
         context.field_order = 2 if plan.top_first else 3  # FFmpeg's TT and BB
     if source.aspect:

@@ -11,7 +11,6 @@ import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
-from stream.ipc.convert import is_full, swscale_matrix
 from stream.ipc.mailbox import Picture, Plane, Size
 from stream.live.encoding.video import Quality, VideoEncoder, frame_of
 
@@ -89,12 +88,12 @@ class Pairs:
         return _encoded(".jpg", self._bgr(picture), cv2.IMWRITE_JPEG_QUALITY, _JPEG_STILL)
 
     def _bgr(self, picture: Picture) -> NDArray[np.uint8]:
-        code = swscale_matrix(picture.tags, *picture.size)
+        code = picture.tags.swscale_of(*picture.size)
         made = self._reformatter.reformat(
             frame_of(picture),
             format="bgr24",
             src_colorspace=code,
-            src_color_range=2 if is_full(picture.tags) else 1,
+            src_color_range=2 if picture.tags.full else 1,
             dst_color_range=2,
             interpolation=_EXACT,
             threads=1,

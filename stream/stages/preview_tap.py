@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from filters import recode
+from stream.colors import FULL, LIMITED, MATRIX_CODES, ColorTags
 from stream.frame import Frame
 from stream.ipc.mailbox import Picture
 from stream.ipc.window import Window
@@ -16,8 +17,6 @@ from stream.pipeline import Stage
 
 _EVERY_NS = 66_000_000
 """More than 15 pairs a second are of no use to anybody who looks, and cost."""
-_MATRICES = {"bt709": 1, "fcc": 4, "bt601": 6, "smpte240m": 7, "bt2020": 9}
-_LIMITED, _FULL = 1, 2
 
 
 class PreviewTap:
@@ -59,6 +58,6 @@ def picture_of(frame: Frame, timestamp: int) -> Picture:
         for plane, part in zip(planes, (1, 2, 2), strict=True)
     ]
     data = np.concatenate([part.reshape(-1) for part in parts]).reshape(-1, width)
-    range_ = _FULL if frame.coding.full_range else _LIMITED
-    tags = _MATRICES[frame.coding.matrix], 2, 2, range_
+    range_ = FULL if frame.coding.full_range else LIMITED
+    tags = ColorTags(MATRIX_CODES[frame.coding.matrix], range=range_)
     return Picture(data, timestamp, timestamp, tags=tags, cut=frame.cut, damaged=frame.damaged)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 import stream
 from filters import to_rgb
+from stream.colors import tags_of
 from stream.errors import SourceError
 from stream.input.opening import decoder_of
 from stream.input.source import Source
@@ -311,7 +312,7 @@ def test_every_format_is_shown_live_as_players_show_it(name: str) -> None:
             expected = shown(frame)
         except av.error.FFmpegError:
             pytest.skip("swscale does not read it")
-        tags = live.tags_of(frame)
+        tags = tags_of(frame)
         assert tags[0] != 0, "what is sent is never RGB"
         flat, made = live.Unpacker().unpack(frame).reshape(-1), av.VideoFrame(*SIZE, "yuv420p")
         planes = np.split(flat, np.cumsum([64 * 48, 32 * 24]))

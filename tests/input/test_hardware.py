@@ -16,12 +16,13 @@ from av.video.reformatter import VideoReformatter
 
 import stream
 from filters import Coding
+from stream.colors import ColorTags
 from stream.errors import DeviceError, SinkError, UsageError
 from stream.frame import Frame, Plane
 from stream.input.decoding import same_pictures
 from stream.input.source import Source
 from stream.media import hardware
-from stream.media.convert import Tags, Unpacker, coding_of, packed, pix_fmt_of, planes_of, to_av
+from stream.media.convert import Unpacker, coding_of, packed, pix_fmt_of, planes_of, to_av
 from stream.media.encoders import CODECS, ENCODERS, NVENC, Encoder, candidates
 from stream.options.encoding import EncoderSettings
 from stream.options.reading import Reading
@@ -40,7 +41,7 @@ FORMS = [(planar, form) for planar in PLANAR for form in sorted(packed(planar))]
 
 
 def coding(pix_fmt: str) -> Coding:
-    return coding_of(pix_fmt, Tags(1, 1, 1, 1), 64, 48)
+    return coding_of(pix_fmt, ColorTags(1, 1, 1, 1), 64, 48)
 
 
 def noise(pix_fmt: str, size: tuple[int, int], seed: int = 0) -> Frame:
@@ -265,12 +266,12 @@ def test_how_large_frames_nvenc_takes(name: str, size: tuple[int, int], held: bo
 @pytest.mark.parametrize("size", [(66, 50), (65, 49)])
 def test_packed_frames_hold_every_code(planar: str, form: str, size: tuple[int, int]) -> None:
     frame = noise(planar, size)
-    made = to_av(frame, Tags(), form)
+    made = to_av(frame, ColorTags(), form)
     assert made.format.name == form
     assert same(planes_of(made, frame.coding), frame.planes)
     if size == (66, 50):  # at an odd size FFmpeg's own conversion leaves out a row of chroma
         # With threads, swscale now and then writes over the first samples of another thread's rows.
-        theirs = VideoReformatter().reformat(to_av(frame, Tags()), *size, form, threads=1)
+        theirs = VideoReformatter().reformat(to_av(frame, ColorTags()), *size, form, threads=1)
         assert same(planes_of(theirs, frame.coding), frame.planes)
 
 
@@ -279,12 +280,12 @@ def test_packed_frames_hold_every_code(planar: str, form: str, size: tuple[int, 
 )
 def test_frames_from_a_gpu_are_like_those_from_software(planar: str, form: str) -> None:
     """They come in another form, amid a stream that began in the planar one."""
-    frame, tags = noise(planar, (66, 50)), Tags(1, 1, 1, 1)
+    frame, tags = noise(planar, (66, 50)), ColorTags(1, 1, 1, 1)
     unpacker = Unpacker(to_av(frame, tags))
     for each in (None, form):
         assert same(unpacker.unpack(to_av(frame, tags, each), 0, Fraction(1)).planes, frame.planes)
     assert unpacker.recoded == unpacker.rescaled == 0
-    unpacker.unpack(to_av(frame, Tags(1, 1, 1, 2), form), 0, Fraction(1))
+    unpacker.unpack(to_av(frame, ColorTags(1, 1, 1, 2), form), 0, Fraction(1))
     assert unpacker.recoded == 1
 
 
@@ -296,7 +297,7 @@ def test_files_of_packed_frames_lose_nothing(size: tuple[int, int], tmp_path: Pa
         video.width, video.height = size
         video.pix_fmt = "nv12"
         for frame in frames:
-            output.mux(video.encode(to_av(frame, Tags(1, 1, 1, 1), "nv12")))
+            output.mux(video.encode(to_av(frame, ColorTags(1, 1, 1, 1), "nv12")))
         output.mux(video.encode(None))
     source = Source(tmp_path / "raw.mkv")
     assert source.first.format.name == "nv12"
@@ -330,7 +331,7 @@ def test_an_encoder_that_takes_packed_frames_gives_the_same(tmp_path: Path) -> N
 
 
 def test_the_same_pictures_have_the_same_codes_and_times() -> None:
-    tags = Tags(1, 1, 1, 1)
+    tags = ColorTags(1, 1, 1, 1)
     frames = [noise("yuv420p10le", (66, 50), seed) for seed in range(3)]
     software = [to_av(frame, tags) for frame in frames]
     gpus = [to_av(frame, tags, "p010le") for frame in frames]
@@ -345,7 +346,7 @@ def test_the_same_pictures_have_the_same_codes_and_times() -> None:
     changed[2][-1, -1] ^= 1
     gpus = [to_av(replace(frames[1], planes=tuple(changed)), tags, "p010le")]
     assert not same_pictures(software[1:], gpus)
-    assert not same_pictures(software[:1], [to_av(frames[0], Tags(9, 1, 1, 1), "p010le")])
+    assert not same_pictures(software[:1], [to_av(frames[0], ColorTags(9, 1, 1, 1), "p010le")])
 
 
 def test_auto_is_software_where_the_network_runs_on_the_cpu() -> None:

@@ -8,6 +8,7 @@ import av.container
 import numpy as np
 from av.video.frame import PictureType
 
+from stream.colors import ColorTags
 from stream.ipc.mailbox import Picture, Size
 
 TIME_BASE = Fraction(1, 90_000)
@@ -48,7 +49,7 @@ class VideoEncoder:
         container: av.container.OutputContainer,
         size: Size,
         rate: float,
-        tags: tuple[int, int, int, int],
+        tags: ColorTags,
         quality: Quality | None = None,
     ) -> None:
         quality = quality or Quality()
@@ -76,8 +77,7 @@ class VideoEncoder:
         self.stream.pix_fmt = "yuv420p"
         context = self.stream.codec_context
         context.time_base = TIME_BASE
-        context.colorspace, context.color_primaries, context.color_trc = tags[:3]
-        context.color_range = tags[3]
+        tags.put(context)
         self._tags = tags
         self._origin: int | None = None
         self._last = -1
@@ -97,8 +97,7 @@ class VideoEncoder:
     def encode(self, picture: Picture) -> list["av.Packet[av.VideoStream]"]:
         """The packets of a picture; raises an `av.error.FFmpegError`."""
         frame = frame_of(picture)
-        frame.colorspace, frame.color_range = self._tags[0], self._tags[3]
-        frame.color_primaries, frame.color_trc = self._tags[1], self._tags[2]
+        self._tags.put(frame)
         self._last = max(self.ticks(picture.timestamp), self._last + 1)
         frame.pts, frame.time_base = self._last, TIME_BASE
         least = _ASKED_NS if self._asked else KEY_NS

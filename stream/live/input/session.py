@@ -13,7 +13,8 @@ import av.container
 import av.error
 from av.stream import Disposition
 
-from stream.ipc.convert import Unpacker, tags_of
+from stream.colors import tags_of
+from stream.ipc.convert import Unpacker
 from stream.ipc.heartbeat import ReaderHeartbeat
 from stream.ipc.mailbox import Mailbox, Picture, Size
 from stream.ipc.sound_ring import SoundFormat, SoundRing

@@ -12,13 +12,14 @@ import torch
 
 import mssnet
 from filters import Enlarger, Shutter, Upscaler
+from stream.colors import MATRIX_CODES, UNSPECIFIED
 from stream.compute.models import Passthrough, find_upscaler, usual_upscaler
 from stream.errors import UsageError
 from stream.frame import Frame
 from stream.ipc.mailbox import Picture, Size
 from stream.live.restore.half_size import HalfSize, through
 from stream.live.restore.ladder import Rung, rungs
-from stream.media.convert import UNSPECIFIED, Tags, coding_of
+from stream.media.convert import coding_of
 from stream.media.encoders import ENCODERS
 from stream.options.live import LiveRestoreOptions
 from stream.options.restore import NONE, RestoreOptions
@@ -36,7 +37,6 @@ _AS_IT_IS = RestoreOptions(strength=0, smooth=0)
 _SAMPLE = 128
 """Pixels each way of what tells how long whole pictures take."""
 _TIME_BASE = Fraction(1, 1_000_000_000)
-_MATRIX_CODES = {"bt709": 1, "bt601": 6}
 """Of the matrices that are guessed where none is said."""
 _ENCODER = next(encoder for encoder in ENCODERS if encoder.name == "libx264")
 
@@ -221,7 +221,7 @@ class Chain:
 
 def frame_of(picture: Picture) -> Frame:
     """A live picture as the parts of the program know it."""
-    coding = coding_of("yuv420p", Tags(*picture.tags), *picture.size)
+    coding = coding_of("yuv420p", picture.tags, *picture.size)
     return Frame(
         picture.planes,
         coding,
@@ -235,9 +235,9 @@ def frame_of(picture: Picture) -> Frame:
 def _picture_of(frame: Frame, source: Picture) -> Picture:
     """The picture that was made of `source`."""
     tags = source.tags
-    if frame.width != source.width and tags[0] == UNSPECIFIED:
+    if frame.width != source.width and tags.matrix == UNSPECIFIED:
         # What players would guess for the larger size may differ.
-        tags = (_MATRIX_CODES[frame.coding.matrix], *tags[1:])
+        tags = tags._replace(matrix=MATRIX_CODES[frame.coding.matrix])
     flat = np.concatenate([plane.reshape(-1).view(np.uint8) for plane in frame.planes])
     return Picture(
         flat.reshape(-1, frame.width),

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from stream.colors import ColorTags
 from stream.ipc.mailbox import Mailbox, Picture
 from stream.ipc.sound_ring import SoundFormat, SoundRing
 from stream.live.output.slate import Letterbox
@@ -34,7 +35,7 @@ def ring() -> Iterator[SoundRing]:
 def test_what_is_put_comes_out(mailbox: Mailbox) -> None:
     rng = np.random.default_rng(1)
     data = rng.integers(0, 256, (540, 640), np.uint8)
-    put = Picture(data, 7 * NS, 8 * NS, 29.97, (1, 13, 1, 2), cut=True, damaged=True)
+    put = Picture(data, 7 * NS, 8 * NS, 29.97, ColorTags(1, 13, 1, 2), cut=True, damaged=True)
     assert mailbox.newest() is None
     assert mailbox.put(put) == 1
     got = mailbox.newest()

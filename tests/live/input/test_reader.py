@@ -19,9 +19,10 @@ import cv2
 import numpy as np
 import pytest
 
+from stream.colors import tags_of
 from stream.errors import SourceError
 from stream.ipc.backoff import Backoff, back_off
-from stream.ipc.convert import Unpacker, tags_of
+from stream.ipc.convert import Unpacker
 from stream.ipc.sound_ring import SoundFormat
 from tests.clips import make_clip, picture
 from tests.rig.chaos import Chaos
