@@ -68,7 +68,7 @@ def started(count: int) -> Iterator[str]:
                 if process.poll() is not None or time.monotonic() - begun > _START_S:
                     raise DeviceError(f"Ray does not start here: {_last_line(folder, said)}")
                 for session in folder.glob("session_2*"):
-                    _say_ports(session, node)
+                    say_ports(session, node)
                 time.sleep(0.1)
             yield address.read_text().strip()
         finally:
@@ -79,7 +79,7 @@ def started(count: int) -> Iterator[str]:
 
 def _command(folder: Path, count: int) -> list[str]:
     names = ("dashboard-agent-listen-port", "runtime-env-agent-port", "ray-client-server-port")
-    ports = zip(names, _free_ports(len(names)), strict=True)
+    ports = zip(names, free_ports(len(names)), strict=True)
     return [
         *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--port=0"),
         *("--node-ip-address=127.0.0.1", "--include-dashboard=false", "--disable-usage-stats"),
@@ -89,7 +89,7 @@ def _command(folder: Path, count: int) -> list[str]:
     ]
 
 
-def _say_ports(session: Path, node: str) -> None:
+def say_ports(session: Path, node: str) -> None:
     """Say in the place of the process that measures for the dashboard that it opens no port.
 
     Ray waits for its word, though nobody asks it anything here, and gives up after 15 s; it needs
@@ -112,7 +112,8 @@ def _last_line(folder: Path, said: IO[bytes]) -> str:
     return lines[-1] if lines else "it says nothing"
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Ports of the loopback that nobody uses now."""
     with ExitStack() as held:
         taken = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
         return [int(each.getsockname()[1]) for each in taken]
