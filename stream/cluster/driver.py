@@ -14,7 +14,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from stream.cluster.engine import Engine
-from stream.cluster.part import Done, KnownPiece, check_options, parts_of
+from stream.cluster.part import Done, check_options, parts_of
 from stream.cluster.plan import Piece, extent, index_of, pieces_of
 from stream.cluster.sending import ranges_of
 from stream.cluster.whole import Whole
@@ -114,14 +114,16 @@ class Driver(Restorer):
                 identity(self.input),
                 self.output,
                 replace(settings, overwrite=False),
-                KnownPiece(pieces[0], index, self._share(source, say) if state.waiting else None),
+                pieces[0],
+                self._engine.put(index.to_bytes()),
+                self._share(source, say) if state.waiting else None,
                 self.folder.absolute(),
                 self._token,
                 weights=self._engine.weights(settings.model),
             )
             show = _Shown(self._engine, state, len(pieces), frames, progress)
             try:
-                self._work(state, partial(self._submit, state, order, begin), show)
+                self._work(state, partial(self._submit, state, order, (index, begin)), show)
             finally:
                 self._engine.end(list(state.running))
         overwrite = self.settings.overwrite
@@ -181,16 +183,18 @@ class Driver(Restorer):
         for piece in slow[:free]:
             submit(piece)
 
-    def _submit(self, state: _State, order: Order, begin: int, piece: Piece) -> None:
+    def _submit(
+        self, state: _State, order: Order, known: tuple[PacketIndex, int], piece: Piece
+    ) -> None:
         sent = None
         if self._sends:
-            index, failed = order.given.index, state.failed.get(piece.number, 0)
+            (index, begin), failed = known, state.failed.get(piece.number, 0)
             around = order.settings.reach + 2
             # What a camera noted beside the pictures lies all over the file.
             whole = failed > 0 or self._measured is not None
             parts = ranges_of(self.input, index, piece, begin, around, whole=whole)
             sent = [(place, self._engine.put(data)) for place, data in parts]
-        order = replace(order, given=replace(order.given, piece=piece), sent=sent)
+        order = replace(order, piece=piece, sent=sent)
         attempt = uuid.uuid4().hex[:8]
         reference = self._engine.submit(order, attempt, f"{self.input.name} {piece}")
         state.running[reference] = _Try(piece, attempt)

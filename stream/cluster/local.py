@@ -43,6 +43,8 @@ def started(count: int) -> Iterator[str]:
         RAY_AUTH_TOKEN=secrets.token_hex(32),
         # Made for systems with firewalls that ask; where it is off, Ray keeps to the loopback.
         RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="0",
+        # As what runs without Ray has it; by itself Ray gives way to all else.
+        RAY_worker_niceness="0",
         RAY_raylet_start_wait_time_s=str(int(_START_S)),
         RAY_agent_register_timeout_ms=str(int(1000 * _START_S)),
     )

@@ -16,8 +16,10 @@ import psutil
 
 import mssnet
 from stream.cluster.part import Done, KnownPiece, Part
+from stream.cluster.plan import Piece
 from stream.compute.models import load_for
 from stream.files.report import Progress
+from stream.input.packet_index import PacketIndex
 from stream.options.settings import Settings
 from stream.paths import identity
 
@@ -43,7 +45,11 @@ class Order:
     """The input's size, and a hash of its ends."""
     output: Path
     settings: Settings
-    given: KnownPiece
+    piece: Piece
+    index: Any
+    """A reference to that of the input's packets."""
+    shutter: float | None
+    """The share of the frame interval for which the shutter is open; None: nothing asks for it."""
     parts: Path
     """The folder of the pieces, as the driver sees it."""
     token: str
@@ -101,10 +107,13 @@ def restore(order: Order, attempt: str, place: Place) -> Result:
             weights.write_bytes(data)
             digest = hashlib.sha256(data).hexdigest()
             settings = replace(settings, model=str(weights))
-        piece = order.given.piece
+        piece, index = order.piece, PacketIndex.from_bytes(place.get(order.index))
         work, output = folder / piece.name, folder / order.output.name
-        known = {"given": order.given, "folder": work}
-        part = Part(input, output, settings, piece.number, piece.of, **known)  # type: ignore[arg-type]
+        part = Part(
+            *(input, output, settings, piece.number, piece.of),
+            given=KnownPiece(piece, index, order.shutter),
+            folder=work,
+        )
         network = _network(settings, order.settings.model, digest)
         tile = network.tile
         try:

@@ -3,6 +3,7 @@
 import zlib
 from dataclasses import dataclass, fields
 from functools import cached_property
+from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -106,12 +107,28 @@ class PacketIndex:
     def load(cls, file: Path, of: Path) -> "PacketIndex | None":
         """Read what was saved; None where that is damaged, or of another file than `of`."""
         try:
-            with np.load(file, allow_pickle=False) as saved:
-                found = {each.name: saved[each.name] for each in fields(cls)}
+            with file.open("rb") as opened:
+                index = cls._read(opened)
         except (OSError, ValueError, KeyError, EOFError, zlib.error):
             return None
-        index = cls(**{**found, "name": str(found["name"]), "sought": bool(found["sought"])})
         return index if index.name == _name(of) else None
+
+    def to_bytes(self) -> bytes:
+        """All of it, for `from_bytes`."""
+        file = BytesIO()
+        self.save(file)
+        return file.getvalue()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "PacketIndex":
+        """What `to_bytes` gave."""
+        return cls._read(BytesIO(data))
+
+    @classmethod
+    def _read(cls, file: BinaryIO) -> "PacketIndex":
+        with np.load(file, allow_pickle=False) as saved:
+            found = {each.name: saved[each.name] for each in fields(cls)}
+        return cls(**{**found, "name": str(found["name"]), "sought": bool(found["sought"])})
 
 
 def _name(file: Path) -> str:

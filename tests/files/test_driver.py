@@ -99,7 +99,7 @@ def test_a_piece_that_fails_is_done_again(clip: Path, tmp_path: Path) -> None:
     output, failed = tmp_path / "out.mp4", set()
 
     def before(order: Order) -> Order:
-        number = order.given.piece.number
+        number = order.piece.number
         if number in (2, 3) and number not in failed:
             failed.add(number)
             raise RuntimeError("the node died")
@@ -133,7 +133,7 @@ def test_too_many_failures_end_the_job_and_keep_the_rest(clip: Path, tmp_path: P
     output = tmp_path / "out.mp4"
 
     def before(order: Order) -> Order:
-        if order.given.piece.number == 4:
+        if order.piece.number == 4:
             raise stream.DeviceError("the GPU is lost")
         return order
 
@@ -178,7 +178,7 @@ def test_nodes_that_see_no_folder_are_sent_what_they_need(
     def before(order: Order) -> Order:
         if order.sent is None:
             raise UnseenError
-        sent[order.given.piece.number] = sum(len(data) for _, data in order.sent)
+        sent[order.piece.number] = sum(len(data) for _, data in order.sent)
         return replace(order, input=Path("/nowhere") / clip.name, parts=Path("/nowhere"))
 
     report = Driver(clip, output, SETTINGS, Here(before)).run()

@@ -34,6 +34,7 @@ from stream.cluster.local import free_ports, say_ports, started
 from stream.cluster.part import parts_of
 from stream.cluster.worker import Order, Result
 from stream.files.job import Job
+from stream.files.report import Progress
 from stream.options.settings import Settings
 from stream.verify import verify
 from tests.clips import make_clip
@@ -321,12 +322,20 @@ def speed(
             engine.piece_s, took = piece_s, []
             for count in counts:
                 engine.count, begun = count, time.monotonic()
-                report = Driver(clip, folder / f"{count}.mp4", settings, engine).run()
+                phases: dict[str, float] = {}
+
+                def seen(now: Progress, phases: dict[str, float] = phases) -> None:
+                    phases.setdefault(now.phase, time.monotonic())
+
+                report = Driver(clip, folder / f"{count}.mp4", settings, engine).run(seen)
                 took.append(time.monotonic() - begun)
                 console.print(
                     f"{count} places: {took[-1]:.1f} s, of which {pieces * piece_s / count:.1f} s "
                     f"asleep; {counts[0] * took[0] / took[-1]:.2f} times as fast as one; "
-                    f"{report.frames} frames, conforms: {report.conforms}"
+                    f"{report.frames} frames, conforms: {report.conforms}; planned in "
+                    f"{phases['restoring'] - begun:.1f} s, joined in "
+                    f"{phases['verifying'] - phases['writing']:.1f} s, verified in "
+                    f"{begun + took[-1] - phases['verifying']:.1f} s"
                 )
             ray.shutdown()
     finally:
@@ -351,7 +360,7 @@ class _Sleeps(engines.Engine):
 
 
 def _asleep(order: Order, attempt: str, told: Any, kept: Path, piece_s: float) -> Result:
-    name = order.given.piece.name
+    name = order.piece.name
     if not piece_s:
         result = engines._task(order, attempt, told)
         shutil.copytree(order.parts / name, kept / name)
