@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -107,8 +108,7 @@ def three_nodes() -> Iterator[Nodes]:
     os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
     try:
         with started(1) as address:
-            import ray  # which reads what that has put into the environment
-
+            ray = loaded()
             nodes = Nodes(folder, address)
             os.environ["RAY_ADDRESS"] = address
             ray.init(address=address, log_to_driver=False)
@@ -124,10 +124,13 @@ def three_nodes() -> Iterator[Nodes]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def alive() -> int:
-    import ray
+def loaded() -> Any:
+    """Ray, which reads the environment when it is loaded: after `started`."""
+    return import_module("ray")
 
-    return sum(bool(each["Alive"]) for each in ray.nodes())
+
+def alive() -> int:
+    return sum(bool(each["Alive"]) for each in loaded().nodes())
 
 
 def wait(done: Callable[[], bool]) -> None:
@@ -191,13 +194,12 @@ def pieces(run: Run) -> list[dict[str, Any]]:
 
 def left(nodes: Nodes) -> str:
     """What is left of pieces in temporary folders, and of bytes in the object store."""
-    import ray
-
+    ray = loaded()
     folders = [each.name for each in nodes.folder.rglob("deblur-piece-*")]
 
     def empty() -> bool:
         free, total = ray.available_resources(), ray.cluster_resources()
-        return free.get("object_store_memory") == total.get("object_store_memory")
+        return bool(free.get("object_store_memory") == total.get("object_store_memory"))
 
     with suppress(TimeoutError):
         wait(empty)
@@ -311,8 +313,7 @@ def speed(
         clip = make_clip(folder / "in.mp4", frames=frames, options={"bf": "2", "g": "40"})
         Driver._count = lambda self, source, index: pieces  # type: ignore[method-assign]
         with started(max(counts)) as address:
-            import ray
-
+            ray = loaded()
             ray.init(address=address, log_to_driver=False)
             kept = folder / "kept"
             engine = _Sleeps(ray, kept, 0, max(counts))
