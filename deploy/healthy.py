@@ -9,6 +9,7 @@ PORT = int(os.environ.get("DEBLUR_HTTP_PORT", "9554"))
 
 
 def main() -> int:
+    """Ask once; the exit code."""
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{PORT}/healthz", timeout=4) as answer:
             return 0 if answer.status == 200 else 1

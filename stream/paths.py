@@ -27,7 +27,7 @@ _KINDS = {
 def check_input(path: Path) -> None:
     """Refuse what is no file that can be read, without opening what could block."""
     try:
-        kind = stat.S_IFMT(os.stat(path).st_mode)
+        kind = stat.S_IFMT(path.stat().st_mode)
         if kind == stat.S_IFDIR:
             raise NoInputError(f"{path} is a folder, not a video file")
         if kind in _KINDS:
@@ -77,7 +77,9 @@ def fitted(folder: Path, stem: str, ending: str) -> Path:
 
 def target_of(output: Path) -> Path:
     """The file that is written: an output that is a symbolic link is written through it."""
-    return Path(os.path.realpath(output)) if os.path.islink(output) else output
+    # Path's raises for names that are too long.
+    linked = os.path.islink(output)  # noqa: PTH114
+    return Path(os.path.realpath(output)) if linked else output
 
 
 def check_output(input: Path, output: Path, *, overwrite: Overwrite) -> None:
@@ -90,7 +92,7 @@ def check_output(input: Path, output: Path, *, overwrite: Overwrite) -> None:
             if not stat.S_ISREG(found.st_mode):
                 kind = _KINDS.get(stat.S_IFMT(found.st_mode), "no file")
                 raise SinkError(f"{output} is {kind}; the output must be a file")
-            if os.path.samestat(found, os.stat(input)):
+            if os.path.samestat(found, input.stat()):
                 raise SinkError(f"{output} is the input itself; choose another output")
             if not overwrite and provenance.by_us(output):
                 raise SinkError(f"{output} exists already; replace it with --overwrite")
@@ -120,7 +122,7 @@ def publish(part: Path, output: Path, *, overwrite: Overwrite) -> None:
     Raises `FileExistsError` where another one has it by now that may not be replaced, `OSError`.
     """
     if _stat(output) is not None and may_replace(output, overwrite):
-        os.replace(part, output)
+        part.replace(output)
         return
     try:
         # Unlike renaming, this never replaces a file.
@@ -130,7 +132,7 @@ def publish(part: Path, output: Path, *, overwrite: Overwrite) -> None:
     except OSError:
         # Not all file systems have hard links. What is replaced then is what was made here.
         os.close(os.open(output, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
-        os.replace(part, output)
+        part.replace(output)
     else:
         part.unlink()
 

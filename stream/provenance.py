@@ -27,7 +27,7 @@ def note(file: Path, job: Mapping[str, Any]) -> None:
         if len(notes) > _MOST:
             notes.sort(key=lambda each: each.stat().st_mtime)
             for old in notes[: _MOST // 2]:
-                os.unlink(old.path)
+                Path(old.path).unlink()
         where.write_text(json.dumps({"file": _identity(file), "job": dict(job)}))
 
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -93,7 +92,7 @@ def add(name: str, state: "Mapping[str, Tensor]", *, preset: str, about: str) ->
             "preset": preset,
             "about": about,
         }
-        os.replace(part, file)
+        part.replace(file)
         file.with_suffix(".json").write_text(json.dumps(facts, indent=2) + "\n")
     except OSError as error:
         raise WeightsError(f"cannot store {name} in {file.parent}: {error.strerror}") from error

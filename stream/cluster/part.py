@@ -1,7 +1,6 @@
 """A piece of a job: its segments in a folder, from which `stream.cluster.whole` makes the file."""
 
 import json
-import os
 import platform
 import time
 from collections.abc import Callable
@@ -159,7 +158,7 @@ class Part(Job):
         }
         written = work.folder / f"{DONE}.tmp"
         written.write_text(json.dumps(said))
-        os.replace(written, work.folder / DONE)
+        written.replace(work.folder / DONE)
         return Joined(), None, work.folder
 
 

@@ -1,7 +1,6 @@
 """Where the pieces of a video begin and end, which depends on the file alone."""
 
 import math
-import os
 import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
@@ -94,7 +93,7 @@ def index_of(source: Source, folder: Path) -> PacketIndex:
         # Many may make it at once.
         with tempfile.NamedTemporaryFile(dir=folder, suffix=".npz.tmp", delete=False) as file:
             made.save(file)  # type: ignore[arg-type]
-        os.replace(file.name, folder / _INDEX)
+        Path(file.name).replace(folder / _INDEX)
     except OSError as error:
         raise WriteError(f"cannot write to {folder}: {error.strerror}") from error
     return made

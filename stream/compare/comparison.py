@@ -194,13 +194,13 @@ class _Comparer:
         long = 1 if sheet else self._showing.frames or _FRAMES
         match: Match | None = None
         shown = 0
-        for run, (begin, end) in enumerate(self._spread.runs):
+        for run, (begin, until) in enumerate(self._spread.runs):
+            # Matroska may end with the beginning of its last frame.
+            longer = self._input.frame_s if self._spread.whole else 0.0
+            end = min(until + longer, self._asked_end) if longer else until
             # What belongs to a moment is in one run.
             coming = deque(each for number, each in self._spread.shown if number == run)
             left = 0
-            if self._spread.whole:
-                # Matroska may end with the beginning of its last frame.
-                end = min(end + self._input.frame_s, self._asked_end)
             # Runs that meet must not have a frame in common.
             least = match.moment if match else -math.inf
             around = self._input.frames(begin - _ROUNDING, end)

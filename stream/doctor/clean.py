@@ -29,8 +29,9 @@ def cleaner(environment: Mapping[str, str] = os.environ) -> Callable[[str], str]
     with suppress(OSError, KeyError, ImportError):
         users.add(getpass.getuser())
     values = {value for name, value in environment.items() if _SECRET.search(name)}
-    # A file is no secret, and its name may be what the user has to know.
-    values = {each for each in values if len(each) >= _SHORTEST_VALUE and not os.path.exists(each)}
+    # A file is no secret, and its name may be what the user has to know. (Path's raises for some.)
+    files = {each for each in values if os.path.exists(each)}  # noqa: PTH110
+    values = {each for each in values - files if len(each) >= _SHORTEST_VALUE}
     addresses = {value for value in environment.values() if "://" in value}
     secrets = Secrets(addresses, values | addresses)
     paths = sorted((home for home in homes if len(home) > 1), key=len, reverse=True)

@@ -37,7 +37,7 @@ class Verdict:
 
     @classmethod
     def _none(cls, named: dict[str, Group]) -> "Verdict":
-        """Nothing runs the model: is it the model?"""
+        """Nothing runs the model, which may be its own fault."""
         model = named["models"].find(_MODEL) or named["models"].find("list")
         if model is not None and model.facts.get("exit_code") == ModelError.exit_code:
             todo = f"; {model.todo}" if model.todo else ""

@@ -376,7 +376,7 @@ class Job(Restorer):
         return f"; {work.done} frames are done and kept, go on with --resume"
 
 
-def run(
+def run(  # noqa: PLR0913 (its keywords are its interface)
     input: str | os.PathLike[str],
     output: str | os.PathLike[str] | None = None,
     *,

@@ -58,16 +58,20 @@ def tasks_of(
 
 def is_folder(path: Path) -> bool:
     """Whether it is a folder, as far as that can be seen."""
-    return os.path.isdir(path)
+    return os.path.isdir(path)  # noqa: PTH112 (Path's may raise)
 
 
 def _several(path: Path) -> bool:
     return is_folder(path) or (glob.has_magic(str(path)) and not os.path.lexists(path))
 
 
+def _matches(pattern: Path) -> list[str]:
+    return glob.glob(str(pattern), recursive=True)  # noqa: PTH207 (Path's needs a root)
+
+
 def _extra(path: Path) -> Path:
     if not is_folder(path):
-        if not glob.glob(str(path), recursive=True):
+        if not _matches(path):
             raise NoInputError(f"{path} does not exist")
         raise UsageError("a pattern needs a folder for the outputs behind it")
     return path.resolve().with_name(f"{path.resolve().name}.deblurred")
@@ -101,11 +105,11 @@ def _found(path: Path, out: Path) -> Iterator[tuple[Path, Path]]:
                 if file.suffix.lower() in VIDEOS and not _ours(file):
                     yield file, file.relative_to(path)
     elif _several(path):
-        matches = sorted(glob.glob(str(path), recursive=True))
+        matches = sorted(_matches(path))
         if not matches:
             raise NoInputError(f"nothing matches {path}")
         for match in map(Path, matches):
-            if os.path.isfile(match) and not _ours(match):
+            if os.path.isfile(match) and not _ours(match):  # noqa: PTH113 (as is_folder)
                 yield match, Path(match.name)
     else:
         yield path, Path(path.name)

@@ -58,7 +58,9 @@ class Source:
     end `early` says whether the file ended before the end that it promises.
     """
 
-    def __init__(self, path: str | os.PathLike[str], reading: Reading | None = None) -> None:
+    def __init__(  # noqa: PLR0915
+        self, path: str | os.PathLike[str], reading: Reading | None = None
+    ) -> None:
         self.path = Path(path)
         self.reading = reading or Reading()
         self.span = self.reading.span

@@ -313,11 +313,9 @@ def _processor(pid: int) -> tuple[bool, float]:
     the system does not tell, none ever wants to."""
     wants, ticks = False, 0
     with suppress(OSError):
-        for thread in os.listdir(f"/proc/{pid}/task"):
+        for thread in Path(f"/proc/{pid}/task").iterdir():
             with suppress(OSError):
-                told = (
-                    Path(f"/proc/{pid}/task/{thread}/stat").read_text().rpartition(")")[2].split()
-                )
+                told = (thread / "stat").read_text().rpartition(")")[2].split()
                 wants = wants or told[0] == "R"
                 ticks += int(told[11]) + int(told[12])
     return wants, ticks / _TICKS

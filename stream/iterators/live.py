@@ -124,7 +124,7 @@ class LiveFrames(Iterator[LiveFrame]):
         return None
 
 
-def open_live(
+def open_live(  # noqa: PLR0913 (its keywords are its interface)
     source: str,
     *,
     model: str = "lite",

@@ -52,7 +52,7 @@ class Restored(Iterator[Some], Generic[Some]):
         self._frames.close()
 
 
-def restore(
+def restore(  # noqa: PLR0913 (its keywords are its interface)
     frames: Iterable[Some],
     *,
     rate: Fraction | float = 25,

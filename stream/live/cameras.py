@@ -166,9 +166,10 @@ class Cameras:
         for target in targets:
             if isinstance(target, Serve) and SHARES:
                 channel = self._mounts.open(target.host, target.port, target.path)
-                target = replace(target, channel=channel)
-                served.append(target)
-            found.append(target)
+                served.append(replace(target, channel=channel))
+                found.append(served[-1])
+            else:
+                found.append(target)
         return found
 
     def _shut(self, name: str) -> None:

@@ -244,8 +244,7 @@ def candidates(
     if not order:
         kind = "that NVENC encodes" if asked.nvenc else "that can be encoded here"
         raise SinkError(f"{suffix} files hold no kind of video {kind}")
-    order = [encoder for encoder in order if min(size) >= encoder.smallest] or order
-    return order
+    return [encoder for encoder in order if min(size) >= encoder.smallest] or order
 
 
 def keeps(taken: Coding, own: Coding) -> bool:
@@ -259,7 +258,7 @@ _THREADS = Path("/proc/self/task")
 
 @contextmanager
 def ordinary_scheduling() -> Iterator[None]:
-    """This thread, and those that start inside, keep the scheduling that it has.
+    """Have this thread, and those that start inside, keep the scheduling that it has.
 
     SVT-AV1, opened by root as in most containers, makes its threads and the caller's real-time
     ones of the highest priority. On a busy machine nothing else would ever run beside them; threads
@@ -269,11 +268,11 @@ def ordinary_scheduling() -> Iterator[None]:
         yield
         return
     policy, parameter = os.sched_getscheduler(0), os.sched_getparam(0)
-    before = set(os.listdir(_THREADS))
+    before = {*_THREADS.iterdir()}
     try:
         yield
     finally:
         os.sched_setscheduler(0, policy, parameter)
-        for thread in set(os.listdir(_THREADS)) - before:
+        for thread in {*_THREADS.iterdir()} - before:
             with suppress(ProcessLookupError):  # it has ended since
-                os.sched_setscheduler(int(thread), policy, parameter)
+                os.sched_setscheduler(int(thread.name), policy, parameter)

@@ -26,11 +26,11 @@ def write_languages(path: Path, languages: Sequence[str]) -> None:
             for place, _ in boxes(file, begin, end, b"mdia", b"mdhd"):
                 file.seek(place)
                 # Behind two times, a clock and a length, of which version 1 has longer ones.
-                place += 32 if file.read(1) == b"\1" else 20
-                file.seek(place)
+                at = place + (32 if file.read(1) == b"\1" else 20)
+                file.seek(at)
                 (known,) = struct.unpack(">H", file.read(2))
                 if code and known == _UNSAID:
-                    file.seek(place)
+                    file.seek(at)
                     file.write(struct.pack(">H", code))
 
 

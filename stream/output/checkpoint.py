@@ -145,7 +145,7 @@ class JobCheckpoint:
     def finish(self, written: Path, pts: tuple[int, ...], memory: Memory, *, clean: bool) -> None:
         """Take a segment, written whole into the folder under another name."""
         file, first = self.next_file, self.in_segments
-        os.replace(written, file)
+        written.replace(file)
         self._remember(first + len(pts) - 1, memory)
         self.bytes += file.stat().st_size
         self.segments.append(Segment(file, pts, clean))
@@ -331,7 +331,7 @@ class JobCheckpoint:
     def _write(self, file: Path, data: bytes) -> None:
         written = file.with_name(f"{file.name}.tmp")
         written.write_bytes(data)
-        os.replace(written, file)
+        written.replace(file)
 
 
 def folder_of(output: Path) -> Path:
@@ -378,7 +378,9 @@ def _hold(folder: Path) -> FileLock:
         if os.path.lexists(folder) and not folder.is_dir():
             raise SinkError(f"{folder} is in the way: the work is kept there; move it")
         folder.mkdir(exist_ok=True)
-        if {*os.listdir(folder)} - {"lock"} and not (folder / "job.json").exists():
+        if {each.name for each in folder.iterdir()} - {"lock"} and not (
+            folder / "job.json"
+        ).exists():
             raise SinkError(f"{folder} is in the way: it holds something else; move it")
         lock.acquire()
     except Timeout:

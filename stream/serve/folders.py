@@ -106,7 +106,7 @@ class Folders:
         """
         known = provenance.of(whole)
         with suppress(FileNotFoundError):
-            if os.path.samefile(whole, output):
+            if whole.samefile(output):
                 whole.unlink()  # it was linked before the crash
                 return
         publish(whole, output, overwrite=False)

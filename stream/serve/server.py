@@ -45,7 +45,8 @@ class Server:
         self._jobs = Jobs(folders.own / "jobs.sqlite3")
         self._jobs.tell(self._told)
         self._workers = [
-            Worker(self._jobs, folders, words, lambda number, facts: self._site.seen(number, facts))
+            # There is no site yet.
+            Worker(self._jobs, folders, words, lambda *told: self._site.seen(*told))  # noqa: PLW0108
             for words in serving.workers
         ]
         self._watch: Watch | None = None

@@ -58,7 +58,7 @@ async def receive(request: web.Request, folders: Folders, key: str, name: str, m
             raise BrokenOffError(f"{size} bytes came" + (f" of {length}" if length else ""))
         # What a job is made of holds as long as the job.
         await asyncio.to_thread(put_on_disk, part)
-        os.replace(part, file)
+        part.replace(file)
     except OSError as error:
         folders.forget(key)
         raise WriteError(f"cannot write {name}: {error.strerror}") from None

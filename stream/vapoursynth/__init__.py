@@ -31,7 +31,7 @@ from stream.vapoursynth.random_access import RandomAccess
 __all__ = ["deblur"]
 
 
-def deblur(
+def deblur(  # noqa: PLR0913 (its keywords are its interface)
     clip: Any,
     *,
     model: str = AUTO,

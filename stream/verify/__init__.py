@@ -113,7 +113,7 @@ def _reading(case: Case) -> list[Row]:
 
 def _duration(case: Case) -> Row:
     a, b, asked = case.input, case.output, case.asked
-    told, found = a.duration, b.duration
+    told, found = _expected(case), b.duration
     slack = case.frame_s + 2 * case.rounding
     # Sound ends with a whole packet, in all of which only some containers count.
     sounds = [
@@ -122,11 +122,6 @@ def _duration(case: Case) -> Row:
         if asked.part or (track.kind == "audio" and not track.codec.startswith("pcm_"))
     ]
     slack += max((track.longest_s for track in sounds), default=Fraction(0))
-    if asked.part:
-        if told is not None:
-            told -= Fraction(asked.start_s)
-        if asked.duration_s is not None:
-            told = min(told or Fraction(asked.duration_s), Fraction(asked.duration_s))
     row = Row("duration", seconds(told), seconds(found))
     if told is None:
         return row.allowed("the input does not say its own")
@@ -151,6 +146,17 @@ def _duration(case: Case) -> Row:
         if any(abs(each) <= slack for each in lengthened):
             return row.allowed("the streams that are there are as long as they were")
     return row.changed()
+
+
+def _expected(case: Case) -> Fraction | None:
+    """How long the output has to be, by what the input says of itself."""
+    told, asked = case.input.duration, case.asked
+    if not asked.part:
+        return told
+    left = None if told is None else told - Fraction(asked.start_s)
+    if asked.duration_s is None:
+        return left
+    return min(left or Fraction(asked.duration_s), Fraction(asked.duration_s))
 
 
 def _frames(case: Case) -> list[Row]:

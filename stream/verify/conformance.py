@@ -171,14 +171,17 @@ def short(text: str) -> str:
 
 
 def seconds(timestamp: Fraction | None) -> str:
+    """A time, if there is one, in words."""
     return ABSENT if timestamp is None else f"{float(timestamp):.3f} s"
 
 
 def milliseconds(length: Fraction) -> str:
+    """A length of time in words, without zeros at its end."""
     return f"{round(float(length * 1000), 3) + 0.0:.3f}".rstrip("0").rstrip(".") + " ms"
 
 
 def counted(number: int, thing: str) -> str:
+    """How many there are of a thing, whose plural ends in s."""
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
@@ -197,4 +200,5 @@ CONTAINERS = {
 
 
 def container_name(facts: Facts) -> str:
+    """How people call a container format."""
     return CONTAINERS.get(facts.kind, facts.kind.upper())

@@ -71,6 +71,7 @@ _ONE_MATRIX: Final = {5, 6}
 
 
 def picture_rows(case: Case) -> list[Row]:
+    """What became of the pictures: codec, size, color, rotation and all that is said of them."""
     a, b = case.input.picture, case.output.picture
     codec = Row("video codec", a.track.codec, b.track.codec)
     if a.track.codec != b.track.codec:

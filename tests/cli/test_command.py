@@ -30,6 +30,7 @@ def deblur(*words: object, limit: int | None = None) -> subprocess.CompletedProc
         capture_output=True,
         text=True,
         timeout=250,
+        check=False,
         preexec_fn=(lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
         if limit
         else None,
@@ -364,7 +365,8 @@ def test_a_run_says_what_it_did_on_stderr_alone(tmp_path: Path) -> None:
 def test_whoever_reads_the_lines_may_go(words: str, gone: str, code: int, tmp_path: Path) -> None:
     good(tmp_path)
     script = f"{DEBLUR} {words} {gone}; exit ${{PIPESTATUS[0]}}"
-    assert subprocess.run(["bash", "-c", script], cwd=tmp_path, timeout=250).returncode == code
+    done = subprocess.run(["bash", "-c", script], cwd=tmp_path, timeout=250, check=False)
+    assert done.returncode == code
     assert (tmp_path / "out.mp4").exists() == words.startswith("run good")
 
 

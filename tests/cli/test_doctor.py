@@ -56,6 +56,7 @@ def deblur(*words: object, cwd: Path, **environment: str) -> subprocess.Complete
         capture_output=True,
         text=True,
         timeout=120,
+        check=False,
         cwd=cwd,
         env=os.environ | environment,
     )

@@ -106,7 +106,7 @@ def test_every_encoder_works(encoder: Encoder, tmp_path: Path) -> None:
     assert len(after.timestamps) == 12
     with av.open(str(output)) as container:
         assert container.streams.video[0].codec_context.codec.canonical_name == name
-    limit = 0.001 if suffix == ".webm" or suffix == ".mkv" else 0
+    limit = 0.001 if suffix in (".webm", ".mkv") else 0
     for ours, theirs in zip(after.timestamps, look(source).timestamps, strict=True):
         assert abs(ours - theirs) <= limit
 
@@ -123,7 +123,7 @@ def test_no_encoder_makes_real_time_threads(encoder: Encoder, tmp_path: Path) ->
     work = JobCheckpoint.begin(tmp_path / "work", {})
     sink = SegmentSink(work, source, plan(output, source, EncoderSettings(codec=encoder.codec)))
     sink.push(next(iter(source)))
-    threads = [int(thread) for thread in os.listdir("/proc/self/task")]
+    threads = [int(thread.name) for thread in Path("/proc/self/task").iterdir()]
     policies = {os.sched_getscheduler(thread) for thread in threads}
     sink.abandon()
     work.remove()

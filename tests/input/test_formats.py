@@ -108,7 +108,7 @@ def off(a: NDArray[np.float64], b: NDArray[np.float64]) -> tuple[float, float]:
 @pytest.mark.parametrize("name", FORMATS)
 def test_every_format_is_read_as_players_show_it(name: str) -> None:
     form = av.VideoFormat(name)
-    for said in RANGES:
+    for said, meant in RANGES.items():
         try:
             frame = stored(name, said)
         except av.error.FFmpegError:  # none that swscale writes: what it reads, whatever is in it
@@ -130,7 +130,7 @@ def test_every_format_is_read_as_players_show_it(name: str) -> None:
         opacity = np.ones(SIZE[::-1]) if made.alpha is None else made.alpha / made.coding.top
         ours = np.dstack([*seen.clamp(0, 1).numpy(), opacity])
         color, opaque = off(ours, expected.clip(0, 1))
-        assert (color < 1.3, opaque < 1) == (True, True), f"{RANGES[said]}: {color} {opaque}"
+        assert (color < 1.3, opaque < 1) == (True, True), f"{meant}: {color} {opaque}"
         assert np.abs(ours - expected.clip(0, 1)).max() * 255 < 14, "to the last sample"
         bits = [component.bits for component in form.components]
         depth = sum(bits) if name.startswith("bayer") else max(bits)

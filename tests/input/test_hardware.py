@@ -393,6 +393,7 @@ def test_what_is_asked_for_and_not_there_ends_with_69_and_one_line(
         capture_output=True,
         text=True,
         timeout=60,
+        check=False,
     )
     assert ended.returncode == 69
     assert ended.stdout == ""

@@ -1,10 +1,10 @@
 """Figures over HTTP: who gets them, and what they are."""
 
 import asyncio
-import os
 import socket
 import time
 from contextlib import closing, suppress
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -98,7 +98,7 @@ def test_idle_connections_keep_nobody_out(port: int) -> None:
     async def talk() -> None:
         http = Http([Feed()], Address(TOKEN, port=port))
         await http.start()
-        files = len(os.listdir("/proc/self/fd"))
+        files = len([*Path("/proc/self/fd").iterdir()])
         idle: list[asyncio.StreamWriter] = []
         address = f"http://127.0.0.1:{http.port}"
         bearer = {"Authorization": f"Bearer {TOKEN}"}
@@ -113,7 +113,7 @@ def test_idle_connections_keep_nobody_out(port: int) -> None:
                 async with session.get(f"{address}/healthz") as answer:
                     assert answer.status == 200
                 # Ours are those at the other end.
-                assert len(os.listdir("/proc/self/fd")) - files - len(idle) < 100
+                assert len([*Path("/proc/self/fd").iterdir()]) - files - len(idle) < 100
                 async with known.get(f"{address}/metrics", headers=bearer) as answer:
                     assert answer.status == 200, "on the connection that was there before"
         finally:

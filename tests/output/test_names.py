@@ -149,7 +149,7 @@ def test_a_file_that_comes_while_a_run_is_at_work_stays(
     assert out.read_text() == "mine"
     assert len(look(tmp_path / "out-2.mp4").timestamps) == 4
     assert provenance.by_us(tmp_path / "out-2.mp4")
-    assert sorted(os.listdir(tmp_path)) == ["a.mp4", "out-2.mp4", "out.mp4"]
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["a.mp4", "out-2.mp4", "out.mp4"]
     out.unlink()
     assert Job(a, out, PLAIN).run().conforms
 
@@ -219,7 +219,7 @@ def test_what_is_no_file(make: Callable[[Path], None], kind: str, tmp_path: Path
 def open_folder() -> Iterator[Path]:
     """A folder that everyone may enter, while this process is nobody in particular."""
     with tempfile.TemporaryDirectory() as name:
-        os.chmod(name, 0o755)
+        Path(name).chmod(0o755)
         root = os.geteuid() == 0
         if root:
             os.chown(name, 65534, 65534)
@@ -257,8 +257,8 @@ def test_an_output_that_is_a_link_is_written_through_it(tmp_path: Path) -> None:
     for _ in range(2):
         settings = stream.Settings(model="none", strength=0, device="cpu", overwrite="own")
         Job(a, tmp_path / "out.mp4", settings).run()
-        assert os.readlink(tmp_path / "out.mp4") == "disk/far.mp4"
-        assert os.listdir(tmp_path / "disk") == ["far.mp4"]
+        assert (tmp_path / "out.mp4").readlink() == Path("disk/far.mp4")
+        assert [*(tmp_path / "disk").iterdir()] == [tmp_path / "disk/far.mp4"]
     with pytest.raises(stream.SinkError, match="--overwrite"):
         Job(a, tmp_path / "out.mp4", PLAIN).run()
     for target, said in (("loop.mp4", "symbolic links"), ("no/x.mp4", "no does not exist")):

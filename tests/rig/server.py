@@ -27,7 +27,11 @@ def why_not() -> str | None:
     """Why no server can run here; None where one can."""
     try:
         tried = subprocess.run(
-            [PYTHON, str(SCRIPT), "--check"], capture_output=True, text=True, timeout=60
+            [PYTHON, str(SCRIPT), "--check"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
         )
     except OSError as error:
         said = str(error)

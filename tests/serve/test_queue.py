@@ -115,7 +115,7 @@ def test_killed_between_the_two_names_of_the_file(jobs: Jobs, folders: Folders) 
 def test_killed_before_the_queue_knew(jobs: Jobs, folders: Folders) -> None:
     job = begun(jobs, folders, whole=True)
     jobs.set(job.number, output="clip.avi.mkv")
-    os.rename(whole_of(folders, job), folders.outputs / "clip.avi.mkv")
+    whole_of(folders, job).rename(folders.outputs / "clip.avi.mkv")
     # Nor is it done again where somebody has taken it away already.
     (folders.outputs / "clip.avi.mkv").rename(folders.outputs / "mine.mkv")
     recover(jobs, folders)

@@ -23,6 +23,7 @@ def adapt(home: Path, *words: object) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         timeout=250,
+        check=False,
         env={**os.environ, "XDG_DATA_HOME": str(home)},
     )
 

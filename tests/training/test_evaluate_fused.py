@@ -195,7 +195,7 @@ def test_a_network_is_told_the_motion_and_the_shutter() -> None:
     for other in ("auto", "36deg"):
         same = [name for name, figure in found[other].items() if figure == found["180deg"][name]]
         assert not same, other
-    blind, _ = evaluate(lambda image: restore(image), [panning()])
+    blind, _ = evaluate(restore.__call__, [panning()])
     assert blind.plain.psnr["restored"] not in [each["restored"] for each in found.values()]
 
 

@@ -60,7 +60,7 @@ class Stage:
 
     def copy(self, sources: list[str], to: str, other: Path | None) -> None:
         """COPY, from the repository or from another stage."""
-        into = self.root / os.path.normpath(os.path.join(self.folder, to)).lstrip("/")
+        into = self.root / os.path.normpath(Path(self.folder) / to).lstrip("/")
         for source in sources:
             path = (other or SOURCE) / source.lstrip("/")
             if other is None and _ignored(path):

@@ -234,7 +234,7 @@ def _size(folder: Path | None) -> int:
     for place, _, names in os.walk(folder) if folder else ():
         for name in names:
             with suppress(OSError):
-                total += os.stat(os.path.join(place, name)).st_size
+                total += (Path(place) / name).stat().st_size
     return total
 
 

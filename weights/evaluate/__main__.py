@@ -4,11 +4,12 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from enum import StrEnum
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import cv2
 import torch
@@ -18,7 +19,7 @@ from rich.progress import Progress
 
 import mssnet
 import weights
-from filters import USUAL_SMOOTHING, load_upscaler
+from filters import USUAL_SMOOTHING, Upscaler, load_upscaler
 from stream.compute.models import Passthrough
 from stream.errors import DeblurError
 from stream.options.exposure import Exposure
@@ -46,6 +47,33 @@ class Precision(StrEnum):
     FLOAT32 = "float32"
     BFLOAT16 = "bfloat16"
     FLOAT16 = "float16"
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """The options."""
+
+    model: str | None
+    upscaler: str | None
+    pairs: list[Path]
+    images: list[Path]
+    fuse: int | None
+    smooth: float | None
+    exit: int | None
+    device: str
+    precision: Precision
+    shutter: str
+    geometry: bool
+    json_file: Path | None
+    sheet_file: Path | None
+
+    @cached_property
+    def settings(self) -> Settings:
+        return Settings(fuse=USUAL_FUSE if self.fuse is None else self.fuse, smooth=self.smooth)
+
+    @cached_property
+    def exposure(self) -> Exposure:
+        return Exposure(self.shutter)
 
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -120,90 +148,141 @@ def main(
 ) -> None:
     """Measure a checkpoint on blurred and sharp frames, an upscaler on pictures, or both."""
     with _errors_said():
-        _check_networks(model, upscaler, bool(pairs), bool(images))
-        if images and not (smooth is None and fuse is None):
-            name = "fuse" if smooth is None else "smooth"
-            raise ValueError(f"--{name} is for the frames of --pairs, not for --images")
-        settings = Settings(fuse=USUAL_FUSE if fuse is None else fuse, smooth=smooth)
-        exposure = Exposure(shutter)
-        if geometry and (not pairs or upscaler or json_file or sheet_file):
-            raise ValueError("--geometry takes a --model and --pairs, and prints its figures")
-        if sheet_file and upscaler:
-            raise ValueError("--sheet shows what a model makes of pairs; leave --upscaler out")
-        if sheet_file and sheet_file.suffix.lower() != ".png":
-            raise ValueError(f"--sheet must name a .png file, not {sheet_file}")
-        # Before the work, which takes minutes.
-        for file in (json_file, sheet_file):
-            if file and not file.parent.is_dir():
-                raise ValueError(f"there is no folder {file.parent} for {file.name}")
-        where, dtype = devices.choose(device), getattr(torch, precision)
-        sets = [one for path in pairs or [] for one in find_pairs(path)]
-        picture_sets = [one for path in images or [] for one in find_pictures(path)]
+        asked = _Asked(
+            model=model,
+            upscaler=upscaler,
+            pairs=pairs or [],
+            images=images or [],
+            fuse=fuse,
+            smooth=smooth,
+            exit=exit,
+            device=device,
+            precision=precision,
+            shutter=shutter,
+            geometry=geometry,
+            json_file=json_file,
+            sheet_file=sheet_file,
+        )
+        _check(asked)
+        _measure(asked, _Networks.load(asked))
+
+
+def _measure(asked: _Asked, networks: "_Networks") -> None:
+    sets = [one for path in asked.pairs for one in find_pairs(path)]
+    picture_sets = [one for path in asked.images for one in find_pictures(path)]
+    total = sum(one.pairs for one in sets) + sum(one.pictures for one in picture_sets)
+    settings, exposure, restore = asked.settings, asked.exposure, networks.restore
+    if asked.geometry and restore:
+        with _progress(total) as step:
+            chain = Restored(restore, settings.fuse, settings.smooth, ["fused"], exposure)
+            found = evaluate_fidelity(chain, sets, on_pair=step)
+        typer.echo("\n".join([_title(asked, networks), "", *lines(found)]))
+        return
+    rows: Sequence[Row] | Sequence[PictureRow] = []
+    table: RenderableType = ""
+    fusing: dict[str, Any] = {"fuse": settings.fuse, "smooth": settings.smooth}
+    fusing["exposure"] = exposure
+    with _progress(total) as step:
+        if restore and networks.enlarge:
+            rows = evaluate_enlarged(restore, networks.enlarge, sets, **fusing, on_pair=step)
+            table = tables.enlarged(rows)
+        elif restore:
+            rows = evaluate(restore, sets, **fusing, on_pair=step)
+            table = tables.restored(rows)
+        elif networks.enlarge:
+            rows = evaluate_upscaler(networks.enlarge, picture_sets, on_picture=step)
+            table = tables.pictures(rows)
+    console = Console(width=None if sys.stdout.isatty() else _WIDTH, markup=False)
+    console.print(_title(asked, networks), highlight=False, soft_wrap=True)
+    console.print(table)
+    if asked.json_file:
+        facts = _facts(asked, networks, rows)
+        asked.json_file.write_text(json.dumps(facts, indent=2) + "\n")
+    if asked.sheet_file and restore:
+        crops = cv2.cvtColor(sheet(restore, sets, exposure), cv2.COLOR_RGB2BGR)
+        if not cv2.imwrite(str(asked.sheet_file), crops):
+            raise PairsError(f"cannot write {asked.sheet_file}")
+
+
+def _title(asked: _Asked, networks: "_Networks") -> str:
+    """What was measured, in a line."""
+    fused, settings = "", asked.settings
+    if asked.pairs:
+        fused = f", fused {settings.fuse} frames each way, smoothing {settings.smoothing:g}"
+        fused = fused if settings.fuse else ", not fused"
+    left = f", left at exit {asked.exit}" if asked.exit else ""
+    names = ", ".join(name for name in (asked.model, asked.upscaler) if name)
+    made = f"{names}{left}{fused}, {asked.precision} on {networks.device}"
+    return f"{made}, torch {torch.__version__}"
+
+
+def _facts(
+    asked: _Asked, networks: "_Networks", rows: Sequence[Row] | Sequence[PictureRow]
+) -> dict[str, Any]:
+    return {
+        "model": asked.model,
+        "upscaler": asked.upscaler,
+        "exit": asked.exit,
+        "sha256": {name: sha256(file) for name, file in networks.files.items()},
+        "fuse": asked.settings.fuse if asked.pairs else None,
+        "smooth": asked.settings.smoothing if asked.pairs else None,
+        "shutter": str(asked.exposure) if asked.pairs else None,
+        "precision": str(asked.precision),
+        "device": str(networks.device),
+        "torch": torch.__version__,
+        "kornia": version("kornia"),
+        "pairs": [str(path) for path in asked.pairs],
+        "images": [str(path) for path in asked.images],
+        "sets": [asdict(row) for row in rows[:-1]],
+        "all": asdict(rows[-1]),
+    }
+
+
+@dataclass(frozen=True)
+class _Networks:
+    """What is measured."""
+
+    device: torch.device
+    files: dict[str, Path]
+    """Of each network, by its name."""
+    restore: mssnet.Deblurrer | None
+    enlarge: Upscaler | None
+
+    @classmethod
+    def load(cls, asked: _Asked) -> Self:
+        """Raises `WeightsError` and `ValueError`."""
+        model, upscaler = asked.model, asked.upscaler
+        where, dtype = devices.choose(asked.device), getattr(torch, asked.precision)
         files = {name: weights.path(name) for name in (model, upscaler) if name and name != NONE}
         restore: mssnet.Deblurrer | None = None
         if model == NONE:
             restore = Passthrough(mssnet.Eager(where, dtype))
         elif model:
             restore = mssnet.load(files[model], device=where, dtype=dtype)
-        if exit:
-            _leave(restore, exit)
+        if asked.exit:
+            _leave(restore, asked.exit)
         enlarge = load_upscaler(files[upscaler], device=where, dtype=dtype) if upscaler else None
+        return cls(where, files, restore, enlarge)
 
-        fused = ""
-        if pairs:
-            fused = f", fused {settings.fuse} frames each way, smoothing {settings.smoothing:g}"
-            fused = fused if settings.fuse else ", not fused"
-        left = f", left at exit {exit}" if exit else ""
-        names = ", ".join(name for name in (model, upscaler) if name)
-        made = f"{names}{left}{fused}, {precision} on {where}"
-        made += f", torch {torch.__version__}"
-        total = sum(one.pairs for one in sets) + sum(one.pictures for one in picture_sets)
-        if geometry and restore:
-            with _progress(total) as step:
-                chain = Restored(restore, settings.fuse, settings.smooth, ["fused"], exposure)
-                found = evaluate_fidelity(chain, sets, on_pair=step)
-            typer.echo("\n".join([made, "", *lines(found)]))
-            return
-        rows: Sequence[Row] | Sequence[PictureRow] = []
-        table: RenderableType = ""
-        fusing: dict[str, Any] = {"fuse": settings.fuse, "smooth": settings.smooth}
-        fusing["exposure"] = exposure
-        with _progress(total) as step:
-            if restore and enlarge:
-                rows = evaluate_enlarged(restore, enlarge, sets, **fusing, on_pair=step)
-                table = tables.enlarged(rows)
-            elif restore:
-                rows = evaluate(restore, sets, **fusing, on_pair=step)
-                table = tables.restored(rows)
-            elif enlarge:
-                rows = evaluate_upscaler(enlarge, picture_sets, on_picture=step)
-                table = tables.pictures(rows)
-        console = Console(width=None if sys.stdout.isatty() else _WIDTH, markup=False)
-        console.print(made, highlight=False, soft_wrap=True)
-        console.print(table)
-        if json_file:
-            facts: dict[str, Any] = {
-                "model": model,
-                "upscaler": upscaler,
-                "exit": exit,
-                "sha256": {name: sha256(file) for name, file in files.items()},
-                "fuse": settings.fuse if pairs else None,
-                "smooth": settings.smoothing if pairs else None,
-                "shutter": str(exposure) if pairs else None,
-                "precision": str(precision),
-                "device": str(where),
-                "torch": torch.__version__,
-                "kornia": version("kornia"),
-                "pairs": [str(path) for path in pairs or []],
-                "images": [str(path) for path in images or []],
-                "sets": [asdict(row) for row in rows[:-1]],
-                "all": asdict(rows[-1]),
-            }
-            json_file.write_text(json.dumps(facts, indent=2) + "\n")
-        if sheet_file and restore:
-            crops = cv2.cvtColor(sheet(restore, sets, exposure), cv2.COLOR_RGB2BGR)
-            if not cv2.imwrite(str(sheet_file), crops):
-                raise PairsError(f"cannot write {sheet_file}")
+
+def _check(asked: _Asked) -> None:
+    """Raise `ValueError` or a `DeblurError` for what makes no sense, before the work, which takes
+    minutes."""
+    _check_networks(asked.model, asked.upscaler, bool(asked.pairs), bool(asked.images))
+    if asked.images and not (asked.smooth is None and asked.fuse is None):
+        name = "fuse" if asked.smooth is None else "smooth"
+        raise ValueError(f"--{name} is for the frames of --pairs, not for --images")
+    _ = asked.settings, asked.exposure  # raise as well
+    json_file, sheet_file = asked.json_file, asked.sheet_file
+    if asked.geometry and (not asked.pairs or asked.upscaler or json_file or sheet_file):
+        raise ValueError("--geometry takes a --model and --pairs, and prints its figures")
+    if sheet_file and asked.upscaler:
+        raise ValueError("--sheet shows what a model makes of pairs; leave --upscaler out")
+    if sheet_file and sheet_file.suffix.lower() != ".png":
+        raise ValueError(f"--sheet must name a .png file, not {sheet_file}")
+    for file in (json_file, sheet_file):
+        if file and not file.parent.is_dir():
+            raise ValueError(f"there is no folder {file.parent} for {file.name}")
 
 
 def _check_networks(model: str | None, upscaler: str | None, pairs: bool, images: bool) -> None:

@@ -52,6 +52,7 @@ class Reference:
 
 
 def mean(qualities: Sequence[Quality]) -> Quality:
+    """The mean of each figure."""
     return Quality(fmean(one.psnr for one in qualities), fmean(one.ssim for one in qualities))
 
 

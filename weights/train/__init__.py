@@ -1,0 +1,1 @@
+"""How checkpoints are trained, of drawn pictures or photographs; `python -m weights.train`."""

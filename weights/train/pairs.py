@@ -34,8 +34,8 @@ def write_pairs(out: Path, count: int, images: Path | None, seed: int) -> list[P
     `images`: photographs to use in place of drawn pictures. Raises `OSError` and `ValueError`.
     """
     folders = []
-    for kind, settings in KINDS.items():
-        settings = replace(settings, images=images, patch=_SIZE, scenes=count, uses=1, seed=seed)
+    for kind, usual in KINDS.items():
+        settings = replace(usual, images=images, patch=_SIZE, scenes=count, uses=1, seed=seed)
         shown, sharp = Samples(settings).group(0)
         blurred = (shown[:, :3].float() * 255).round().byte()
         arrays = (t.permute(0, 2, 3, 1).contiguous().numpy() for t in (blurred, sharp))

@@ -180,11 +180,10 @@ def _read(table: dict[str, Any], changes: dict[str, Any], recipe: _S, phase: Any
     phase = _changed(phase, {key: value for key, value in table.items() if key in of_phase})
     phases = [(0.0, _changed(phase, always))]
     for each in later:
-        each = dict(each)
-        start = each.pop("start", None)
+        start = each.get("start")
         if not isinstance(start, int | float) or not phases[-1][0] < start < 1:
             raise RecipeError("each [[then]] needs a start between that of the one before and 1")
-        phase = _changed(phase, each)
+        phase = _changed(phase, {key: each[key] for key in each if key != "start"})
         phases.append((float(start), _changed(phase, always)))
     made: _S = replace(_changed(recipe, run), phases=tuple(phases))
     return made

@@ -144,4 +144,4 @@ def _write(file: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | No
     save_file(tensors, part, metadata)
     with part.open("rb") as written:
         os.fsync(written.fileno())
-    os.replace(part, file)
+    part.replace(file)

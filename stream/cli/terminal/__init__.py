@@ -30,8 +30,8 @@ _JOINERS = "\u200c\u200d"
 
 
 def visible(text: str) -> str:
-    """A text in which nothing moves the cursor, hides or turns around what follows: such letters
-    of names, titles and addresses are written as `\\x1b`."""
+    r"""A text in which nothing moves the cursor, hides or turns around what follows: such letters
+    of names, titles and addresses are written as `\x1b`."""
     if text.isascii() and text.isprintable():
         return text
     return "".join(
@@ -166,10 +166,12 @@ class Stoppable(Protocol):
 
 
 def say(text: str) -> None:
+    """Print a line on standard error, where all but results goes."""
     err.print(text)
 
 
 def plain(value: object) -> str:
+    """A value as tables show it."""
     if isinstance(value, dict):
         return visible(", ".join(f"{key}={text}" for key, text in value.items()))
     # Here, so that a table knows how wide it is.
@@ -243,6 +245,7 @@ def concluded(report: "Report", as_json: bool) -> None:
 
 
 def clock(seconds: float) -> str:
+    """A time such as 1:30 or 1:02:03."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
@@ -281,6 +284,7 @@ def unexpected(error: BaseException) -> NoReturn:
 
 
 def fail(text: str, code: int) -> NoReturn:
+    """Say what went wrong in one line, and end."""
     say(f"deblur: {' '.join(text.split())}")
     raise typer.Exit(code)
 

@@ -195,7 +195,7 @@ def _network(scheme: str, text: str, settings: LiveSettings) -> Camera:
 def trust() -> dict[str, str]:
     """FFmpeg's options for checking the certificates of servers."""
     known = (ssl.get_default_verify_paths().cafile, *_BUNDLES)
-    found = next((path for path in known if path and os.path.isfile(path)), None)
+    found = next((path for path in known if path and Path(path).is_file()), None)
     return {"tls_verify": "1"} | ({"ca_file": found} if found else {})
 
 

@@ -185,8 +185,7 @@ def _delete_old(target: Recorder, written: Path | None) -> None:
         old = target.keep_s and ended_s < time.time() - target.keep_s
         much = target.keep_bytes and all_bytes > target.keep_bytes
         if (old or much) and (written is None or name != written.name):
-            with suppress(FileNotFoundError):
-                os.unlink(path.absolute().parent / name)
+            (path.absolute().parent / name).unlink(missing_ok=True)
 
 
 def _check_space(target: Recorder) -> None:

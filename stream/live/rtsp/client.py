@@ -131,7 +131,8 @@ class Client:
         if "require" in request.headers:
             raise RefusedError(551, [("Unsupported", request.headers["require"])])
         if request.method == "OPTIONS":
-            return self._reply(request, 200, [("Public", _METHODS)])
+            self._reply(request, 200, [("Public", _METHODS)])
+            return
         await self._prove(request)
         match request.method:
             case "DESCRIBE":
@@ -246,7 +247,8 @@ class Client:
         session = self._own(request)
         headers = [("Session", f"{session.id};timeout={TIMEOUT_S}"), ("Range", "npt=now-")]
         if session.playing:
-            return self._reply(request, 200, headers)
+            self._reply(request, 200, headers)
+            return
         begun = asyncio.Event()
         base = f"{request.url.rstrip('/')}/"
 

@@ -2,7 +2,6 @@
 
 import functools
 import http.server
-import os
 import re
 import ssl
 import subprocess
@@ -321,7 +320,7 @@ def test_what_is_not_there_is_told_once_and_asked_for_cheaply() -> None:
 
 
 def test_a_missing_webcam_is_told() -> None:
-    if os.path.exists("/dev/video9"):
+    if Path("/dev/video9").exists():
         pytest.skip("there is one")
     with Reading("webcam:9") as reading:
         reading.until(lambda: reading.says("no such device; is it plugged in?"))
@@ -569,9 +568,9 @@ def test_a_certificate_that_nobody_signed_is_refused(tmp_path: Path) -> None:
 def test_nothing_grows_with_connections(rtsp_server: RtspServer) -> None:
     with Chaos(rtsp_server.port) as chaos, Reading(chaos.url(rtsp_server.url("cam"))) as reading:
         reading.picture()
-        files, threads = len(os.listdir("/proc/self/fd")), threading.active_count()
+        files, threads = len([*Path("/proc/self/fd").iterdir()]), threading.active_count()
         for _ in range(3):
             chaos.cut()
             reading.cut()
-        reading.until(lambda: len(os.listdir("/proc/self/fd")) <= files)
+        reading.until(lambda: len([*Path("/proc/self/fd").iterdir()]) <= files)
         reading.until(lambda: threading.active_count() <= threads)
