@@ -10,7 +10,7 @@ import av
 import numpy as np
 from av.stream import AttachmentStream, Disposition
 
-from stream.verify.reading import Track
+from stream.verify.facts import Track
 from stream.verify.timestamps import Timestamps
 from tests.clips import make_clip
 

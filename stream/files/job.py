@@ -199,21 +199,9 @@ class Job(Restorer):
                 if phase != "restoring":
                     _log.info("%s the file", phase)
                 if progress is not None:
-                    elapsed = max(time.monotonic() - begun, 1e-9)
-                    progress(
-                        Progress(
-                            phase=phase,
-                            frames=sink.frames,
-                            earlier=earlier,
-                            expected_frames=source.expected_frames,
-                            position_s=source.position_s,
-                            duration_s=source.duration_s,
-                            elapsed_s=elapsed,
-                            busy={clock.name: clock.busy_s / elapsed for clock in pipeline.clocks},
-                            expected_bytes=self._expected_bytes(source, sink),
-                            runs_on=engine,
-                        )
-                    )
+                    now = self._progress(source, sink, begun, engine)
+                    size = self._expected_bytes(source, sink)
+                    progress(replace(now, phase=phase, earlier=earlier, expected_bytes=size))
 
             pipeline.run(lambda: seen("restoring"))
             stopped = self._stopped
@@ -222,23 +210,13 @@ class Job(Restorer):
             if sink is not None:
                 sink.abandon()
             raise self._told(error, sink, work) from error
-        seconds = time.monotonic() - begun
-        return Report(
-            output=output,
-            frames=sink.frames,
-            earlier=earlier,
-            model=self.settings.model,
-            why=self._why,
-            from_neighbors=sink.from_neighbors,
-            seconds=seconds,
-            damaged=source.damaged,
+        report = self._report(
+            *(source, sink, begun, output),
             dropped=joined.dropped,
             warnings=warnings_of(self.output.suffix, source, joined),
             stopped=stopped,
-            conformance=found,
-            gain=self._gain,
-            busy={clock.name: clock.busy_s / seconds for clock in pipeline.clocks},
         )
+        return replace(report, earlier=earlier, conformance=found)
 
     def _end(
         self,

@@ -1,9 +1,12 @@
 """What restores frames, as every job puts it together, and how its work is ended."""
 
 import logging
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from pathlib import Path
+from typing import Protocol
 
 import torch
 
@@ -13,7 +16,7 @@ from stream.compute.models import Passthrough, find_upscaler, load_for
 from stream.compute.threads import shared
 from stream.errors import CancelledError, DeviceError, UsageError
 from stream.files.choice import choose_model
-from stream.files.report import without_effect
+from stream.files.report import Progress, Report, without_effect
 from stream.frame import Frame, Memory
 from stream.input.probe import telemetry_of
 from stream.input.source import Source
@@ -31,6 +34,20 @@ from stream.stages.shutter import shutter_of
 from stream.telemetry.record import Telemetry
 
 _log = logging.getLogger(__name__)
+
+
+class Counting(Protocol):
+    """Where restored frames go."""
+
+    @property
+    def frames(self) -> int:
+        """How many there are."""
+        ...
+
+    @property
+    def from_neighbors(self) -> float:
+        """The share of the picture that came from neighboring frames, 0..1."""
+        ...
 
 
 class Restorer:
@@ -135,6 +152,55 @@ class Restorer:
         chosen = choose_model(settings)
         self._why = chosen.why
         return replace(settings, model=chosen.model)
+
+    def _progress(self, source: Source, sink: Counting, begun: float, engine: str) -> Progress:
+        """How far it is in restoring, which it has done since `begun`."""
+        elapsed = max(time.monotonic() - begun, 1e-9)
+        return Progress(
+            phase="restoring",
+            frames=sink.frames,
+            earlier=0,
+            expected_frames=source.expected_frames,
+            position_s=source.position_s,
+            duration_s=source.duration_s,
+            elapsed_s=elapsed,
+            busy=self._busy(elapsed),
+            runs_on=engine,
+        )
+
+    def _report(
+        self,
+        source: Source,
+        sink: Counting,
+        begun: float,
+        output: Path,
+        *,
+        dropped: list[str],
+        warnings: list[str],
+        stopped: bool,
+    ) -> Report:
+        """What was done, of which nothing is verified."""
+        seconds = time.monotonic() - begun
+        return Report(
+            output=output,
+            frames=sink.frames,
+            earlier=0,
+            model=self.settings.model,
+            why=self._why,
+            from_neighbors=sink.from_neighbors,
+            seconds=seconds,
+            damaged=source.damaged,
+            dropped=dropped,
+            warnings=warnings,
+            stopped=stopped,
+            conformance=None,
+            gain=self._gain,
+            busy=self._busy(seconds),
+        )
+
+    def _busy(self, seconds: float) -> dict[str, float]:
+        clocks = self._pipeline.clocks if self._pipeline is not None else ()
+        return {clock.name: clock.busy_s / seconds for clock in clocks}
 
     @property
     def _gain(self) -> float | None:

@@ -3,7 +3,7 @@
 import asyncio
 import multiprocessing
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -75,25 +75,7 @@ class Supervisor:
             (camera, settings, self._camera, self._sounds),
             _SILENT_S["reader"] + settings.stall_s,
         )
-        names = [target.name for target in targets]
-        self._writers = [
-            Worker(
-                # Stream keys are hidden, so that two addresses may be called alike.
-                f"{target.name} ({index + 1})" if names.count(target.name) > 1 else target.name,
-                "writer",
-                target.run,
-                (
-                    Feed(
-                        *(self._restored, self._camera, self._sounds, index),
-                        upscale=settings.restoring.upscale,
-                        name=name if name != ALONE else "",
-                    ),
-                    settings.size,
-                ),
-                _SILENT_S["writer"],
-            )
-            for index, target in enumerate(targets)
-        ]
+        self._writers = [*self._writing(targets)]
         self.workers = [self._reader, self._model, *self._writers]
         self._kept = Workers(
             self.workers, context, secrets=secrets, say=say, fail=self._fail, asked=self._told
@@ -104,6 +86,20 @@ class Supervisor:
         self._changing = False
         """Whether the model was told of a change and has not answered."""
         self._error: DeblurError | None = None
+
+    def _writing(self, targets: Sequence[Target]) -> Iterator[Worker]:
+        """The processes that write, one for each output."""
+        settings, names = self.settings, [target.name for target in targets]
+        for index, target in enumerate(targets):
+            feed = Feed(
+                *(self._restored, self._camera, self._sounds, index),
+                upscale=settings.restoring.upscale,
+                name=self.name if self.name != ALONE else "",
+            )
+            # Stream keys are hidden, so that two addresses may be called alike.
+            twice = names.count(target.name) > 1
+            name = f"{target.name} ({index + 1})" if twice else target.name
+            yield Worker(name, "writer", target.run, (feed, settings.size), _SILENT_S["writer"])
 
     async def run(self) -> None:
         """Keep the feed up until it is stopped, or its file ends. Raises a `DeblurError` where it

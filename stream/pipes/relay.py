@@ -180,20 +180,7 @@ class Relay(Restorer):
 
         def seen() -> None:
             if progress is not None:
-                elapsed = max(time.monotonic() - begun, 1e-9)
-                progress(
-                    Progress(
-                        phase="restoring",
-                        frames=sink.frames,
-                        earlier=0,
-                        expected_frames=source.expected_frames,
-                        position_s=source.position_s,
-                        duration_s=source.duration_s,
-                        elapsed_s=elapsed,
-                        busy={clock.name: clock.busy_s / elapsed for clock in pipeline.clocks},
-                        runs_on=engine,
-                    )
-                )
+                progress(self._progress(source, sink, begun, engine))
 
         output = self.output
         try:
@@ -207,22 +194,11 @@ class Relay(Restorer):
         finally:
             if self._outgoing is not None:
                 self._outgoing.close()
-        seconds = time.monotonic() - begun
-        return Report(
-            output=output,
-            frames=sink.frames,
-            earlier=0,
-            model=self.settings.model,
-            why=self._why,
-            from_neighbors=sink.from_neighbors,
-            seconds=seconds,
-            damaged=source.damaged,
+        return self._report(
+            *(source, sink, begun, output),
             dropped=sink.joined.dropped,
             warnings=self._warnings(source, sink),
             stopped=self._stopped,
-            conformance=None,
-            gain=self._gain,
-            busy={clock.name: clock.busy_s / seconds for clock in pipeline.clocks},
         )
 
     def _check_end(self, source: Source, sink: FrameSink) -> None:

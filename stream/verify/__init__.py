@@ -19,9 +19,10 @@ from stream.verify.conformance import (
     milliseconds,
     seconds,
 )
+from stream.verify.facts import Facts
 from stream.verify.labels import file_rows
 from stream.verify.picture import picture_rows
-from stream.verify.reading import Facts, Known, facts
+from stream.verify.reading import Known, facts
 from stream.verify.timestamps import NOTHING, agree, best_shift
 from stream.verify.tracks import track_rows
 

@@ -6,7 +6,7 @@ from fractions import Fraction
 from typing import Any, Literal
 
 from stream.options.scale import Scale
-from stream.verify.reading import Facts, Track
+from stream.verify.facts import Facts, Track
 from stream.verify.timestamps import Timestamps
 
 Verdict = Literal["same", "allowed", "lost", "changed"]

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from stream.media.language import terminological
 from stream.media.remux import own_keys
 from stream.verify.conformance import ABSENT, Case, Row, container_name
-from stream.verify.reading import Track
+from stream.verify.facts import Track
 
 _WRITING = {
     *("encoder", "major_brand", "minor_version", "compatible_brands", "vendor_id", "duration"),

@@ -9,8 +9,8 @@ from typing import Final
 from stream.errors import UsageError
 from stream.options.scale import Scale, Size
 from stream.verify.conformance import ABSENT, Case, Row
+from stream.verify.facts import UPRIGHT, Picture, Turn
 from stream.verify.labels import label_rows
-from stream.verify.reading import UPRIGHT, Picture, Turn
 from stream.verify.seen import mean, span, stretched, tinted
 
 # The codes of ITU-T H.273; 2 is "not said", 0 and 3 are reserved.

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
-from typing import Final
 
 import av
 import av.container
@@ -30,165 +29,10 @@ from stream.media.convert import has_alpha
 from stream.media.remux import describe, is_cover
 from stream.media.side_data import side_data
 from stream.verify.clock import Clock, ClockJumpsError
+from stream.verify.facts import UPRIGHT, Chapter, Facts, Picture, Track, Turn
 from stream.verify.gather import Frames, Packets
-from stream.verify.seen import Seen, seen
+from stream.verify.seen import seen
 from stream.verify.timestamps import Timestamps
-
-Turn = tuple[float, float, float, float]
-UPRIGHT: Final[Turn] = (1.0, 0.0, 0.0, 1.0)
-
-
-@dataclass(frozen=True)
-class Track:
-    """A stream and its packets."""
-
-    index: int
-    kind: str
-    """video, cover, audio, subtitle, attachment or data."""
-    codec: str
-    name: str
-    """In words, for messages."""
-    title: str
-    tags: Mapping[str, str]
-    disposition: frozenset[str]
-    rate: int
-    """Samples a second."""
-    channels: int
-    layout: str
-    size: tuple[int, int]
-    annexb: bool
-    """Whether packets of video begin with start codes, as in MPEG-TS, instead of lengths."""
-    timestamps: Timestamps
-    durations: Sequence[int]
-    """Of each packet, in ticks of the same clock; 0 where it is not known."""
-    digests: Sequence[int]
-    """Of each packet's content."""
-    texts: Sequence[str]
-    """What each packet of a text subtitle says, without its styling."""
-    bytes: int
-    whole: str
-    """Digest of all content in a row, however it is cut into packets."""
-    hidden: Sequence[int]
-    """Digests of packets that an edit list hides; they count nowhere else."""
-    undecoded: int
-    """How many of the first packets of sound do not decode."""
-    promised: bool
-    """Whether the file speaks of packets of it."""
-    skipped: tuple[int, int]
-    """Samples that the file tells players to skip, at the start and at the end."""
-
-    @property
-    def end(self) -> Fraction | None:
-        """When the last packet ends."""
-        pairs = zip(self.timestamps.ticks, self.durations, strict=True)
-        step = self._step
-        ends = [tick + (length or step) for tick, length in pairs if tick is not None]
-        return max(ends) * self.timestamps.base if ends else None
-
-    @property
-    def longest_s(self) -> Fraction:
-        """How long the longest packet is."""
-        return max(max(self.durations, default=0), self._step) * self.timestamps.base
-
-    @property
-    def _step(self) -> int:
-        """How long packets of sound are that do not say it, by how they follow one another."""
-        if self.kind != "audio" or all(self.durations):
-            return 0
-        return self.timestamps.step
-
-
-@dataclass(frozen=True)
-class Picture:
-    """The video that is restored, as its decoder gives it."""
-
-    track: Track
-    nth: int
-    """Which of the file's moving pictures it is."""
-    timestamps: Timestamps
-    damaged: int
-    """Packets that did not decode and frames marked as corrupt, of what was decoded."""
-    resized: int
-    """Frames with another size than the first one's."""
-    width: int
-    height: int
-    aspect: Fraction
-    turn: Turn
-    """The linear part of the display matrix: how it is turned and mirrored."""
-    format: str
-    bits: int
-    chroma: tuple[int, int]
-    """Samples of chroma to 16 of luma, across and down; (0, 0) is gray."""
-    rgb: bool
-    transparent: bool
-    """Whether a frame that was decoded is, somewhere."""
-    alpha: bool
-    """Whether frames may be transparent."""
-    seen: Seen | None
-    """What is seen of the first frame, coarsely."""
-    range: int
-    """0 not said, 1 limited, 2 full."""
-    matrix: int
-    primaries: int
-    transfer: int
-    rate: Fraction | None
-    """Frames a second as the file states it."""
-    interlaced: bool
-    top_first: bool | None
-    fixed: Mapping[str, bytes]
-    """What frames carry beside the picture for the whole video, by name."""
-    moving: frozenset[str]
-    """Names of what frames carry beside the picture and changes with them."""
-
-    @property
-    def last_s(self) -> Fraction:
-        """How long the last frame is shown."""
-        track = self.track
-        pairs = zip(track.timestamps.ticks, track.durations, strict=True)
-        known = [(tick, length) for tick, length in pairs if tick is not None and length]
-        if known:
-            return max(known)[1] * track.timestamps.base
-        return 1 / self.rate if self.rate else Fraction(0)
-
-
-@dataclass(frozen=True)
-class Chapter:
-    """A chapter; times in seconds on the file's clock."""
-
-    start: Fraction
-    end: Fraction
-    title: str
-
-
-@dataclass(frozen=True)
-class Facts:
-    """All that is compared of a file."""
-
-    path: Path
-    kind: str
-    """mp4, mov, matroska, webm, mpegts, or FFmpeg's name of another container."""
-    origin: Fraction
-    """Where the file's own clock starts, in seconds."""
-    duration: Fraction | None
-    """As its header says."""
-    tags: Mapping[str, str]
-    chapters: tuple[Chapter, ...]
-    picture: Picture
-    tracks: tuple[Track, ...]
-    """All streams but the picture."""
-    failure: str
-    """What could not be read of it, in words."""
-    early: bool
-    """Whether it ends before the end that it promises."""
-    jumps: bool = False
-    """Whether the file's clock jumps."""
-
-    @property
-    def end(self) -> Fraction | None:
-        """When the last of what players show ends: data may go on beyond it, as a timecode does."""
-        shown = [track for track in self.tracks if track.kind in ("video", "audio", "subtitle")]
-        ends = [track.end for track in (self.picture.track, *shown)]
-        return max((end for end in ends if end is not None), default=None)
 
 
 @dataclass(frozen=True)
@@ -241,12 +85,7 @@ def _facts(
     """Read a file whose clock is watched, or known to jump."""
     with open_input(path, max_pixels=max_pixels) as container:
         moving = [each for each in container.streams.video if not is_cover(each)]
-        chosen = nth is not None and nth < len(moving)
-        video = moving[nth or 0] if chosen else main_video(container)
-        if video is None:
-            raise SourceError(f"{path} has no video stream")
-        if video.codec_context is None:
-            raise SourceError(f"there is no decoder for the video in {path}")
+        video = _chosen(container, path, moving, nth)
         video.codec_context.options = {"max_pixels": str(max_pixels)}
         video.thread_type = threads_of(container)
         packets = {s.index: Packets(s, content=s is not video) for s in container.streams}
@@ -266,21 +105,14 @@ def _facts(
             )
         tracks = [_track(stream, packets[stream.index]) for stream in container.streams]
         own = next(track for track in tracks if track.index == video.index)
-        if known.timestamps is not None:
-            shown = Timestamps.of(known.timestamps)
-        elif decode:
-            shown = Timestamps(frames.ticks, own.timestamps.base)
-        else:
-            shown = Timestamps(sorted(own.timestamps.known), own.timestamps.base)
-        if container.format.name == "asf" and not shown.orderly:
-            # It has no other times, and FFmpeg guesses them wrong at the end.
-            shown = Timestamps(sorted(packets[video.index].decoded), own.timestamps.base)
+        decoded = packets[video.index].decoded if container.format.name == "asf" else None
+        shown = _shown(known, own, frames if decode else None, decoded)
+        ends = {track.index: float(track.end) for track in tracks if track.end is not None}
+        if every and frames.damaged and shown.last is not None:
+            # By what came out: packets that do not decode are of no use.
+            ends[video.index] = float(shown.last + shown.step * shown.base)
         early = None
         if clock is not None:
-            ends = {track.index: float(track.end) for track in tracks if track.end is not None}
-            if every and frames.damaged and shown.last is not None:
-                # By what came out: packets that do not decode are of no use.
-                ends[video.index] = float(shown.last + shown.step * shown.base)
             early = early_end(
                 *(container, path, ends, video.index),
                 frame_s=float(shown.step * shown.base),
@@ -288,6 +120,7 @@ def _facts(
                 damaged=bool(frames.damaged),
             )
         failure = f"{reader.unread} packets cannot be read" if reader.unread else ""
+        others = [each for each in tracks if each is not own]
         return Facts(
             path=path,
             kind=_kind(container, path),
@@ -298,13 +131,44 @@ def _facts(
             picture=_picture(
                 video, own, moving.index(video), shown, frames, transparent=known.transparent
             ),
-            tracks=tuple(
-                each for each in tracks if each is not own and not _names_chapters(each, container)
-            ),
+            tracks=tuple(each for each in others if not _names_chapters(each, container)),
             failure=str(early) if early is not None else failure,
             early=early is not None,
             jumps=clock is None,
         )
+
+
+def _chosen(
+    container: av.container.InputContainer,
+    path: Path,
+    moving: Sequence[av.VideoStream],
+    nth: int | None,
+) -> av.VideoStream:
+    chosen = nth is not None and nth < len(moving)
+    video = moving[nth or 0] if chosen else main_video(container)
+    if video is None:
+        raise SourceError(f"{path} has no video stream")
+    if video.codec_context is None:
+        raise SourceError(f"there is no decoder for the video in {path}")
+    return video
+
+
+def _shown(
+    known: Known, track: Track, frames: Frames | None, decoded: Collection[int] | None
+) -> Timestamps:
+    """When frames are shown: as it is known, or as `frames` that were decoded are, or as their
+    packets say; in ASF, where these are in disorder, when they are `decoded`."""
+    base = track.timestamps.base
+    if known.timestamps is not None:
+        shown = Timestamps.of(known.timestamps)
+    elif frames is not None:
+        shown = Timestamps(frames.ticks, base)
+    else:
+        shown = Timestamps(sorted(track.timestamps.known), base)
+    if decoded is not None and not shown.orderly:
+        # It has no other times, and FFmpeg guesses them wrong at the end.
+        return Timestamps(sorted(decoded), base)
+    return shown
 
 
 def _read(

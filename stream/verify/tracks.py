@@ -14,8 +14,8 @@ from stream.verify.conformance import (
     milliseconds,
     seconds,
 )
+from stream.verify.facts import Track
 from stream.verify.labels import label_rows
-from stream.verify.reading import Track
 from stream.verify.timestamps import agree, meet
 from stream.verify.words import length_rows, word_rows
 

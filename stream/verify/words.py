@@ -4,7 +4,7 @@ from collections import Counter
 from fractions import Fraction
 
 from stream.verify.conformance import Case, Row, counted, milliseconds, seconds
-from stream.verify.reading import Track
+from stream.verify.facts import Track
 
 
 def word_rows(what: str, a: Track, b: Track, case: Case) -> list[Row]:
