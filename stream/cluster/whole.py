@@ -73,7 +73,7 @@ class Whole(Job):
             held.enter_context(closing(source))
             self._check_input(source, found)
             source.gather(each.done.seen for each in found)
-            source.check_damage()
+            source.decoding.check()
             chosen = plan(self.output, source, self.settings.encoder, self.settings.upscale)
             check_space(self.input, self.folder.parent)
             segments = [segment for each in found for segment in each.work.segments]
@@ -102,7 +102,7 @@ class Whole(Job):
             why="",
             from_neighbors=shares / max(frames, 1),
             seconds=time.monotonic() - begun,
-            damaged=source.damaged,
+            damaged=source.decoding.damaged,
             dropped=joined.dropped,
             warnings=warnings_of(self.output.suffix, source, joined),
             stopped=False,

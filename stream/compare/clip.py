@@ -47,7 +47,7 @@ class Clip:
                 aspect=source.aspect or Fraction(1),
                 rate=source.rate,
                 origin_s=source.origin_s,
-                first_s=float((source.first.pts or 0) * source.time_base),
+                first_s=float((source.info.first.pts or 0) * source.time_base),
                 end_s=_end_s(source),
                 max_pixels=max_pixels,
             )

@@ -129,7 +129,7 @@ class VideoWriter:
     @property
     def _tags(self) -> ColorTags:
         """What the source says of its light; the matrix is our own, and said."""
-        own = self._source.tags
+        own = self._source.info.tags
         return ColorTags(matrix=1, primaries=own.primaries, transfer=own.transfer, range=1)
 
     def _heard(self, begin: Fraction) -> Iterator[Packet]:

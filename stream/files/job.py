@@ -228,7 +228,7 @@ class Job(Restorer):
     ) -> tuple[Joined, Conformance | None, Path]:
         """Make of all segments what the job is to give, and say where it is."""
         if not stopped:
-            source.check_damage()
+            source.decoding.check()
         seen("writing")
         segments = list(work.segments)
         if sink.tail is not None:
@@ -274,14 +274,14 @@ class Job(Restorer):
     def _verify(self, source: Source, segments: list[Segment]) -> Conformance:
         settings = self.settings
         moments = None
-        if not (source.made_up or source.jumps):
+        if not (source.times.made_up or source.jumps):
             base, shift_s = source.time_base, source.shift_s
             moments = [pts * base + shift_s for segment in segments for pts in segment.pts]
         asked = Asked(
             settings.span.start,
             settings.span.duration,
-            source.turned,
-            source.deinterlaced,
+            source.info.turned,
+            source.info.deinterlaced,
             settings.drop,
             settings.upscale,
         )

@@ -125,13 +125,13 @@ def bytes_beside(source: Source, drop: Collection[str]) -> int:
 def without_effect(settings: Settings, source: Source) -> list[str]:
     """What is to be said of options that change nothing of this input, a line each."""
     said = []
-    if settings.apply_rotation and not source.turned:
+    if settings.apply_rotation and not source.info.turned:
         said.append("--apply-rotation has no effect: the video does not ask to be turned")
-    if settings.deinterlace == "off" and not source.interlaced:
+    if settings.deinterlace == "off" and not source.info.interlaced:
         said.append("--deinterlace off has no effect: the video is not interlaced")
     others = {each.type for each in source.container.streams if each.index != source.video.index}
     said += [f"--drop {kind} has no effect: there is none" for kind in {*settings.drop} - others]
-    if source.top_first is not None and settings.passes:
+    if source.info.top_first is not None and settings.passes:
         said.append("frames that stay interlaced are not fused; --deinterlace on has them fused")
     return said
 
@@ -145,8 +145,8 @@ def warnings_of(kind: str, source: Source, joined: Joined) -> list[str]:
     if joined.converted:
         said.append(f"{kind} needs other codings: {', '.join(joined.converted)}")
     counted = (
-        (source.damaged, "{} damaged frames were concealed"),
-        (source.made_up, "{} frames had no time of their own and got one"),
+        (source.decoding.damaged, "{} damaged frames were concealed"),
+        (source.times.made_up, "{} frames had no time of their own and got one"),
         (source.jumps, "the clock of the input jumped {} times and was put right"),
         (joined.refused, "{} packets with impossible timestamps were left out"),
         (joined.undecoded, "{} damaged packets of sound were left out"),
@@ -155,6 +155,6 @@ def warnings_of(kind: str, source: Source, joined: Joined) -> list[str]:
     )
     said += [text.format(count) for count, text in counted if count]
     said += source.hints
-    if source.deinterlaced:
+    if source.info.deinterlaced:
         said.append("the video is interlaced and was deinterlaced; --deinterlace off keeps it")
     return said

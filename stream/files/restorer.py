@@ -81,10 +81,10 @@ class Restorer:
         if say is not None:
             for line in without_effect(settings, source):
                 say(f"note: {line}")
-        if source.top_first is not None:
+        if source.info.top_first is not None:
             # Rows that belong to other moments cannot be registered together.
             settings = self.settings = replace(settings, fuse=0)
-        if settings.stabilize and source.top_first is not None:
+        if settings.stabilize and source.info.top_first is not None:
             raise UsageError("interlaced frames cannot be stabilized; use --deinterlace on")
         return settings
 
@@ -114,7 +114,7 @@ class Restorer:
         """
         # Rows that belong to other moments move like no picture does.
         told = restore.is_told and self.settings.strength != 0
-        if source.top_first is not None or not (told or self.settings.stabilize):
+        if source.info.top_first is not None or not (told or self.settings.stabilize):
             return None
         noted = self._noted(source, say)
         self._measured = measured_of(source, self.settings, noted, say)
@@ -189,7 +189,7 @@ class Restorer:
             why=self._why,
             from_neighbors=sink.from_neighbors,
             seconds=seconds,
-            damaged=source.damaged,
+            damaged=source.decoding.damaged,
             dropped=dropped,
             warnings=warnings,
             stopped=stopped,

@@ -36,7 +36,7 @@ class SequenceSource(Source):
         """Raises a `SourceError`."""
         super().__init__(files[0], reading)
         self._files = files
-        self.rate, self.time_base = rate, 1 / rate
+        self.times.rate, self.times.time_base = rate, 1 / rate
 
     @property
     def duration_s(self) -> float | None:
@@ -53,7 +53,7 @@ class SequenceSource(Source):
             most = self.reading.max_pixels
             with open_input(file, max_pixels=most) as container:
                 frame = first_frames(container, choose_video(container, file, most), file)[0]
-            self.packets += 1
+            self.decoding.packets += 1
             frame.pts, frame.time_base = number, self.time_base
             yield frame
 

@@ -15,16 +15,71 @@ import numpy as np
 from av.codec.hwaccel import HWAccel
 
 from stream.errors import DeviceError, SourceError
-from stream.input.opening import choose_video, disordered, first_frames, open_input
+from stream.frame import Packet
+from stream.input.opening import (
+    choose_video,
+    decoder_of,
+    disordered,
+    first_frames,
+    open_input,
+)
 from stream.media.convert import Unpacker, has_alpha
 from stream.media.hardware import Refused, told
 from stream.options.reading import Reading
 
 _log = logging.getLogger(__name__)
 
+_MANY = 300
+"""Packets after which a video that is damaged throughout is given up."""
 _EXACT: Final = ("h264", "hevc", "vp8", "vp9")
 """Codecs whose standards say to the last bit what a decoder gives. Those of MPEG-2 and MPEG-4
 leave the rounding open, so that later pictures may differ where the first ones do not."""
+
+
+class PacketDecoder:
+    """Decodes a video, and counts what does not."""
+
+    def __init__(self, video: av.VideoStream, path: Path, where: str) -> None:
+        """`where`: "software" or "cuda"."""
+        self.where = where
+        self.packets = 0
+        self.failed = 0
+        """Packets that did not decode."""
+        self.corrupt = 0
+        """Frames that FFmpeg marked as damaged."""
+        self._path = path
+        self._decoder = decoder_of(video)
+
+    def decode(self, packet: Packet) -> list[av.VideoFrame]:
+        """What comes out; an empty packet is the end. Raises a `SourceError` where nearly nothing
+        does."""
+        self.packets += bool(packet.size)
+        try:
+            frames = self._decoder.decode(packet if packet.size else None)
+        except av.error.EOFError:
+            return []
+        except av.error.FFmpegError as error:
+            self.failed += 1
+            _log.debug("a packet did not decode: %s", error)
+            if self.packets >= _MANY:
+                self.check()
+            return []
+        self.corrupt += sum(frame.is_corrupt for frame in frames)
+        return [frame for frame in frames if frame.width and frame.height]
+
+    @property
+    def damaged(self) -> int:
+        """Packets that did not decode, and frames that FFmpeg marked as damaged."""
+        return self.failed + self.corrupt
+
+    def check(self) -> None:
+        """Raise a `SourceError` if more was damaged than can be called a concealed fault."""
+        # FFmpeg's own limit, -max_error_rate.
+        if 3 * self.failed > 2 * self.packets:
+            raise SourceError(
+                f"{self._path} is damaged: {self.failed} of {self.packets} packets "
+                "of its video do not decode"
+            )
 
 
 def open_decoding(

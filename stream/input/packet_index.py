@@ -59,7 +59,7 @@ class PacketIndex:
         pts, key = np.array(columns[0], np.int64), np.array(columns[1], np.bool_)
         size, pos = (np.array(column, np.int64) for column in columns[2:4])
         crc = np.array(columns[4], np.uint32)
-        times = source.shown(pts[~np.array(discarded, np.bool_)])
+        times = source.times.in_order(pts[~np.array(discarded, np.bool_)])
         hides = source.video.codec_context.codec.canonical_name in _HIDES
         if not whole or hides or (pts == _NONE).any() or len(np.unique(pts)) < len(pts):
             times = times[:0]

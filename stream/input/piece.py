@@ -15,7 +15,7 @@ import numpy as np
 from stream.errors import SourceError
 from stream.frame import Frame, Packet
 from stream.input.demux import Demuxer
-from stream.input.opening import decoder_of, frames_of, open_input
+from stream.input.opening import decoder_of, frames_of
 from stream.input.packet_index import PacketIndex
 from stream.input.source import Source
 from stream.options.reading import Reading
@@ -47,16 +47,16 @@ class Seen:
     def of(cls, source: Source) -> "Seen":
         """What a source has found so far."""
         return cls(
-            packets=source.packets,
-            failed=source.failed,
-            corrupt=source.corrupt,
-            made_up=source.made_up,
+            packets=source.decoding.packets,
+            failed=source.decoding.failed,
+            corrupt=source.decoding.corrupt,
+            made_up=source.times.made_up,
             jumps=source.jumps,
             rescaled=source.rescaled,
             recoded=source.recoded,
             transparent=source.transparent,
             beside=sorted(source.beside),
-            last=source.last,
+            last=source.times.last,
             early=None if source.early is None else str(source.early),
             hints=source.hints,
         )
@@ -81,8 +81,8 @@ class PieceSource(Source):
         self._offset = int(begin)
         """The number of the first frame to work on, in the whole file."""
         self._inside = int(finish) - int(begin)
-        if self._jumpy and len(index.times) > self._offset:
-            self._lift_s = self._before_zero_s(int(index.times[self._offset]))
+        if self.discontinuous and len(index.times) > self._offset:
+            self.times.lift(int(index.times[self._offset]))
 
     def go_on(self, done: int, known: int = 0, pts: int | None = None) -> None:
         """Hand on nothing of the piece's first `done` frames, but for their neighbors' sake."""
@@ -102,7 +102,7 @@ class PieceSource(Source):
             assert decoded.pts is not None
             number = int(np.searchsorted(self._index.times, decoded.pts)) - self._offset
             if number < end:
-                self._note_length(decoded.pts, limit)
+                self.times.hand_on(decoded.pts, limit, self.shift_s)
             if number >= end + around:
                 return
             beyond = not self._first <= number < end
@@ -135,7 +135,7 @@ class PieceSource(Source):
             yield from super()._packets(after)
             return
         needed = self._offset + self._first - self.reading.around
-        needed -= _FILTERED if self.deinterlaced else 0
+        needed -= _FILTERED if self.info.deinterlaced else 0
         entries = index.entries(max(needed, 0))
         entry = next((each for each in entries[:-1] if self._reaches(each, needed)), 0)
         numbered = _numbered(self._demuxer, self.container, self.video.index, index, entry)
@@ -156,9 +156,9 @@ class PieceSource(Source):
     def _reaches(self, entry: int, frame: int) -> bool:
         """Whether decoding from a packet on gives a frame whole."""
         index, time = self._index, int(self._index.times[frame])
-        with open_input(self.path, max_pixels=self.reading.max_pixels) as container:
+        with self._aside.open() as container:
             decoder = decoder_of(self._choose(container))
-            demuxer = Demuxer(discontinuous=self._jumpy)
+            demuxer = Demuxer(discontinuous=self.discontinuous)
             try:
                 for number, packet in _numbered(demuxer, container, self.video.index, index, entry):
                     if number is None and packet.size:
@@ -179,16 +179,16 @@ class GatheredSource(Source):
         self._hints: list[str] = []
         self.ended_early: str | None = None
         for seen in pieces:
-            self.packets += seen.packets
-            self.failed += seen.failed
-            self.corrupt += seen.corrupt
-            self.made_up += seen.made_up
+            self.decoding.packets += seen.packets
+            self.decoding.failed += seen.failed
+            self.decoding.corrupt += seen.corrupt
+            self.times.made_up += seen.made_up
             self._demuxer.jumps = max(self._demuxer.jumps, seen.jumps)
             self._unpacker.rescaled += seen.rescaled
             self._unpacker.recoded += seen.recoded
             self._unpacker.transparent |= seen.transparent
             self.beside |= set(seen.beside)
-            self.last = tuple(seen.last) if seen.last is not None else None  # type: ignore[assignment]
+            self.times.last = tuple(seen.last) if seen.last is not None else None  # type: ignore[assignment]
             self.ended_early = seen.early
             self._hints = seen.hints
 

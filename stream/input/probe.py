@@ -65,7 +65,7 @@ def _stream(stream: Stream, source: Source) -> dict[str, Any]:
 
 def _restored(source: Source) -> dict[str, Any]:
     """What only the stream that is restored, and decoded for this, tells."""
-    first, video = source.first, source.video
+    first, video = source.info.first, source.video
     coding = source.coding
     return {
         "restored": True,
@@ -80,12 +80,12 @@ def _restored(source: Source) -> dict[str, Any]:
         "matrix": coding.matrix,
         "range": "full" if coding.full_range else "limited",
         "tagged": {
-            "matrix": source.tags.matrix,
-            "primaries": source.tags.primaries,
-            "transfer": source.tags.transfer,
-            "range": source.tags.range,
+            "matrix": source.info.tags.matrix,
+            "primaries": source.info.tags.primaries,
+            "transfer": source.info.tags.transfer,
+            "range": source.info.tags.range,
         },
-        "interlaced": source.interlaced,
+        "interlaced": source.info.interlaced,
     }
 
 

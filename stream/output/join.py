@@ -183,7 +183,7 @@ def _write(
     if found := chapters(source.container, *source.limits()):
         container.set_chapters(found)
     container.start_encoding()
-    pictures = _pictures(segments, source.time_base, video, source.last)
+    pictures = _pictures(segments, source.time_base, video, source.times.last)
     for packet in _interleaved(pictures, _others(source, tracks)):
         check()
         try:
@@ -214,9 +214,9 @@ def _add_video(
 ) -> av.VideoStream:
     own = source.video.codec_context.codec.canonical_name
     same = own == restored.codec_context.codec.canonical_name
-    said = bool(_OF_THE_STREAM & side_data(source.first).keys())
+    said = bool(_OF_THE_STREAM & side_data(source.info.first).keys())
     # Matroska would go on calling it Dolby Vision.
-    plain = not hdr_of(source.first).dynamic or "matroska" not in container.format.name
+    plain = not hdr_of(source.info.first).dynamic or "matroska" not in container.format.name
     if same and said and plain:
         added = container.add_stream_from_template(source.video, opaque=True)
         ours, new = restored.codec_context, added.codec_context
@@ -237,8 +237,8 @@ def _add_video(
     if context.codec.canonical_name == "prores":
         context.codec_tag = restored.codec_context.codec_tag  # which says whether it is 4444
     added.time_base = source.time_base
-    if source.matrix is not None or source.turned:
-        added.set_display_matrix(source.matrix or _UPRIGHT)
+    if source.info.matrix is not None or source.info.turned:
+        added.set_display_matrix(source.info.matrix or _UPRIGHT)
     describe_as(added, source.video)
     added.metadata.pop("alpha_mode", None)  # of VP8 and VP9; it is how they were coded
     return added

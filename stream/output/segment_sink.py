@@ -100,14 +100,14 @@ def plan(path: Path, source: Source, settings: EncoderSettings, scale: Scale | N
         coding = encoder.coding(own_coding, *size)
     if scale is not None and not encoder.holds(size):
         raise _too_large(encoder, size, source.size)
-    order, marks = source.top_first, None
+    order, marks = source.info.top_first, None
     if order is not None:
         marks = deinterlace.options(encoder.name, order, coding, size[1])
     options = encoder.settings(settings)
-    for said in (hdr.options(encoder.name, hdr.hdr_of(source.first)), marks or {}):
+    for said in (hdr.options(encoder.name, hdr.hdr_of(source.info.first)), marks or {}):
         for name, value in said.items():
             options[name] = ":".join(filter(None, (options.get(name), value)))
-    tags = source.tags
+    tags = source.info.tags
     if coding.full_range != source.coding.full_range:
         tags = tags._replace(range=LIMITED)
     marked = None if marks is None else order
@@ -123,7 +123,7 @@ def size_of(source: Source, scale: Scale | None) -> tuple[int, int]:
     """Width and height of the restored frames. Raises `UsageError`."""
     if scale is None:
         return source.size
-    if source.top_first is not None:
+    if source.info.top_first is not None:
         raise UsageError("interlaced frames cannot be enlarged; use --deinterlace on")
     return scale.of(source.size, even=source.coding.subsampling != (1, 1))
 

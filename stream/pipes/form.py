@@ -87,7 +87,7 @@ def plan_for(
     options = {}
     if siting and coding.subsampling == (2, 2) and not coding.gray:
         options["chroma_sample_location"] = siting
-    return Plan(encoder, coding, source.tags, options, 1, size, source.top_first)
+    return Plan(encoder, coding, source.info.tags, options, 1, size, source.info.top_first)
 
 
 def siting_of(source: Source) -> str:

@@ -148,7 +148,7 @@ class Relay(Restorer):
     ) -> tuple[Shutter | None, Iterator[Frame]]:
         """The shutter, and the frames, of which some may have been read to tell it."""
         exposure, frames = self.settings.shutter, iter(source)
-        if not restore.is_told or self.settings.strength == 0 or source.top_first is not None:
+        if not restore.is_told or self.settings.strength == 0 or source.info.top_first is not None:
             return None, frames
         if type(source) is Source or not exposure.auto:
             return shutter_of(source, exposure), frames
@@ -206,7 +206,7 @@ class Relay(Restorer):
             if not sink.frames:
                 raise CancelledError("stopped before the first frame was done")
             return
-        source.check_damage()
+        source.decoding.check()
         if source.early is not None:
             raise SourceError(f"{source.path} {source.early}; it was cut off or is damaged")
         if not sink.frames:
@@ -221,7 +221,7 @@ class Relay(Restorer):
             )
         if source.coding.alpha > sink.plan.coding.alpha:
             said.append(f"{self.form} has no transparency, it was left out")
-        if self.form in TIMELESS and source.matrix is not None:
+        if self.form in TIMELESS and source.info.matrix is not None:
             said.append(
                 f"{self.form} does not tell how pictures are to be turned; --apply-rotation does it"
             )

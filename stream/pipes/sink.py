@@ -194,8 +194,8 @@ class RelaySink:
         return av.open(target, "w", format=FORMS[self._form], options=options)
 
     def _describe(self, container: av.container.OutputContainer, video: av.VideoStream) -> None:
-        if self._source.matrix is not None:
-            video.set_display_matrix(self._source.matrix)
+        if self._source.info.matrix is not None:
+            video.set_display_matrix(self._source.info.matrix)
         context = video.codec_context
         if context.codec.canonical_name == "hevc" and container.format.name in ("mp4", "mov"):
             context.codec_tag = "hvc1"  # Apple's players know no other

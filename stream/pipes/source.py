@@ -38,13 +38,13 @@ class PipeSource(Source):
         self._begins = incoming.begins()
         self._watched = Watched(incoming, self._begins)
         self._ahead: list[Packet] = []
-        self._aside: deque[Packet] = deque()
+        self._others: deque[Packet] = deque()
         self._waiting = 0
         self._chosen: av.VideoStream | None = None
         self._broken = False
         """Whether the last packet of the video did not decode."""
         super().__init__(incoming.name, reading)
-        self._demuxer = Demuxer(discontinuous=self._jumpy, ahead=self._ahead)
+        self._demuxer = Demuxer(discontinuous=self.discontinuous, ahead=self._ahead)
 
     @property
     def hints(self) -> list[str]:
@@ -61,8 +61,8 @@ class PipeSource(Source):
         """The packets of other streams that came, on the clock of the frames, up to a moment in
         seconds."""
         begin, end = self.limits()
-        while self._aside and when(self._aside[0], timestamp) - float(self.shift_s) <= timestamp:
-            packet = self._aside.popleft()
+        while self._others and when(self._others[0], timestamp) - float(self.shift_s) <= timestamp:
+            packet = self._others.popleft()
             self._waiting -= packet.size
             if begin <= when(packet, begin) < end:
                 yield earlier(packet, self.shift_s)
@@ -143,7 +143,7 @@ class PipeSource(Source):
         return self.until(float("inf"))
 
     def _pass_by(self, packet: Packet) -> None:
-        self._aside.append(packet)
+        self._others.append(packet)
         self._waiting += packet.size
         if self._waiting > _MOST_ASIDE:
             raise SourceError(
@@ -152,11 +152,11 @@ class PipeSource(Source):
             )
 
     def _decode(self, packet: Packet) -> list[av.VideoFrame]:
-        failed = self.failed
+        failed = self.decoding.failed
         frames = super()._decode(packet)
         if packet.size:
             self._watched.came(packet)
-            self._broken = self.failed > failed
+            self._broken = self.decoding.failed > failed
         return frames
 
     def _kept(self, tail: Tail) -> list[av.VideoFrame]:

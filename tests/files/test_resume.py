@@ -345,9 +345,9 @@ def test_what_is_done_is_not_decoded_again(
         rest = list(going)
         assert [frame.pts for frame in rest] == [frame.pts for frame in whole[done:]]
         assert np.array_equal(rest[0].planes[0], whole[done].planes[0])
-        assert going.packets <= 200 - known + 20
+        assert going.decoding.packets <= 200 - known + 20
         assert going.frames == 200
     wrong = Source(source)
     wrong.go_on(100, 50, whole[49].pts + 1)
     assert [frame.pts for frame in wrong] == [frame.pts for frame in whole[100:]]
-    assert wrong.packets == 200
+    assert wrong.decoding.packets == 200

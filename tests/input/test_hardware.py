@@ -300,7 +300,7 @@ def test_files_of_packed_frames_lose_nothing(size: tuple[int, int], tmp_path: Pa
             output.mux(video.encode(to_av(frame, ColorTags(1, 1, 1, 1), "nv12")))
         output.mux(video.encode(None))
     source = Source(tmp_path / "raw.mkv")
-    assert source.first.format.name == "nv12"
+    assert source.info.first.format.name == "nv12"
     read = list(source)
     source.close()
     assert len(read) == 3
@@ -363,7 +363,7 @@ def test_without_a_gpu_auto_is_software_and_it_is_logged(
     assert reading_of(stream.Settings()).decoder == "software"
     caplog.set_level(logging.INFO)
     source = Source(make_clip(tmp_path / "in.mp4"), Reading(decoder="auto"))
-    assert source.decoder == "software"
+    assert source.decoding.where == "software"
     assert len(list(source)) == 12
     source.close()
     assert "decoding in software, as the GPU does not: no usable GPU" in caplog.text
@@ -422,7 +422,7 @@ def test_the_gpu_decodes_what_software_does(codec: str, pix_fmt: str, tmp_path: 
         options=options,
     )
     software, gpus = Source(clip), Source(clip, Reading(decoder="auto"))
-    assert gpus.decoder == "cuda"
+    assert gpus.decoding.where == "cuda"
     for one, two in zip(software, gpus, strict=True):
         assert one.pts == two.pts
         assert same(one.planes, two.planes)
