@@ -16,7 +16,8 @@ import numpy as np
 from stream.ipc.child import Control, Fatal, Heartbeat, Line, Stop, enter
 from stream.ipc.mailbox import Mailbox, Picture, Size
 from stream.ipc.sound_ring import SoundFormat, SoundRing
-from stream.live.output.writer import Feed, Target
+from stream.live.output.pacing import Feed
+from stream.live.output.writer import Target
 from stream.secrets import Secrets
 
 SPAWN = multiprocessing.get_context("spawn")

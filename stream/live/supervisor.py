@@ -15,7 +15,8 @@ from stream.ipc.window import Window
 from stream.ipc.workers import TICK_S, Say, Worker, Workers
 from stream.live.input.camera import Camera
 from stream.live.input.reader import start as read
-from stream.live.output.writer import Feed, Target
+from stream.live.output.pacing import Feed
+from stream.live.output.writer import Target
 from stream.live.restore.process import start as restore
 from stream.options.live import Beyond, InUse, LiveRestoreOptions, LiveSettings
 from stream.secrets import Secrets

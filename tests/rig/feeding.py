@@ -21,8 +21,9 @@ from av.codec.context import Flags
 from stream.ipc.child import Control, Heartbeat, Line, Stop, enter
 from stream.ipc.mailbox import Mailbox, Picture
 from stream.ipc.sound_ring import SoundFormat, SoundRing
+from stream.live.output.pacing import Feed
 from stream.live.output.serve import Serve
-from stream.live.output.writer import Feed, Target
+from stream.live.output.writer import Target
 from stream.secrets import Secrets
 from tests.rig import stamp
 from tests.rig.aside import Aside, obey

@@ -18,8 +18,8 @@ import pytest
 
 from stream.errors import SinkError, UsageError
 from stream.ipc.child import Control
+from stream.live.output.pacing import Feed
 from stream.live.output.serve import Serve
-from stream.live.output.writer import Feed
 from stream.live.rtsp.paths import Backlog, InterleavedPath
 from stream.live.rtsp.session import Session
 from stream.live.rtsp.track import Batch, Media, Presentation, Track, fields, packet

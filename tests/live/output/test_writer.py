@@ -16,7 +16,8 @@ import pytest
 from stream.ipc.child import Control, Heartbeat, Stop
 from stream.ipc.mailbox import Picture, Size
 from stream.ipc.sound_ring import Sound, SoundFormat
-from stream.live.output.writer import Feed, LoginRefusedError, Writer
+from stream.live.output.pacing import Feed
+from stream.live.output.writer import LoginRefusedError, Writer
 from tests.feeds import MULAW, PATIENCE_S, SPAWN, Lane, gray
 
 NS = 1_000_000_000
