@@ -66,6 +66,34 @@ MAY_USE_THREADS = {
     "stream.cli.preview",
 }
 MOST_FLAT, MOST_MODULES = 16, 16
+MOST_LINES, MOST_PARAMETERS, MOST_ATTRIBUTES = 60, 8, 15
+"""Of a function, without its parameters where it is a command; of a class."""
+COMMANDS = ("stream.cli", "weights.evaluate.__main__", "weights.train.__main__")
+"""Functions in them that take more parameters than others are commands, whose options those are."""
+WIDE = {
+    "stream.files.job.run": "its keywords are the public interface",
+    "stream.iterators.restore.restore": "its keywords are the public interface",
+    "stream.iterators.live.open_live": "its keywords are the public interface",
+    "stream.vapoursynth.deblur": "its keywords are the public interface",
+}
+LARGE = {
+    "stream.options.settings.Settings": "a field is an option",
+    "stream.live.description.Description": "a field is an option",
+    "stream.serve.options.Options": "a field is an option",
+    "stream.ipc.stats.ProcessFigures": "a field is a figure",
+    "stream.serve.jobs.Job": "a field is a column",
+    "stream.ipc.workers.Worker": "all that is known of a process, in each of its lives",
+    "stream.live.cameras.Cameras": "all that is known of each feed, which comes and goes",
+    "stream.live.input.session.Session": "TODO",
+    "stream.live.restore.ladder.Ladder": "TODO",
+    "stream.live.restore.restorer.Restoration": "TODO",
+    "stream.live.supervisor.Supervisor": "TODO",
+    "stream.output.segment_sink.SegmentSink": "TODO",
+    "stream.pipes.sink.RelaySink": "TODO",
+    "stream.verify.gather.Frames": "TODO",
+    "stream.verify.facts.Picture": "a field is a thing compared",
+    "stream.verify.facts.Track": "a field is a thing compared",
+}
 
 
 def modules() -> Iterator[tuple[str, ast.Module]]:
@@ -143,6 +171,65 @@ def test_no_folder_is_full() -> None:
     for room in {folder(name) for name in MODULES if name.startswith("stream")}:
         count = sum(folder(name) == room and name != room for name in MODULES)
         assert count <= (MOST_FLAT if room == "stream" else MOST_MODULES), room
+
+
+def functions(tree: ast.Module) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node
+
+
+def parameters(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """How many there are, without `self` and `cls`."""
+    named = function.args.posonlyargs + function.args.args + function.args.kwonlyargs
+    return sum(each.arg not in ("self", "cls") for each in named)
+
+
+def attributes(owner: ast.ClassDef) -> set[str]:
+    """The fields of a class, and what its methods set."""
+    found = {
+        each.target.id
+        for each in owner.body
+        if isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name)
+    }
+    for node in ast.walk(owner):
+        if (
+            isinstance(node, ast.Attribute)
+            and isinstance(node.ctx, ast.Store)
+            and ast.unparse(node.value) == "self"
+        ):
+            found.add(node.attr)
+    return found
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_functions_and_classes_are_of_a_size_to_be_read(name: str) -> None:
+    for function in functions(MODULES[name]):
+        many = parameters(function) > MOST_PARAMETERS
+        command = many and name.startswith(COMMANDS)
+        begin = function.body[0].lineno if command else function.lineno
+        assert (function.end_lineno or 0) - begin < MOST_LINES, f"{function.name} is long"
+        assert not many or command or f"{name}.{function.name}" in WIDE, function.name
+    for node in ast.walk(MODULES[name]):
+        if isinstance(node, ast.ClassDef) and f"{name}.{node.name}" not in LARGE:
+            assert len(attributes(node)) <= MOST_ATTRIBUTES, node.name
+
+
+def test_what_is_said_to_be_larger_than_usual_is() -> None:
+    wide = {
+        f"{name}.{each.name}"
+        for name, tree in MODULES.items()
+        for each in functions(tree)
+        if parameters(each) > MOST_PARAMETERS and not name.startswith(COMMANDS)
+    }
+    assert wide == WIDE.keys()
+    large = {
+        f"{name}.{each.name}"
+        for name, tree in MODULES.items()
+        for each in ast.walk(tree)
+        if isinstance(each, ast.ClassDef) and len(attributes(each)) > MOST_ATTRIBUTES
+    }
+    assert large == LARGE.keys()
 
 
 @pytest.mark.parametrize("package", PACKAGES)

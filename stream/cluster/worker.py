@@ -179,7 +179,7 @@ def _placed(order: Order, work: Path, attempt: str) -> bool:
         copied, place = order.parts / f"{work.name}.{attempt}", order.parts / work.name
         shutil.copytree(work, copied)
         try:
-            os.rename(copied, place)
+            copied.rename(place)
         except OSError:
             shutil.rmtree(copied, ignore_errors=True)
             return Done.read(place) is not None

@@ -232,7 +232,7 @@ class Job(Restorer):
         seen("writing")
         segments = list(work.segments)
         if sink.tail is not None:
-            segments.append(Segment(sink.tail, sink.tail_pts))
+            segments.append(sink.tail)
         joined = self._join(source, segments, sink.plan)
         if stopped:
             return joined, None, self._leave()

@@ -50,7 +50,6 @@ class Source:
     def __init__(self, path: str | os.PathLike[str], reading: Reading | None = None) -> None:
         self.path = Path(path)
         self.reading = reading or Reading()
-        self._aside = Aside(self.path, self.reading.max_pixels)
         peeked, self.container, where = self._open()
         self.video = self._choose(self.container)
         self.info = MediaInfo.of(peeked, self.reading)
@@ -68,6 +67,10 @@ class Source:
         """Where the file ended, if that was too early."""
         self._resume = _Resume()
         self._seeks = False
+
+    @property
+    def _aside(self) -> Aside:
+        return Aside(self.path, self.reading.max_pixels)
 
     @property
     def span(self) -> Span:

@@ -5,7 +5,7 @@ import multiprocessing
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from stream.errors import DeblurError
 from stream.ipc.mailbox import Mailbox, Picture
@@ -30,6 +30,16 @@ _DRAIN_S = 1.5
 """After the end of a file, for what is still on its way."""
 _LARGEST = 35_651_584
 """Pixels of the largest picture that H.264 holds."""
+
+
+@dataclass
+class _Change:
+    """Another way to restore."""
+
+    wanted: LiveRestoreOptions | None = None
+    """What the model has not been told yet."""
+    told: bool = False
+    """Whether it was told of a change and has not answered."""
 
 
 class Supervisor:
@@ -77,15 +87,12 @@ class Supervisor:
             _SILENT_S["reader"] + settings.stall_s,
         )
         self._writers = [*self._writing(targets)]
-        self.workers = [self._reader, self._model, *self._writers]
         self._kept = Workers(
             self.workers, context, secrets=secrets, say=say, fail=self._fail, asked=self._told
         )
         self._begun_s = time.monotonic()
         self._stopping = asyncio.Event()
-        self._pending: LiveRestoreOptions | None = None
-        self._changing = False
-        """Whether the model was told of a change and has not answered."""
+        self._change = _Change()
         self._error: DeblurError | None = None
 
     def _writing(self, targets: Sequence[Target]) -> Iterator[Worker]:
@@ -101,6 +108,11 @@ class Supervisor:
             twice = names.count(target.name) > 1
             name = f"{target.name} ({index + 1})" if twice else target.name
             yield Worker(name, "writer", target.run, (feed, settings.size), _SILENT_S["writer"])
+
+    @property
+    def workers(self) -> list[Worker]:
+        """All its processes."""
+        return [self._reader, self._model, *self._writers]
 
     async def run(self) -> None:
         """Keep the feed up until it is stopped, or its file ends. Raises a `DeblurError` where it
@@ -134,19 +146,20 @@ class Supervisor:
 
     def change(self, restoring: LiveRestoreOptions) -> None:
         """Restore in another way from the next frame on, or as soon as the model is there."""
-        self._pending = restoring
+        self._change.wanted = restoring
         self._pass_on()
 
     @property
     def settled(self) -> bool:
         """Whether all that it was told to change is in use, or refused."""
-        return self._pending is None and not self._changing
+        return self._change.wanted is None and not self._change.told
 
     def _pass_on(self) -> None:
         """Tell the model what was asked for last, once it has done what was asked before."""
-        ready = self.in_use is not None and not self._changing
-        if self._pending is not None and ready and self._model.tell(self._pending):
-            self._changing, self._pending = True, None
+        change = self._change
+        ready = self.in_use is not None and not change.told
+        if change.wanted is not None and ready and self._model.tell(change.wanted):
+            change.told, change.wanted = True, None
 
     def newest(self) -> tuple[Picture | None, Picture | None]:
         """Copies of the newest picture of the camera and of the newest restored one."""
@@ -179,7 +192,7 @@ class Supervisor:
     def _told(self, what: object) -> None:
         if isinstance(what, InUse):
             self.in_use = what
-            self._changing = False
+            self._change.told = False
             # Should its process die, the next one goes on like this.
             self.settings = replace(self.settings, restoring=what.restoring)
             self._model.arguments = self.settings, *self._model.arguments[1:]

@@ -5,9 +5,9 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ import av.error
 from filters import Coding
 from stream.colors import LIMITED, ColorTags
 from stream.errors import SinkError, UsageError, WriteError
-from stream.frame import Frame, Memory, Packet
+from stream.frame import Frame, Memory
 from stream.input import deinterlace
 from stream.input.deinterlace import FieldMarker
 from stream.input.source import Source
@@ -30,7 +30,7 @@ from stream.media.encoders import ENCODERS, Encoder, candidates, choose, ordinar
 from stream.media.remux import holds
 from stream.options.encoding import EncoderSettings
 from stream.options.scale import Scale
-from stream.output.checkpoint import JobCheckpoint
+from stream.output.checkpoint import JobCheckpoint, Segment
 from stream.output.size_estimate import SizeEstimate
 from stream.paths import megabytes
 
@@ -197,6 +197,62 @@ def add_encoder(
     return video
 
 
+@dataclass
+class Mean:
+    """Of the values that were added."""
+
+    total: float = 0.0
+    count: int = 0
+
+    def add(self, value: float) -> None:
+        """Take one more."""
+        self.total, self.count = self.total + value, self.count + 1
+
+    @property
+    def value(self) -> float:
+        """0 where there are none."""
+        return self.total / max(self.count, 1)
+
+
+@dataclass(frozen=True)
+class _Encoder:
+    """A segment that is being written."""
+
+    container: av.container.OutputContainer
+    video: av.VideoStream
+    first: int
+    """The time of its first frame."""
+
+
+@dataclass
+class _Keeping:
+    """Whether frames are kept until their segment is finished."""
+
+    on: bool = True
+    took_s: float = 0.0
+    begun: float = field(default_factory=time.monotonic)
+
+    def next(self) -> "_Keeping":
+        """For the next segment: only where restoring one takes long."""
+        # Keeping takes its own time, and must not be what makes itself necessary.
+        return _Keeping(time.monotonic() - self.begun - self.took_s > _REDONE_S)
+
+
+class FrameCoder:
+    """Makes of frames what an encoder takes."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.pix_fmt = plan.encoder.pix_fmt(plan.coding)
+        self._coding, self._tags = plan.coding, plan.tags
+        self._marker = None if plan.top_first is None else FieldMarker(plan.top_first)
+
+    def made(self, frame: Frame) -> av.VideoFrame:
+        """A frame as it is encoded, at its own time."""
+        coded = frame if frame.coding == self._coding else recoded(frame, self._coding)
+        made = to_av(coded, self._tags, self.pix_fmt)
+        return made if self._marker is None else self._marker.mark(made)
+
+
 class SegmentSink:
     """Encodes frames into the segments of a job's work, beginning after what is done."""
 
@@ -210,25 +266,19 @@ class SegmentSink:
     ) -> None:
         """`stopped` says whether the job is to end before its input does."""
         self.plan = plan
-        self.tail: Path | None = None
-        """After `flush`, where the job was stopped: a file with the frames behind the last
-        segment."""
-        self.tail_pts: tuple[int, ...] = ()
+        self.tail: Segment | None = None
+        """After `flush`, where the job was stopped: the frames behind the last segment."""
         self._stopped = stopped
-        self._pix_fmt = plan.encoder.pix_fmt(plan.coding)
+        self._coder = FrameCoder(plan)
         self._work = work
         self._source = source
         self._size_estimate = SizeEstimate(plan.segment)
-        self._marker = None if plan.top_first is None else FieldMarker(plan.top_first)
-        self._container: av.container.OutputContainer | None = None
-        self._video: av.VideoStream | None = None
+        self._encoder: _Encoder | None = None
         self._written = work.folder / "segment.tmp"
         self._pts: list[int] = []
         self._memory: Memory = {}
-        self._keep = True
-        self._handed, self._from_neighbors = 0, 0.0
-        self._begun = time.monotonic()
-        self._keeping_s = 0.0
+        self._shares = Mean()
+        self._keeping = _Keeping()
         for frame in list(work.kept(source.coding, source.time_base)):
             self._encode(frame)
 
@@ -240,7 +290,7 @@ class SegmentSink:
     @property
     def from_neighbors(self) -> float:
         """The mean share of the frames of this run that came from neighboring ones."""
-        return self._from_neighbors / max(self._handed, 1)
+        return self._shares.value
 
     @property
     def bytes_per_frame(self) -> float | None:
@@ -249,11 +299,10 @@ class SegmentSink:
 
     def push(self, frame: Frame) -> None:
         """Take a restored frame. Raises `WriteError`."""
-        self._handed += 1
-        self._from_neighbors += frame.from_neighbors
+        self._shares.add(frame.from_neighbors)
         try:
-            if self._keep:
-                self._keep = self._kept(partial(self._work.keep, frame))
+            if self._keeping.on:
+                self._keeping.on = self._kept(partial(self._work.keep, frame))
             self._encode(frame)
             if len(self._pts) == self.plan.segment:
                 self._finish()
@@ -271,7 +320,7 @@ class SegmentSink:
             self._work.keep_none()
             return False
         finally:
-            self._keeping_s += time.monotonic() - begun
+            self._keeping.took_s += time.monotonic() - begun
         return True
 
     def flush(self) -> None:
@@ -282,7 +331,7 @@ class SegmentSink:
             if self._stopped():
                 self._kept(self._work.write_kept)
                 self._close()
-                self.tail, self.tail_pts = self._written, tuple(self._pts)
+                self.tail = Segment(self._written, tuple(self._pts))
             else:
                 self._finish()
         except OSError as error:
@@ -292,13 +341,13 @@ class SegmentSink:
         """Let go of what is open, after a failure; what is done stays on disk."""
         with suppress(OSError, RuntimeError):  # the latter of a GPU that failed, with its memory
             self._work.write_kept()
-        if self._container is not None:
+        if self._encoder is not None:
             try:
-                self._container.close()
+                self._encoder.container.close()
             except (OSError, av.error.FFmpegError) as error:
                 # The failure itself is being reported; a full disk fails here once more.
                 _log.debug("closing a segment: %s", error)
-            self._container = None
+            self._encoder = None
 
     def check_space(self) -> None:
         """Refuse to fill the disk: the segments must fit once more, as the finished file."""
@@ -311,55 +360,44 @@ class SegmentSink:
             )
 
     def _encode(self, frame: Frame) -> None:
-        coded = frame
-        if frame.coding != self.plan.coding:
-            coded = recoded(frame, self.plan.coding)
-        made = to_av(coded, self.plan.tags, self._pix_fmt)
-        if self._marker is not None:
-            made = self._marker.mark(made)
-        if self._container is None:
-            self._open()
-            self._first = frame.pts
-        assert self._container is not None
-        assert self._video is not None
+        made = self._coder.made(frame)
+        if self._encoder is None:
+            self._encoder = self._open(frame.pts)
         # Each segment begins at zero, so that it can be played; the index has the times.
-        made.pts = frame.pts - self._first
+        made.pts = frame.pts - self._encoder.first
         try:
-            self._mux(self._container, self._video.encode(made))
+            self._mux(self._encoder, made)
         except av.error.FFmpegError as error:
             raise self._encoder_error(error) from error
         self._pts.append(frame.pts)
         self._memory = frame.memory
 
-    def _open(self) -> None:
+    def _open(self, first: int) -> "_Encoder":
         container = av.open(f"file:{self._written.absolute()}", "w", format="matroska")
-        self._video = add_encoder(container, self._source, self.plan)
-        _log.debug("a segment by %s as %s", self.plan.encoder.name, self._pix_fmt)
-        self._container = container
+        video = add_encoder(container, self._source, self.plan)
+        _log.debug("a segment by %s as %s", self.plan.encoder.name, self._coder.pix_fmt)
+        return _Encoder(container, video, first)
 
     def _close(self) -> None:
-        assert self._container is not None
-        assert self._video is not None
+        if self._encoder is None:
+            return
         try:
-            self._mux(self._container, self._video.encode(None))
-            self._container.close()
+            self._mux(self._encoder, None)
+            self._encoder.container.close()
         except av.error.FFmpegError as error:
             raise self._encoder_error(error) from error
-        self._container = None
+        self._encoder = None
 
-    def _mux(self, container: av.container.OutputContainer, packets: Iterable[Packet]) -> None:
-        for packet in packets:
+    def _mux(self, encoder: "_Encoder", frame: av.VideoFrame | None) -> None:
+        for packet in encoder.video.encode(frame):
             self._size_estimate.add(packet.size)
-            container.mux(packet)
+            encoder.container.mux(packet)
 
     def _finish(self) -> None:
         self._close()
         self._work.finish(self._written, tuple(self._pts), self._memory, clean=self._source.clean)
         self._pts = []
-        now = time.monotonic()
-        # Keeping takes its own time, and must not be what makes itself necessary.
-        self._keep = now - self._begun - self._keeping_s > _REDONE_S
-        self._begun, self._keeping_s = now, 0.0
+        self._keeping = self._keeping.next()
         self.check_space()
 
     def _encoder_error(self, error: av.error.FFmpegError) -> WriteError:

@@ -12,13 +12,11 @@ import av.error
 
 from stream.errors import ReaderLeftError, SinkError, WriteError
 from stream.frame import Frame, Packet
-from stream.input.deinterlace import FieldMarker
 from stream.input.demux import when
 from stream.input.source import Source
-from stream.media.convert import recoded, to_av
 from stream.media.remux import chapters, describe, describe_as, tags
 from stream.output.join import Joined, Track, add_other, carried_of, finish, options_of
-from stream.output.segment_sink import Plan, add_encoder, open_output
+from stream.output.segment_sink import FrameCoder, Mean, Plan, add_encoder, open_output
 from stream.pipes.ends import Outgoing
 from stream.pipes.form import FORMS, TIMELESS
 
@@ -35,7 +33,11 @@ class FrameSink(Protocol):
     plan: Plan
     joined: Joined
     frames: int
-    uneven: bool
+
+    @property
+    def uneven(self) -> bool:
+        """Whether frames had other times than a form without any can tell."""
+        ...
 
     @property
     def from_neighbors(self) -> float:
@@ -73,6 +75,24 @@ class SideStreams:
             self._next = next(self._packets, None)
 
 
+class _EvenClock:
+    """The clock of a form that tells no times."""
+
+    def __init__(self, rate: Fraction) -> None:
+        """`rate`: frames per second."""
+        self.tick = 1 / Fraction(rate).limit_denominator(1 << 20)
+        self.uneven = False
+        """Whether frames had other times."""
+        self._first = 0.0
+
+    def compare(self, number: int, seconds: float) -> None:
+        """Compare a frame's time with the one that it has by its number."""
+        if not number:
+            self._first = seconds
+        off = seconds - self._first - number * float(self.tick)
+        self.uneven = self.uneven or abs(off) > 0.6 * float(self.tick)
+
+
 class RelaySink:
     """Encodes frames and writes them, and what is beside them, in one go."""
 
@@ -90,35 +110,31 @@ class RelaySink:
         self.joined = Joined()
         self.frames = 0
         """How many were written."""
-        self.uneven = False
-        """Whether frames had other times than a form without any can tell."""
         self._source, self._target, self._form = source, target, form
         self._until, self._drop = until, set(drop)
-        self._clock = None
-        if form in TIMELESS:
-            self._clock = 1 / Fraction(source.rate).limit_denominator(1 << 20)
-        self._pix_fmt = plan.encoder.pix_fmt(plan.coding)
-        self._marker = None if plan.top_first is None else FieldMarker(plan.top_first)
+        self._clock = _EvenClock(source.rate) if form in TIMELESS else None
+        self._coder = FrameCoder(plan)
         self._container: av.container.OutputContainer | None = None
         self._video: av.VideoStream | None = None
         self._tracks: dict[int, Track] = {}
-        self._first = 0.0
-        self._shares = 0.0
+        self._shares = Mean()
 
     @property
     def from_neighbors(self) -> float:
         """The mean share of the frames that came from neighboring ones."""
-        return self._shares / max(self.frames, 1)
+        return self._shares.value
+
+    @property
+    def uneven(self) -> bool:
+        """Whether frames had other times than a form without any can tell."""
+        return self._clock is not None and self._clock.uneven
 
     def push(self, frame: Frame) -> None:
         """Write a frame, and what comes before it. Raises `SinkError`."""
-        coded = frame if frame.coding == self.plan.coding else recoded(frame, self.plan.coding)
-        made = to_av(coded, self.plan.tags, self._pix_fmt)
-        if self._marker is not None:
-            made = self._marker.mark(made)
+        made = self._coder.made(frame)
         if self._clock is not None:
-            made.pts, made.time_base = self.frames, self._clock
-            self._compare(frame)
+            made.pts, made.time_base = self.frames, self._clock.tick
+            self._clock.compare(self.frames, frame.seconds)
         try:
             if self._container is None:
                 self._open()
@@ -128,7 +144,7 @@ class RelaySink:
         except (OSError, ReaderLeftError, av.error.FFmpegError) as error:
             raise self._told(error) from error
         self.frames += 1
-        self._shares += frame.from_neighbors
+        self._shares.add(frame.from_neighbors)
 
     def flush(self) -> None:
         """Write what is left, and the end."""
@@ -154,17 +170,11 @@ class RelaySink:
                 self._container.close()
             self._container = None
 
-    def _compare(self, frame: Frame) -> None:
-        assert self._clock is not None
-        if not self.frames:
-            self._first = frame.seconds
-        off = frame.seconds - self._first - self.frames * float(self._clock)
-        self.uneven = self.uneven or abs(off) > 0.6 * float(self._clock)
-
     def _open(self) -> None:
         container = self._opened()
         self._container = container
-        self._video = add_encoder(container, self._source, self.plan, self._clock)
+        tick = self._clock.tick if self._clock is not None else None
+        self._video = add_encoder(container, self._source, self.plan, tick)
         carried = carried_of(self._source, self._drop)
         if self._clock is not None:
             self.joined.dropped += [describe(stream) for stream in carried]

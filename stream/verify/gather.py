@@ -22,6 +22,38 @@ _TRIED = 8
 """Packets of each stream of sound that are decoded, to hear whether they still can be."""
 
 
+class SideDataSeen:
+    """What some frames of a video carry beside the picture, by name."""
+
+    def __init__(self) -> None:
+        self.fixed: dict[str, bytes] = {}
+        """What is the same for the whole video."""
+        self.moving: set[str] = set()
+        """What changes with the frames."""
+        self._looked = False
+
+    def look(self, frame: av.VideoFrame) -> None:
+        """Look at a frame, unless one was looked at since the last `collect`."""
+        if self._looked:
+            return
+        self._looked = True
+        side = side_data(frame)
+        for type, name in FIXED.items():
+            if type in side:
+                self.fixed.setdefault(name, side[type])
+        self.moving |= {name for type, name in MOVING.items() if type in side}
+
+    def collect(self) -> None:
+        """Let go of the frame that was looked at, which is in use no more.
+
+        A frame of PyAV and its side data hold one another. Left to Python's own pace they would be
+        hundreds.
+        """
+        if self._looked:
+            self._looked = False
+            gc.collect(1)
+
+
 class Frames:
     """Decodes a video: every frame, or those at the start and perhaps at the end."""
 
@@ -49,12 +81,10 @@ class Frames:
         self.interlaced = 0
         self.opacity = 1.0
         """Where it is least, of the frames that were decoded, from 0 to 1."""
-        self.fixed: dict[str, bytes] = {}
-        self.moving: set[str] = set()
+        self.side = SideDataSeen()
         self._context = context
         self._reformatter = VideoReformatter()
         self._ending = ending
-        self._looked = False
         self._group: list[Packet] = []
         """Packets since the last key frame, to decode the end from."""
 
@@ -65,7 +95,7 @@ class Frames:
                 if layer == ALPHA:
                     self.opacity = 0.0
                 else:
-                    self.moving.add(layer)
+                    self.side.moving.add(layer)
             self._decode(packet)
         if self._ending and not self.every:
             if packet.is_keyframe or len(self._group) > 600:
@@ -84,11 +114,7 @@ class Frames:
             self._decode(None)
 
     def _decode(self, packet: "Packet | None") -> None:
-        if self._looked:
-            # A frame of PyAV and its side data hold one another. Left to Python's own pace they
-            # would be hundreds; the one that was looked at is in use no more, so that it goes now.
-            self._looked = False
-            gc.collect(1)
+        self.side.collect()
         try:
             frames = self._context.decode(packet)
         except av.error.EOFError:
@@ -106,21 +132,13 @@ class Frames:
             first = self.first = self.first or frame
             # Not at each one: the object that the next frame will be in is there already, so it
             # survives the collection, and must have no side data to hold it.
-            if len(self.ticks) % 4 == 0 and not self._looked:
-                self._look(frame)
+            if len(self.ticks) % 4 == 0:
+                self.side.look(frame)
             self.opacity = min(self.opacity, opacity(frame, self._reformatter))
             self.ticks.append(frame.pts)
             self.damaged += frame.is_corrupt
             self.resized += (frame.width, frame.height) != (first.width, first.height)
             self.interlaced += frame.interlaced_frame
-
-    def _look(self, frame: av.VideoFrame) -> None:
-        self._looked = True
-        side = side_data(frame)
-        for type, name in FIXED.items():
-            if type in side:
-                self.fixed.setdefault(name, side[type])
-        self.moving |= {name for type, name in MOVING.items() if type in side}
 
 
 class Packets:

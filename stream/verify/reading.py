@@ -22,7 +22,7 @@ from av.video.reformatter import VideoReformatter
 from stream.errors import SourceError
 from stream.input.demux import Reader, discontinuous
 from stream.input.ending import early_end
-from stream.input.opening import decoder_of, main_video, open_input, threads_of
+from stream.input.opening import Tail, decoder_of, main_video, open_input, threads_of
 from stream.input.timeline import Timeline
 from stream.limits import DEFAULT_MAX_PIXELS
 from stream.media.convert import has_alpha
@@ -90,14 +90,11 @@ def _facts(
         video.thread_type = threads_of(container)
         packets = {s.index: Packets(s, content=s is not video) for s in container.streams}
         every = decode and known.timestamps is None
-        frames = Frames(
-            decoder_of(video),
-            every=every,
-            ending=known.timestamps is None,
-            kept=lambda tail: tail.kept(path, video.index, max_pixels),
-            edited="mov" in container.format.name.split(","),
-        )
-        frames.moving |= {*known.beside}
+        edited = "mov" in container.format.name.split(",")
+        kept = partial(Tail.kept, path=path, index=video.index, max_pixels=max_pixels)
+        ending = known.timestamps is None
+        frames = Frames(decoder_of(video), every=every, ending=ending, kept=kept, edited=edited)
+        frames.side.moving |= {*known.beside}
         reader = _read(container, video, packets, frames, clock, check)
         if frames.first is None:
             raise SourceError(
@@ -107,14 +104,11 @@ def _facts(
         own = next(track for track in tracks if track.index == video.index)
         decoded = packets[video.index].decoded if container.format.name == "asf" else None
         shown = _shown(known, own, frames if decode else None, decoded)
-        ends = {track.index: float(track.end) for track in tracks if track.end is not None}
-        if every and frames.damaged and shown.last is not None:
-            # By what came out: packets that do not decode are of no use.
-            ends[video.index] = float(shown.last + shown.step * shown.base)
         early = None
         if clock is not None:
+            harmed = every and bool(frames.damaged)
             early = early_end(
-                *(container, path, ends, video.index),
+                *(container, path, _ends(tracks, own if harmed else None, shown), video.index),
                 frame_s=float(shown.step * shown.base),
                 missing=reader.missing_at_end,
                 damaged=bool(frames.damaged),
@@ -151,6 +145,15 @@ def _chosen(
     if video.codec_context is None:
         raise SourceError(f"there is no decoder for the video in {path}")
     return video
+
+
+def _ends(tracks: Sequence[Track], harmed: Track | None, shown: Timestamps) -> dict[int, float]:
+    """When streams end; a `harmed` video by its frames, as packets that do not decode are of no
+    use."""
+    ends = {track.index: float(track.end) for track in tracks if track.end is not None}
+    if harmed is not None and shown.last is not None:
+        ends[harmed.index] = float(shown.last + shown.step * shown.base)
+    return ends
 
 
 def _shown(
@@ -289,8 +292,8 @@ def _picture(
         interlaced=2 * frames.interlaced > len(frames.ticks),
         # As shown, not as coded: FFmpeg's orders 2 to 5 are TT, BB, TB and BT.
         top_first={2: True, 3: False, 4: False, 5: True}.get(video.codec_context.field_order),
-        fixed=frames.fixed,
-        moving=frozenset(frames.moving),
+        fixed=frames.side.fixed,
+        moving=frozenset(frames.side.moving),
     )
 
 

@@ -263,7 +263,7 @@ def run(minutes: float, leaves: int, folder: Path) -> dict[str, object]:
         published(hls) as web,
         ThreadPoolExecutor(32) as pool,
     ):
-        until(lambda: (hls / "index.m3u8").exists(), f"no feed: {feed.said}")
+        until((hls / "index.m3u8").exists, f"no feed: {feed.said}")
         vlc_folder = folder / "vlc"
         vlc_folder.mkdir()
         write(vlc(url, "tcp", vlc_folder), vlc_folder, 8.0)

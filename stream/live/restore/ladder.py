@@ -136,8 +136,8 @@ class Ladder:
         self._arrived_s = -math.inf
         """When this step was come to."""
         self._pictures = 0
-        self._row, self._row_ms = 0, 0.0
-        """How many pictures in a row were clearly too late, and what was spent on them."""
+        self._row: list[float] = []
+        """What was spent on the last pictures in a row that were clearly too late."""
         self._calm_s = [_CALM_S] * steps
         """For how long it must be calm before this step is tried."""
         self._rose = False
@@ -168,9 +168,10 @@ class Ladder:
         self._late.append((now_s, late_ms))
         while self._late[0][0] < now_s - _WINDOW_S:
             self._late.popleft()
-        clearly = late_ms > _CLEARLY * self._bound
-        self._row = self._row + 1 if clearly else 0
-        self._row_ms = self._row_ms + cost_ms if clearly else 0.0
+        if late_ms > _CLEARLY * self._bound:
+            self._row.append(cost_ms)
+        else:
+            self._row.clear()
         self._recent.append(cost_ms)
         if len(self._costs) < _COSTS:
             self._costs.append(cost_ms)
@@ -186,7 +187,7 @@ class Ladder:
             self._calm_s[self.step] = max(self._calm_s[self.step] / 2, _CALM_S)
 
     def _too_late(self, now_s: float, p95: float) -> bool:
-        if self._row >= _AT_ONCE or self._row_ms >= 1e3 * _AT_ONCE_S:
+        if len(self._row) >= _AT_ONCE or sum(self._row) >= 1e3 * _AT_ONCE_S:
             return True
         settled = now_s - self._arrived_s >= _SETTLED_S
         over = sum(late > self._bound for _, late in self._late)
@@ -218,8 +219,8 @@ class Ladder:
         self._late.clear()
         self._costs.clear()
         self._recent.clear()
-        self._pictures = self._row = 0
-        self._row_ms = 0.0
+        self._row.clear()
+        self._pictures = 0
 
 
 def percentile(values: Sequence[float], share: float) -> float:

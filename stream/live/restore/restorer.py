@@ -3,7 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from statistics import fmean, median
 
@@ -60,6 +60,15 @@ def restore(
     Restoration(control, settings, camera, restored, load, window).run()
 
 
+@dataclass(frozen=True)
+class _Recent:
+    """Figures of the last pictures that were restored in one way."""
+
+    costs_ms: deque[float] = field(default_factory=partial(deque, maxlen=_SHOWN))
+    shares: deque[float] = field(default_factory=partial(deque, maxlen=_SHOWN))
+    """Of the picture that came from neighboring ones."""
+
+
 class Restoration:
     """Restores the newest picture until it is told to stop."""
 
@@ -80,8 +89,7 @@ class Restoration:
         self._load = load
         self._window = window
         self._counts = Heartbeat(state="loading")
-        self._costs_ms: deque[float] = deque(maxlen=_SHOWN)
-        self._shares: deque[float] = deque(maxlen=_SHOWN)
+        self._recent = _Recent()
         self._beyond_ms = 0.0
         self._refused_s = -_SAY_S
         """When it was told that pictures of a size are not enlarged."""
@@ -180,12 +188,12 @@ class Restoration:
         if not made:
             return  # it waits for those after it
         late_ms = (time.monotonic_ns() - made[-1].picture.arrived) / 1e6 + self._beyond_ms
-        self._costs_ms.append(1e3 * spent_s)
+        self._recent.costs_ms.append(1e3 * spent_s)
         if self._bound_ms is None:
-            if len(self._costs_ms) < _JUDGED:
+            if len(self._recent.costs_ms) < _JUDGED:
                 return
-            late_ms = median(list(self._costs_ms)[-_JUDGED:])
-        cost_ms = median(self._costs_ms)
+            late_ms = median(list(self._recent.costs_ms)[-_JUDGED:])
+        cost_ms = median(self._recent.costs_ms)
         if why := self._ladder.push(time.monotonic(), late_ms, 1e3 * spent_s):
             rung = self._chain.rungs[self._ladder.step]
             self._hand_on(self._chain.use(rung))
@@ -202,12 +210,11 @@ class Restoration:
             if self._window is not None and self._window.open:
                 self._window.put(each.source, each.picture)
             self._control.latency(each.picture.arrived)
-            self._shares.append(each.from_neighbors)
+            self._recent.shares.append(each.from_neighbors)
             self._counts = replace(self._counts, frames=self._counts.frames + 1)
 
     def _begin_figures(self) -> None:
-        self._costs_ms.clear()
-        self._shares.clear()
+        self._recent = _Recent()
 
     def _try(self, picture: Picture) -> None:
         """Restore a first picture. Raises `UsageError` where that cannot be as was asked for at
@@ -254,10 +261,10 @@ class Restoration:
             "device": f"{chain.device}, {str(chain.dtype).removeprefix('torch.')}",
             "step": f"{step + 1} of {len(chain.rungs)}: {chain.rungs[step]}",
         }
-        if self._costs_ms:
-            facts["ms per frame"] = f"{median(self._costs_ms):.0f}"
-        if self._shares and chain.rungs[step].fuse:
-            facts["from neighbors"] = f"{100 * fmean(self._shares):.0f} %"
+        if self._recent.costs_ms:
+            facts["ms per frame"] = f"{median(self._recent.costs_ms):.0f}"
+        if self._recent.shares and chain.rungs[step].fuse:
+            facts["from neighbors"] = f"{100 * fmean(self._recent.shares):.0f} %"
         return facts
 
 
