@@ -22,15 +22,14 @@ from stream.colors import LIMITED, ColorTags
 from stream.errors import SinkError, UsageError, WriteError
 from stream.frame import Frame, Memory
 from stream.input import deinterlace
-from stream.input.deinterlace import FieldMarker
 from stream.input.source import Source
 from stream.media import hardware, hdr
-from stream.media.convert import recoded, to_av
 from stream.media.encoders import ENCODERS, Encoder, candidates, choose, ordinary_scheduling
 from stream.media.remux import holds
 from stream.options.encoding import EncoderSettings
 from stream.options.scale import Scale
 from stream.output.checkpoint import JobCheckpoint, Segment
+from stream.output.frame_coder import FrameCoder, Mean
 from stream.output.size_estimate import SizeEstimate
 from stream.paths import megabytes
 
@@ -78,6 +77,11 @@ class Plan:
     """Width and height of the frames."""
     top_first: bool | None = None
     """Of interlaced video, whether the upper field is the earlier one."""
+
+    def coder(self) -> FrameCoder:
+        """What makes of frames what the encoder takes."""
+        pix_fmt = self.encoder.pix_fmt(self.coding)
+        return FrameCoder(pix_fmt, self.coding, self.tags, self.top_first)
 
 
 def plan(path: Path, source: Source, settings: EncoderSettings, scale: Scale | None = None) -> Plan:
@@ -197,23 +201,6 @@ def add_encoder(
     return video
 
 
-@dataclass
-class Mean:
-    """Of the values that were added."""
-
-    total: float = 0.0
-    count: int = 0
-
-    def add(self, value: float) -> None:
-        """Take one more."""
-        self.total, self.count = self.total + value, self.count + 1
-
-    @property
-    def value(self) -> float:
-        """0 where there are none."""
-        return self.total / max(self.count, 1)
-
-
 @dataclass(frozen=True)
 class _Encoder:
     """A segment that is being written."""
@@ -238,21 +225,6 @@ class _Keeping:
         return _Keeping(time.monotonic() - self.begun - self.took_s > _REDONE_S)
 
 
-class FrameCoder:
-    """Makes of frames what an encoder takes."""
-
-    def __init__(self, plan: Plan) -> None:
-        self.pix_fmt = plan.encoder.pix_fmt(plan.coding)
-        self._coding, self._tags = plan.coding, plan.tags
-        self._marker = None if plan.top_first is None else FieldMarker(plan.top_first)
-
-    def made(self, frame: Frame) -> av.VideoFrame:
-        """A frame as it is encoded, at its own time."""
-        coded = frame if frame.coding == self._coding else recoded(frame, self._coding)
-        made = to_av(coded, self._tags, self.pix_fmt)
-        return made if self._marker is None else self._marker.mark(made)
-
-
 class SegmentSink:
     """Encodes frames into the segments of a job's work, beginning after what is done."""
 
@@ -269,7 +241,7 @@ class SegmentSink:
         self.tail: Segment | None = None
         """After `flush`, where the job was stopped: the frames behind the last segment."""
         self._stopped = stopped
-        self._coder = FrameCoder(plan)
+        self._coder = plan.coder()
         self._work = work
         self._source = source
         self._size_estimate = SizeEstimate(plan.segment)

@@ -15,8 +15,9 @@ from stream.frame import Frame, Packet
 from stream.input.demux import when
 from stream.input.source import Source
 from stream.media.remux import chapters, describe, describe_as, tags
+from stream.output.frame_coder import Mean
 from stream.output.join import Joined, Track, add_other, carried_of, finish, options_of
-from stream.output.segment_sink import FrameCoder, Mean, Plan, add_encoder, open_output
+from stream.output.segment_sink import Plan, add_encoder, open_output
 from stream.pipes.ends import Outgoing
 from stream.pipes.form import FORMS, TIMELESS
 
@@ -113,7 +114,7 @@ class RelaySink:
         self._source, self._target, self._form = source, target, form
         self._until, self._drop = until, set(drop)
         self._clock = _EvenClock(source.rate) if form in TIMELESS else None
-        self._coder = FrameCoder(plan)
+        self._coder = plan.coder()
         self._container: av.container.OutputContainer | None = None
         self._video: av.VideoStream | None = None
         self._tracks: dict[int, Track] = {}
