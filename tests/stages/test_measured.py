@@ -1,6 +1,7 @@
 """Motion that a gyroscope measured: right to a third of a pixel, and matched by the pictures."""
 
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -10,10 +11,11 @@ from numpy.typing import NDArray
 
 import stream
 from filters import Shutter
+from filters.motion import follow
 from stream.input.probe import telemetry_of
 from stream.input.source import Source
 from stream.options.lens import Kind, Lens, lens_of
-from stream.options.reading import Span
+from stream.options.reading import Reading, Span
 from stream.stages.seen import measured_of
 from stream.stages.shutter import shutter_of
 from stream.telemetry.record import Series
@@ -138,6 +140,46 @@ def test_clocks_and_lens_are_found(shot: Callable[[str], Path]) -> None:
     _, _, (_, offset, fov) = seen(shot("late"), stream.Settings(fov="94:fisheye"))
     assert offset == pytest.approx(0.05, abs=0.002)
     assert fov == 94
+
+
+def test_both_halves_of_a_clip_tell_the_same_offset(shot: Callable[[str], Path]) -> None:
+    """To 2 ms, each found from one second alone."""
+    offsets = []
+    for start in (0.0, 1.0):
+        source = Source(shot("late"), Reading(span=Span(start, 1.0)))
+        try:
+            asked = stream.Settings(fov="94:fisheye")
+            measured = measured_of(source, asked, telemetry_of(source), None)
+        finally:
+            source.close()
+        assert measured is not None
+        offsets.append(measured.turning.offset)
+    assert offsets == pytest.approx([0.05, 0.05], abs=0.002)
+    assert abs(offsets[0] - offsets[1]) < 0.002
+
+
+def test_optical_flow_agrees_with_the_gyroscope(shot: Callable[[str], Path]) -> None:
+    """Correlation of both components, and the median distance of both ends, of all points."""
+    source = Source(shot("late"))
+    try:
+        asked = stream.Settings(fov="94:fisheye")
+        measured = measured_of(source, asked, telemetry_of(source), None)
+        frames = [(frame.seconds, frame.luma) for frame in source]
+    finally:
+        source.close()
+    assert measured is not None
+    optics = Optics(Lens(94, "fisheye"), *SIZE)
+    told, seen_ways = [], []
+    for (before, luma), (now, other) in pairwise(frames[10:50:4]):
+        told.append(measured.turning.between(optics, before, now)[8:-8, 8:-8])
+        seen_ways.append(follow(luma, other)[8:-8, 8:-8])
+    one, two = np.stack(told), np.stack(seen_ways)
+    agreed = [
+        float(np.corrcoef(one[..., axis].ravel(), two[..., axis].ravel())[0, 1]) for axis in (0, 1)
+    ]
+    apart = float(np.median(np.linalg.norm(one - two, axis=-1)))
+    assert min(agreed) > 0.99
+    assert apart < 0.15
 
 
 def test_what_does_not_fit_is_not_used(shot: Callable[[str], Path]) -> None:

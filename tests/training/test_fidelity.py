@@ -70,6 +70,7 @@ def test_what_is_moved_is_measured() -> None:
     assert same.epipolar < 0.02
     assert shifted.shifted == pytest.approx(SHIFT, abs=0.02)
     assert shifted.moved == pytest.approx(SHIFT, abs=0.02)
+    assert shifted.common == pytest.approx(SHIFT, abs=0.02)
 
 
 def test_tracks_that_are_off_are_measured() -> None:

@@ -43,6 +43,9 @@ class Fidelity:
 
     moved: float
     """How far corners of the sharp frame lie from where they should: the mean length."""
+    common: float
+    """The same of those corners that are found in every version: more are found, and harder ones,
+    in what is less blurred."""
     shifted: float
     """The length of their mean displacement: a shift of the whole picture."""
     found: float
@@ -64,6 +67,7 @@ class Fidelity:
 @dataclass
 class _Gathered:
     ways: list[Places] = field(default_factory=list)
+    common: list[Places] = field(default_factory=list)
     corners: int = 0
     beside: list[float] = field(default_factory=list)
     bent: list[float] = field(default_factory=list)
@@ -75,6 +79,7 @@ class _Gathered:
         ways = np.concatenate([np.zeros((0, 2), np.float32), *self.ways])
         return Fidelity(
             moved=_mean(np.linalg.norm(ways, axis=1)),
+            common=_mean(np.linalg.norm(np.concatenate([ways[:0], *self.common]), axis=1)),
             shifted=float(np.linalg.norm(ways.mean(0))) if len(ways) else float("nan"),
             found=len(ways) / max(self.corners, 1),
             edges=_mean(self.beside),
@@ -111,27 +116,35 @@ def evaluate_fidelity(
         made = versions(each for each, _ in blurred)
         for (_, sharp), shown in zip(kept, made, strict=True):
             now = {"sharp": _gray(sharp), **{name: _of(image) for name, image in shown.items()}}
+            for name in now:
+                gathered.setdefault(name, _Gathered())
+            _corners(gathered, now)
             edges = _edges(now["sharp"])
             views = None if before is None else _views(before["sharp"], now["sharp"])
             for name, picture in now.items():
-                each = gathered.setdefault(name, _Gathered())
-                _corners(each, now["sharp"], picture)
-                _lines(each, edges, now["sharp"], picture)
+                _lines(gathered[name], edges, now["sharp"], picture)
                 if before is not None:
                     own, true = (before[name], picture), (before["sharp"], now["sharp"])
-                    _tracks(each, own, true, views)
+                    _tracks(gathered[name], own, true, views)
             before = now
             on_pair()
     sharp_frames = gathered.pop("sharp")
     return {name: each.result() for name, each in {**gathered, "sharp": sharp_frames}.items()}
 
 
-def _corners(gathered: _Gathered, sharp: Gray, picture: Gray) -> None:
-    corners = _features(sharp)
-    there, ok = _followed(sharp, picture, corners)
-    gathered.corners += len(corners)
-    ways = (there - corners)[ok]
-    gathered.ways.append(ways[np.linalg.norm(ways, axis=1) < _FAR])
+def _corners(gathered: Mapping[str, _Gathered], versions: Mapping[str, Gray]) -> None:
+    corners = _features(versions["sharp"])
+    everywhere = np.ones(len(corners), np.bool_)
+    ways = {}
+    for name, picture in versions.items():
+        there, ok = _followed(versions["sharp"], picture, corners)
+        ways[name] = there - corners
+        ok &= np.linalg.norm(ways[name], axis=1) < _FAR
+        everywhere &= ok
+        gathered[name].corners += len(corners)
+        gathered[name].ways.append(ways[name][ok])
+    for name, way in ways.items():
+        gathered[name].common.append(way[everywhere])
 
 
 def _tracks(
@@ -252,12 +265,13 @@ def _of(image: Tensor) -> Gray:
 
 def lines(found: Mapping[str, Fidelity]) -> list[str]:
     """A table, line by line, in Markdown."""
-    head = "| version | corners move | as a whole | corners found | edges move | lines bent "
-    head += "| tracks | their error | epipolar |"
+    head = "| version | corners move | those in all | as a whole | corners found | edges move "
+    head += "| lines bent | tracks | their error | epipolar |"
     rows = [
-        f"| {name} | {one.moved:.3f} px | {one.shifted:.3f} px | {one.found:.0%} "
+        f"| {name} | {one.moved:.3f} px | {one.common:.3f} px | {one.shifted:.3f} px "
+        f"| {one.found:.0%} "
         f"| {one.edges:.3f} px | {one.bent:.3f} px | {one.tracks:.0f} | {one.imprecise:.3f} px "
         f"| {one.epipolar:.3f} px |"
         for name, one in found.items()
     ]
-    return [head, "|---|---|---|---|---|---|---|---|---|", *rows]
+    return [head, "|" + 10 * "---|", *rows]
