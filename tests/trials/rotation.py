@@ -82,7 +82,8 @@ def clip(scene: NDArray[np.float32], rates: Floats) -> Iterator[tuple[Floats, Fl
         open_steps = SHARE * RATE / FPS
         moments = frame * middle + np.linspace(-0.5, 0.5, SEEN) * open_steps
         views = [seen(turns[round(moment)]) for moment in moments]
-        yield np.mean(views, axis=0) ** (1 / 2.2), views[SEEN // 2] ** (1 / 2.2)
+        blurred = np.asarray(np.mean(views, axis=0), np.float64)
+        yield blurred ** (1 / 2.2), views[SEEN // 2] ** (1 / 2.2)
 
 
 def restored(
@@ -104,7 +105,9 @@ def _rgb(frame: Frame) -> torch.Tensor:
     return to_rgb([torch.from_numpy(plane) for plane in frame.planes], frame.coding)
 
 
-def _scenes(images: Path | None, count: int, rng: np.random.Generator) -> Iterator[Floats]:
+def _scenes(
+    images: Path | None, count: int, rng: np.random.Generator
+) -> Iterator[NDArray[np.float32]]:
     files = find_images(images) if images is not None else []
     for index in range(count):
         shown = picture(LARGE, rng)
@@ -112,7 +115,7 @@ def _scenes(images: Path | None, count: int, rng: np.random.Generator) -> Iterat
             photo = read_rgb(files[index * len(files) // count]).astype(np.float32) / 255
             large = LARGE / max(photo.shape[:2])
             shown = cv2.resize(photo, None, fx=large, fy=large, interpolation=cv2.INTER_AREA)
-        yield np.clip(shown, 0, 1) ** np.float32(2.2)
+        yield np.asarray(np.clip(shown, 0, 1) ** 2.2, np.float32)
 
 
 def main(
@@ -129,10 +132,10 @@ def main(
     table = Table(box=None, padding=(0, 2, 0, 0))
     for column in ("clip", "way px", "blurred dB", "flow", "auto", "gyro"):
         table.add_column(column)
-    rows = []
+    rows: list[list[float]] = []
     for index, scene in enumerate(_scenes(images, clips, rng)):
         rates = turning(rng, fast)
-        pairs = list(clip(np.asarray(scene, np.float32), rates))
+        pairs = list(clip(scene, rates))
         frames = [
             _frame(np.clip(blurred + rng.normal(0, noise / 255, blurred.shape), 0, 1), number)
             for number, (blurred, _) in enumerate(pairs)
@@ -145,7 +148,7 @@ def main(
         found = [restored(network, frames, each)[1:-1] for each in told]
         found.insert(0, [_rgb(frame) for frame in frames[1:-1]])
         scores = [
-            np.mean([psnr(one, true) for one, true in zip(some, sharp, strict=True)])
+            float(np.mean([psnr(one, true) for one, true in zip(some, sharp, strict=True)]))
             for some in found
         ]
         optics = Optics(LENS, *SIZE)
