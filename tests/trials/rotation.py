@@ -114,7 +114,8 @@ def _scenes(
         if files:
             photo = read_rgb(files[index * len(files) // count]).astype(np.float32) / 255
             large = LARGE / max(photo.shape[:2])
-            shown = cv2.resize(photo, None, fx=large, fy=large, interpolation=cv2.INTER_AREA)
+            small = cv2.resize(photo, None, fx=large, fy=large, interpolation=cv2.INTER_AREA)
+            shown = np.asarray(small, np.float32)
         yield np.asarray(np.clip(shown, 0, 1) ** 2.2, np.float32)
 
 
