@@ -202,7 +202,7 @@ def test_what_restores_and_what_enlarges_are_told_apart() -> None:
 
 def test_smoothing_lowers_the_flicker_of_enlarged_frames() -> None:
     row, _ = evaluate_enlarged(identity, nearest, [flickering(1, 6, 288, 384, noise=24)])
-    steady = row.smoothness
+    steady = row.steadiness
     assert steady is not None
     assert list(steady.ratio) == [
         *("fused, bicubic", "fused, upscaler", "causal, bicubic", "causal, upscaler")

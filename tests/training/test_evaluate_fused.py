@@ -67,7 +67,7 @@ def test_fusion_gains_where_neighbors_are_sharper() -> None:
 
 def test_smoothing_lowers_flicker_and_is_measured_beside_the_rest() -> None:
     row, _ = evaluate(identity, [flickering(1)])
-    steady = row.smoothness
+    steady = row.steadiness
     assert steady is not None
     names = ["blurred", "restored", "fused", "causal"]
     assert list(steady.e_warp) == [*names, "sharp"]
@@ -84,14 +84,14 @@ def test_smoothing_lowers_flicker_and_is_measured_beside_the_rest() -> None:
     assert without.plain.psnr["restored"] == row.plain.psnr["restored"]
     assert without.harm is None
     assert without.identity_psnr == 100
-    assert without.smoothness is not None
-    assert without.smoothness.ratio == {}
+    assert without.steadiness is not None
+    assert without.steadiness.ratio == {}
 
     less, _ = evaluate(identity, [flickering(1)], smooth=0)
     assert less.plain.gain["fused"] < 0.5 * row.plain.gain["fused"]
     alone, _ = evaluate(NONE, [flickering(1)])
-    assert alone.smoothness is not None
-    assert alone.smoothness.ratio == pytest.approx(steady.ratio, rel=0.01)
+    assert alone.steadiness is not None
+    assert alone.steadiness.ratio == pytest.approx(steady.ratio, rel=0.01)
 
 
 def test_nothing_is_carried_from_one_sequence_to_the_next() -> None:

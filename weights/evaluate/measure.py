@@ -65,7 +65,7 @@ class Row:
     """That of the network alone; None where it was not measured."""
     harm: SharpFidelity | None
     """None where nothing is fused, and where it was not measured."""
-    smoothness: TemporalConsistency | None
+    steadiness: TemporalConsistency | None
     """None in the row of all sets, and for sets of one frame."""
 
 
@@ -159,7 +159,7 @@ def _lost(image: Tensor, target: Tensor) -> float:
     return 100 * (1 - gradient_energy(image) / there) if there else 0.0
 
 
-def _row(name: str, results: Sequence[_Result], smoothness: TemporalConsistency | None) -> Row:
+def _row(name: str, results: Sequence[_Result], steadiness: TemporalConsistency | None) -> Row:
     aligned = [result.aligned for result in results if result.aligned]
     alone = [result.kept["restored"].psnr for result in results if "restored" in result.kept]
     return Row(
@@ -169,7 +169,7 @@ def _row(name: str, results: Sequence[_Result], smoothness: TemporalConsistency 
         unaligned=sum(not result.converged for result in results),
         identity_psnr=fmean(alone) if alone else None,
         harm=_harm([result.kept["fused"] for result in results if "fused" in result.kept]),
-        smoothness=smoothness,
+        steadiness=steadiness,
     )
 
 

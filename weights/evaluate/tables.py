@@ -17,8 +17,8 @@ def restored(rows: Sequence[Row]) -> RenderableType:
     """All figures of a restorer: PSNR and SSIM, how steady sequences are, and what sharp frames
     suffer, as far as it was measured."""
     parts: list[RenderableType] = [_quality(rows)]
-    if found := [(row.name, row.smoothness) for row in rows if row.smoothness]:
-        parts += ["", _smoothness(found)]
+    if found := [(row.name, row.steadiness) for row in rows if row.steadiness]:
+        parts += ["", _steadiness(found)]
     if any(row.harm or row.identity_psnr is not None for row in rows):
         parts += ["", _sharp(rows)]
     return Group(*parts)
@@ -47,7 +47,7 @@ def _cells(figures: Figures) -> list[str]:
     ]
 
 
-def _smoothness(measured: Sequence[tuple[str, TemporalConsistency]]) -> Table:
+def _steadiness(measured: Sequence[tuple[str, TemporalConsistency]]) -> Table:
     first = measured[0][1]
     versions = [_NAMES.get(name, name) for name in first.tof]
     fused = "fused" in first.tof
@@ -84,7 +84,7 @@ def enlarged(rows: Sequence[Row]) -> Table:
     headings += ["not\naligned"] if aligned else []
     table = _table(["set", "frames"], [*headings, "E_warp", "ratio", "tOF"])
     for row in rows:
-        steady = row.smoothness
+        steady = row.steadiness
         for index, name in enumerate([*row.plain.psnr, *(["sharp"] if steady else [])]):
             first = index == 0
             cells = [row.name if first else "", name, str(row.plain.pairs) if first else ""]
