@@ -7,10 +7,11 @@ PY     := $(or $(PYTHON),.venv/bin/python)
 READY  := $(if $(PYTHON),,.venv/ready)
 INPUT  ?=
 BENCH  ?=
+IMAGE  ?=
 # Tests of what is live watch the clock: they run beside one another, not beside what keeps cores busy.
 LIVE   := tests/live tests/preview tests/test_rig.py tests/test_trials.py
 
-.PHONY: help setup demo test test-cuda check format dist bench clean
+.PHONY: help setup demo test test-cuda image-test check format dist bench clean
 .DEFAULT_GOAL := help
 
 help:
@@ -21,6 +22,8 @@ help:
 	@echo "make check                formatting, lint, types"
 	@echo "make dist                 wheel and source archive, tried in a clean environment"
 	@echo "make bench [BENCH=--quick] measure speed and memory"
+	@echo "make image-test           build the container's image with buildah and use it, as root on Debian;"
+	@echo "                          IMAGE='--file deploy/Dockerfile.cuda' another one"
 	@echo "make test-cuda            the tests that need a GPU; fails without one"
 
 setup: $(READY)
@@ -52,6 +55,9 @@ endif
 
 test-cuda: $(READY)
 	DEBLUR_REQUIRE_CUDA=1 $(PY) -m pytest -m needs_cuda
+
+image-test: $(READY)
+	$(PY) -m tests.trials.image $(IMAGE)
 
 check: $(READY)
 	$(PY) -m ruff format --check .

@@ -31,6 +31,8 @@ class Viewer:
     """What it prints: the group `time` rises, `picture` differs where the picture does."""
     own_pace: bool = False
     """Whether it takes pictures at a rate of its own, so that only those that differ count."""
+    own_clock: bool = False
+    """Whether its times follow arrival, so that what comes late has equal ones."""
 
 
 @dataclass(frozen=True)
@@ -158,14 +160,15 @@ def vlc(url: str, _: str, folder: Path) -> list[str]:
 _HASHED = re.compile(rb"^0,[^,]*,\s*(?P<time>-?\d+),.*\s(?P<picture>\w+)$")
 _FRAME = re.compile(rb"^frame (?P<time>[\d.]+)")
 _MPV = re.compile(rb"^frame:.*pts_time:(?P<time>[\d.]+)")
+_CHAIN = re.compile(rb"last-message = chain.* pts: (?P<time>[\d:.]+)")
 
 VIEWERS = (
     Viewer("ffmpeg", _ffmpeg, _HASHED),
     Viewer("mpv", _mpv, _MPV),
-    Viewer("GStreamer", _gstreamer, re.compile(rb"last-message = chain.* pts: (?P<time>[\d:.]+)")),
+    Viewer("GStreamer", _gstreamer, _CHAIN, own_clock=True),
     Viewer("OpenCV", _opencv, _FRAME),
     Viewer("PyAV", _pyav, _FRAME),
-    Viewer("motion", _motion, _HASHED, own_pace=True),
+    Viewer("motion", _motion, _HASHED, own_pace=True, own_clock=True),
 )
 RECORDERS = (
     Recorder("ffmpeg -c copy, .mkv", _copy(".mkv"), "copy.mkv"),

@@ -1,27 +1,37 @@
-"""The steps of a Dockerfile in a clean Debian, where there is no Docker to build it.
+"""An image is built by buildah, where there is no Docker, and used as its users do.
 
-    debootstrap --variant=minbase --include=python3,python3-venv,ca-certificates bookworm ROOT
-    python -m tests.trials.image ROOT --file deploy/Dockerfile
+    python -m tests.trials.image --file deploy/Dockerfile     # make image-test
 
-ROOT takes the place of each base image, whose Python may be newer. Needs root. At the end the
-program is run as the image's user: its version, a file, and feeds until they are healthy.
+Where its base image cannot be pulled, Debian's smallest system and its older Python take its place.
+pip fetches within the build as it does on this machine: its settings, and the folders that
+they name, are mounted and so not part of the image. Needs root, and Debian's buildah and
+debootstrap.
 """
 
 import argparse
+import ast
+import json
 import os
 import re
-import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
-from fnmatch import fnmatch
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
-from tests.clips import make_clip
+from tests.clips import look, make_clip
+from tests.rig.ports import free_port
 
 SOURCE = Path(__file__).parents[2]
+TAG = "deblur:trial"
+FRAMES = 10
 CAMERAS = '[cameras.a]\nsource = "testsrc:?size=160x120"\noutputs = ["null:"]\n'
+USER = 4321
+"""Of nobody that the image knows."""
+_HEALTHY_S = 120.0
 
 
 def say(text: str) -> None:
@@ -29,152 +39,187 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
-class Stage:
-    """One image on its way: a folder, and what the file has said of it."""
+class Buildah:
+    """The program, with a storage of its own."""
 
-    def __init__(self, root: Path, arguments: dict[str, str]) -> None:
-        self.root = root
-        self.environment = {"PATH": os.environ["PATH"]}
-        self.arguments = dict(arguments)
-        self.folder, self.user = "/", "0"
-        self.entry: list[str] = []
-        self.health: list[str] = []
+    def __init__(self, storage: Path) -> None:
+        # Neither overlays nor user namespaces are needed.
+        self._words = ["buildah", "--storage-driver", "vfs", "--root", str(storage / "root")]
+        self._words += ["--runroot", str(storage / "run")]
 
-    def run(self, command: str | list[str], *, user: str | None = None) -> int:
-        """Run in it as a RUN would; the exit code."""
-        words = command if isinstance(command, list) else ["/bin/sh", "-c", command]
-        pip = {key: value for key, value in os.environ.items() if key.startswith("PIP_")}
-        user = user or self.user
-        inside = ["chroot", f"--userspec={user}:{user}", str(self.root)]
-        # As Docker has it: processes and devices of its own, and 64 MB of shared memory.
-        mounts = (
-            'mount -t proc proc "$0/proc" && mount --bind /dev "$0/dev" && '
-            'mount -t tmpfs -o size=64m tmpfs "$0/dev/shm" && exec "$@"'
-        )
-        alone = ["unshare", "--mount", "--propagation", "private", "sh", "-c", mounts]
-        return subprocess.run(
-            [*alone, str(self.root), *inside, "env", "-C", self.folder, *words],
-            env=pip | self.arguments | self.environment,
-            check=False,
-        ).returncode
+    def __call__(self, *words: str, shown: bool = False) -> str:
+        """What it printed, unless that is shown; ends the trial where it fails."""
+        to = None if shown else subprocess.PIPE
+        done = subprocess.run([*self._words, *words], stdout=to, text=True, check=False)
+        if done.returncode:
+            raise SystemExit(f"buildah {words[0]} ended with {done.returncode}")
+        return (done.stdout or "").strip()
 
-    def copy(self, sources: list[str], to: str, other: Path | None) -> None:
-        """COPY, from the repository or from another stage."""
-        into = self.root / os.path.normpath(Path(self.folder) / to).lstrip("/")
-        for source in sources:
-            path = (other or SOURCE) / source.lstrip("/")
-            if other is None and _ignored(path):
-                raise SystemExit(f"{source} is not sent to Docker: .dockerignore")
-            many = to.endswith("/") or len(sources) > 1
-            target = into / path.name if many else into
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if path.is_dir():
-                skip = shutil.ignore_patterns("__pycache__")
-                shutil.copytree(path, target, symlinks=True, ignore=skip, dirs_exist_ok=True)
-            else:
-                shutil.copy2(path, target)
+    def pull(self, image: str) -> bool:
+        """Fetch a base image; whether that went well."""
+        words = [*self._words, "pull", "--quiet", image]
+        return subprocess.run(words, capture_output=True, check=False).returncode == 0
+
+    def run(self, container: str, mounts: dict[Path, str], words: list[str], user: str) -> int:
+        """Run words in a container; their exit code."""
+        volumes = [f"--volume={here}:{there}" for here, there in mounts.items()]
+        command = [
+            "run",
+            "--isolation",
+            "chroot",
+            "--user",
+            user,
+            *volumes,
+            container,
+            "--",
+            *words,
+        ]
+        return subprocess.run([*self._words, *command], check=False).returncode
+
+    def start(self, container: str, words: list[str], user: str) -> "subprocess.Popen[bytes]":
+        """Begin words in a container."""
+        command = ["run", "--isolation", "chroot", "--user", user, container, "--", *words]
+        return subprocess.Popen([*self._words, *command])
 
 
-def _ignored(path: Path) -> bool:
-    name, kept = str(path.relative_to(SOURCE)), False
-    for line in (SOURCE / ".dockerignore").read_text().split():
-        pattern = line.removeprefix("!")
-        if fnmatch(name, pattern) or name.startswith(f"{pattern}/"):
-            kept = line.startswith("!")
-    return not kept
+def debian(root: Path) -> None:
+    """Debian's smallest system with Python, in a folder."""
+    if (root / "usr/local/bin/python").is_symlink():
+        return
+    shutil.rmtree(root, ignore_errors=True)
+    root.parent.mkdir(parents=True, exist_ok=True)
+    packages = "--include=python3,python3-venv,ca-certificates"
+    subprocess.run(
+        ["debootstrap", "--variant=minbase", packages, "bookworm", str(root)],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    for name in ("var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/locale"):
+        shutil.rmtree(root / name, ignore_errors=True)
+    (root / "usr/local/bin/python").symlink_to("/usr/bin/python3")
 
 
-def build(
-    file: Path, base: Path, work: Path, arguments: dict[str, str], copies: list[str]
-) -> Stage:
-    """Carry out a Dockerfile; the last stage."""
-    text = re.sub(r"^\s*#.*\n", "", file.read_text(), flags=re.M).replace("\\\n", " ")
-    stages: dict[str, Stage] = {}
-    stage: Stage | None = None
-    for line in filter(None, map(str.strip, text.splitlines())):
-        step, _, rest = line.partition(" ")
-        say(f"--- {line[:100]}")
-        if step == "FROM":
-            name = rest.partition(" AS ")[2] or "last"
-            root = work / name
-            subprocess.run(["cp", "-a", base, root], check=True)
-            (root / "usr/local/bin").mkdir(parents=True, exist_ok=True)
-            (root / "usr/local/bin/python").symlink_to("/usr/bin/python3")
-            for each in copies:
-                target = root / each.lstrip("/")
-                target.parent.mkdir(parents=True, exist_ok=True)
-                subprocess.run(["cp", "-aL", "--no-target-directory", each, target], check=True)
-            stage = stages[name] = Stage(root, {})
-            continue
-        if step == "ARG":
-            key, _, usual = rest.partition("=")
-            if stage is not None:
-                stage.arguments[key] = arguments.get(key, usual)
-            continue
-        assert stage is not None
-        if step == "RUN" and (code := stage.run(rest)):
-            raise SystemExit(f"ended with {code}")
-        if step == "COPY":
-            words = shlex.split(rest)
-            other = None
-            if words[0].startswith("--from="):
-                other = stages[words.pop(0).removeprefix("--from=")].root
-            stage.copy(words[:-1], words[-1], other)
-        elif step == "ENV":
-            for pair in shlex.split(rest):
-                key, _, value = pair.partition("=")
-                stage.environment[key] = value.replace("$PATH", stage.environment["PATH"])
-        elif step == "WORKDIR":
-            stage.folder = rest
-            (stage.root / rest.lstrip("/")).mkdir(parents=True, exist_ok=True)
-        elif step == "USER":
-            stage.user = rest
-        elif step == "ENTRYPOINT":
-            stage.entry = [word.strip(' "') for word in rest.strip("[]").split(",")]
-        elif step == "HEALTHCHECK":
-            listed = rest.partition("CMD ")[2].strip("[] ")
-            stage.health = [word.strip(' "') for word in listed.split(",")]
-    assert stage is not None
-    return stage
+def stand_in(buildah: Buildah, image: str, root: Path) -> None:
+    """Have a folder in the place of a base image."""
+    packed = root.with_suffix(".tar")
+    subprocess.run(["tar", "-C", str(root), "-cf", str(packed), "."], check=True)
+    container = buildah("from", "scratch")
+    buildah("add", "--quiet", container, str(packed), "/")
+    packed.unlink()
+    path = "PATH=/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"
+    buildah("config", "--env", path, container)
+    buildah("commit", "--quiet", "--rm", container, image)
 
 
-def try_out(stage: Stage) -> None:
+def base_of(file: Path) -> str:
+    """The image that a Dockerfile begins with."""
+    text = file.read_text()
+    usual = dict(re.findall(r"^ARG (\w+)=(.*)$", text, re.M))
+    found = re.search(r"^FROM (\S+)", text, re.M)
+    assert found, f"{file} has no FROM"
+    return "docker.io/library/" + re.sub(r"\$\{(\w+)\}", lambda name: usual[name[1]], found[1])
+
+
+def pip_settings(pins: list[str], folder: Path) -> dict[Path, str]:
+    """What to mount so that pip fetches as it does here: its settings, and what they name."""
+    listed = subprocess.check_output([sys.executable, "-m", "pip", "config", "list"], text=True)
+    settings: dict[str, list[str]] = {}
+    # What comes from the environment is listed first and counts most.
+    for line in reversed(listed.splitlines()):
+        name, _, value = line.partition("=")
+        settings[name.rpartition(".")[2]] = str(ast.literal_eval(value)).split()
+    if pins:
+        (folder / "pins.txt").write_text("\n".join(pins) + "\n")
+        settings.setdefault("constraint", []).append("/etc/pins.txt")
+    mounts = {folder / "pins.txt": "/etc/pins.txt:ro"} if pins else {}
+    for word in chain.from_iterable(settings.values()):
+        # An index lies beside its files.
+        local = Path(word.removeprefix("file://"))
+        place = local.parent if word.startswith("file://") else local
+        if place.is_absolute() and place.exists():
+            mounts[place] = f"{place}:ro"
+    lines = [f"{key} = {' '.join(words)}" for key, words in settings.items()]
+    (folder / "pip.conf").write_text("\n".join(["[global]", *lines, ""]))
+    return {folder / "pip.conf": "/etc/pip.conf:ro"} | mounts
+
+
+def build(buildah: Buildah, asked: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Build the image; what it says of itself."""
+    base = base_of(asked.file)
+    if not buildah.pull(base):
+        say(f"{base} cannot be pulled: Debian's own Python takes its place")
+        debian(asked.debian)
+        stand_in(buildah, base, asked.debian)
+    mounts = pip_settings(asked.pin, folder)
+    words = ["build", "--isolation", "chroot", "--format", "docker", "--pull-never"]
+    words += ["--network", "host", "--file", str(asked.file), "--tag", TAG]
+    words += [f"--volume={here}:{there}" for here, there in mounts.items()]
+    words += [f"--build-arg={each}" for each in asked.arg]
+    buildah(*words, str(SOURCE), shown=True)
+    described = json.loads(buildah("inspect", "--type", "image", TAG))
+    sizes = json.loads(buildah("images", "--json", TAG))
+    say(f"{asked.file.name}: {sizes[0]['size']}")
+    config = described["Docker"]["config"]
+    assert isinstance(config, dict)
+    return config
+
+
+def try_out(buildah: Buildah, config: dict[str, Any], folder: Path) -> None:
     """Use the image as its users do."""
-    folder = stage.root / "videos"
-    make_clip(folder / "shaky.mp4", size=(96, 64), frames=10)
-    os.chown(folder / "shaky.mp4", int(stage.user), int(stage.user))
-    (stage.root / "etc/deblur").mkdir(exist_ok=True)
-    (stage.root / "etc/deblur/cameras.toml").write_text(CAMERAS)
-    assert stage.user not in ("0", "root"), "it runs as root"
-    assert stage.run([*stage.entry, "--version"]) == 0
-    assert stage.run([*stage.entry, "run", "shaky.mp4"]) == 0
-    assert (folder / "shaky.deblurred.mp4").exists()
-    assert stage.run(stage.health) == 1, "nothing runs, and it is healthy"
-    command = " ".join([*stage.entry, "live", "--config", "/etc/deblur/cameras.toml"])
-    health = " ".join(stage.health)
-    feeds = f"{command} & feeds=$!; sleep 25; {health}; echo $? >/tmp/healthy; kill $feeds; wait"
-    stage.run(feeds)
-    assert (stage.root / "tmp/healthy").read_text().strip() == "0", "it is not healthy"
-    say(f"{stage.root}: version, file, feed and health check work as user {stage.user}")
+    assert config["User"] not in ("", "0", "root"), "it runs as root"
+    health = config["Healthcheck"]["Test"]
+    assert health[0] == "CMD", f"no health check: {health}"
+    entry = config["Entrypoint"]
+    container = buildah("from", "--pull-never", TAG)
+    user = f"{USER}:{USER}"
+    videos = folder / "videos"
+    videos.mkdir()
+    make_clip(videos / "shaky.mp4", size=(96, 64), frames=FRAMES)
+    os.chown(videos, USER, USER)
+    assert buildah.run(container, {}, [*entry, "--version"], config["User"]) == 0
+    assert buildah.run(container, {videos: "/videos"}, [*entry, "run", "shaky.mp4"], user) == 0
+    made = videos / "shaky.deblurred.mp4"
+    assert len(look(made).timestamps) == FRAMES
+    assert made.stat().st_uid == USER, "it belongs to another user"
+    port = free_port()
+    ask = ["env", f"DEBLUR_HTTP_PORT={port}", *health[1:]]
+    assert buildah.run(container, {}, ask, config["User"]) == 1, "nothing runs, and it is healthy"
+    (folder / "cameras.toml").write_text(CAMERAS)
+    buildah("copy", container, str(folder / "cameras.toml"), "/etc/deblur/cameras.toml")
+    words = [*entry, *config["Cmd"], "--http", str(port)]
+    feeds = buildah.start(container, words, config["User"])
+    try:
+        end = time.monotonic() + _HEALTHY_S
+        while buildah.run(container, {}, ask, config["User"]) != 0:
+            assert feeds.poll() is None, "the feeds ended"
+            assert time.monotonic() < end, "it is not healthy"
+            time.sleep(2)
+    finally:
+        feeds.terminate()
+        feeds.wait()
+    say(f"version, file, feed and health check work as users {config['User']} and {USER}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("root", type=Path)
     parser.add_argument("--file", type=Path, default=SOURCE / "deploy/Dockerfile")
     parser.add_argument("--arg", action="append", default=[], metavar="NAME=VALUE")
     parser.add_argument(
-        "--copy", action="append", default=[], help="a path of this machine that pip needs there"
+        "--pin", action="append", default=[], metavar="NAME==VERSION", help="what pip is to take"
+    )
+    parser.add_argument(
+        "--debian", type=Path, default=SOURCE / "build/debian", help="made there if it is not"
     )
     asked = parser.parse_args()
-    arguments = dict(each.partition("=")[::2] for each in asked.arg)
-    work = asked.root.with_name(f"{asked.root.name}.stages")
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir()
+    lacking = [name for name in ("buildah", "debootstrap") if shutil.which(name) is None]
+    if lacking:
+        sys.exit(f"missing: apt-get install {' '.join(lacking)}")
     begun = time.monotonic()
-    for name in ("proc", "dev"):
-        (asked.root / name).mkdir(exist_ok=True)
-    try_out(build(asked.file, asked.root, work, arguments, asked.copy))
+    with tempfile.TemporaryDirectory(prefix="deblur-image-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)  # another user works in it
+        buildah = Buildah(folder)
+        try_out(buildah, build(buildah, asked, folder), folder)
     say(f"{time.monotonic() - begun:.0f} s")
 
 
