@@ -127,6 +127,10 @@ def folder_missing(folder: Path) -> list[object]:
     return [good(folder), folder / "no" / "out.mp4"]
 
 
+def folder_meant(folder: Path) -> list[object]:
+    return [good(folder), f"{folder}/no/"]
+
+
 def not_writable(folder: Path) -> list[object]:
     if os.geteuid() == 0:
         return [good(folder), "/proc/out.mp4"]
@@ -231,6 +235,7 @@ BAD: list[tuple[Callable[[Path], list[object]], int, str]] = [
     (zero_size, 65, ""),
     (huge, 65, "--max-pixels"),
     (folder_missing, 73, "does not exist; create it"),
+    (folder_meant, 73, "if it is to be a folder, create it first"),
     (not_writable, 73, "cannot write"),
     (output_is_input, 73, "the input itself"),
     (output_links_to_input, 73, "the input itself"),
