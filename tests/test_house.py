@@ -65,7 +65,7 @@ MAY_USE_THREADS = {
     # The preview's process is looked after while the job itself tells nothing.
     "stream.cli.preview",
 }
-MOST_FLAT, MOST_MODULES = 16, 16
+MOST_FLAT, MOST_MODULES, MOST_LENGTH = 16, 16, 400
 MOST_LINES, MOST_PARAMETERS, MOST_ATTRIBUTES = 60, 8, 15
 """Of a function, without its parameters where it is a command; of a class."""
 COMMANDS = ("stream.cli", "weights.evaluate.__main__", "weights.train.__main__")
@@ -161,10 +161,13 @@ def test_modules_of_a_folder_do_not_import_each_other_in_circles() -> None:
     assert not graph, "these import each other"
 
 
-def test_no_folder_is_full() -> None:
+def test_no_folder_and_no_module_is_full() -> None:
     for room in {folder(name) for name in MODULES if name.startswith("stream")}:
         count = sum(folder(name) == room and name != room for name in MODULES)
         assert count <= (MOST_FLAT if room == "stream" else MOST_MODULES), room
+    for package in PACKAGES:
+        for file in (ROOT / package).rglob("*.py"):
+            assert len(file.read_text().splitlines()) <= MOST_LENGTH, file
 
 
 def functions(tree: ast.Module) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:

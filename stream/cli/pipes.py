@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from stream.cli.named import SequenceOptions
-from stream.cli.terminal import clock, done, handle_signals, quiet_end, say
+from stream.cli.terminal import clock, ended, handle_signals, quiet_end, say
 from stream.cli.terminal.progress import bar, counter
 
 if TYPE_CHECKING:
@@ -51,7 +51,6 @@ def relay(
     from stream.images.relay import ImageRelay
     from stream.pipes.ends import STANDARD
     from stream.pipes.relay import Relay
-    from stream.stages import advice
 
     input, output = ends
     if as_json and output == STANDARD:
@@ -72,14 +71,6 @@ def relay(
         handle_signals(job)
         seen = None if show is None else lambda told: show(name, told)
         report = job.run(seen, say=say)
-    for warning in report.warnings:
-        say(f"note: {warning}")
-    shown = "standard output" if report.output == STANDARD else report.output
     if as_json:
         typer.echo(json.dumps(report.to_json(), indent=2))
-    if report.stopped:
-        say(f"stopped early: {done(report)} -> {shown}")
-        raise typer.Exit(130)
-    say(f"{done(report)} -> {shown}")
-    if (poor := advice.said_of(report.gain)) is not None:
-        say(f"note: {poor}")
+    ended(report, "standard output" if report.output == STANDARD else report.output)

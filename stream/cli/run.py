@@ -21,7 +21,7 @@ from stream.cli.preview import PreviewThread, beside
 from stream.cli.terminal import (
     clock,
     concluded,
-    done,
+    ended,
     err,
     forecast,
     handle_signals,
@@ -192,7 +192,6 @@ def _restore(named: Named, settings: "Settings", how: _How) -> None:
 
 
 def _restore_one(input: Path, output: Path | None, settings: "Settings", how: _How) -> None:
-    from stream.stages import advice
 
     estimates = forecast()
     with (
@@ -213,14 +212,7 @@ def _restore_one(input: Path, output: Path | None, settings: "Settings", how: _H
                 show(job.input.name, now)
 
         report = job.run(seen, say=say)
-    for warning in report.warnings:
-        say(f"note: {warning}")
-    if report.stopped:
-        say(f"stopped early: {done(report)} -> {report.output}; go on with --resume")
-        raise typer.Exit(130)
-    say(f"{done(report)} -> {report.output}")
-    if (poor := advice.said_of(report.gain)) is not None:
-        say(f"note: {poor}")
+    ended(report, report.output, stopped="; go on with --resume")
     concluded(report, how.as_json)
 
 

@@ -15,15 +15,15 @@ import mssnet
 from filters import Shutter
 from stream.cluster.plan import Piece, index_of, pieces_of
 from stream.errors import CancelledError, SinkError, UsageError
-from stream.files.job import Job
+from stream.files.job import Job, Restored
 from stream.input.packet_index import PacketIndex
 from stream.input.piece import PieceSource, Seen
 from stream.input.source import Source
 from stream.options.restore import AUTO
 from stream.options.settings import Settings
-from stream.output.checkpoint import JobCheckpoint, check_free
+from stream.output.checkpoint import check_free
 from stream.output.join import Joined
-from stream.output.segment_sink import Plan, SegmentSink
+from stream.output.segment_sink import Plan
 from stream.paths import check_input, check_output, fitted, target_of
 from stream.stages.build import reading_of
 from stream.stages.seen import measured_of
@@ -137,15 +137,9 @@ class Part(Job):
         assert self._piece is not None
         return job | {"part": str(self._piece), "frames": [self._piece.first, self._piece.end]}
 
-    def _end(
-        self,
-        source: Source,
-        sink: SegmentSink,
-        work: JobCheckpoint,
-        seen: Callable[[str], None],
-        stopped: bool,
-    ) -> tuple[Joined, Conformance | None, Path]:
-        if stopped:
+    def _end(self, done: Restored) -> tuple[Joined, Conformance | None, Path]:
+        sink, work = done.sink, done.work
+        if done.stopped:
             raise CancelledError("stopped")
         said = {
             "settings": SETTINGS.dump_python(self.settings, mode="json", warnings=False),
@@ -154,7 +148,7 @@ class Part(Job):
             "gain": self._gain,
             "seconds": round(time.monotonic() - self._begun, 3),
             "host": platform.node(),
-            "seen": Seen.of(source).to_json(),
+            "seen": Seen.of(done.source).to_json(),
         }
         written = work.folder / f"{DONE}.tmp"
         written.write_text(json.dumps(said))

@@ -5,7 +5,7 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -51,6 +51,18 @@ from stream.stages.build import reading_of
 from stream.verify import Asked, Conformance, Known, verify
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What there is when all frames are restored, or the job was stopped."""
+
+    source: Source
+    sink: SegmentSink
+    work: JobCheckpoint
+    seen: Callable[[str], None]
+    """Tells what is being done."""
+    stopped: bool
 
 
 class Job(Restorer):
@@ -205,7 +217,7 @@ class Job(Restorer):
 
             pipeline.run(lambda: seen("restoring"))
             stopped = self._stopped
-            joined, found, output = self._end(source, sink, work, seen, stopped)
+            joined, found, output = self._end(Restored(source, sink, work, seen, stopped))
         except BaseException as error:
             if sink is not None:
                 sink.abandon()
@@ -218,28 +230,22 @@ class Job(Restorer):
         )
         return replace(report, earlier=earlier, conformance=found)
 
-    def _end(
-        self,
-        source: Source,
-        sink: SegmentSink,
-        work: JobCheckpoint,
-        seen: Callable[[str], None],
-        stopped: bool,
-    ) -> tuple[Joined, Conformance | None, Path]:
+    def _end(self, done: Restored) -> tuple[Joined, Conformance | None, Path]:
         """Make of all segments what the job is to give, and say where it is."""
-        if not stopped:
+        source = done.source
+        if not done.stopped:
             source.decoding.check()
-        seen("writing")
-        segments = list(work.segments)
-        if sink.tail is not None:
-            segments.append(sink.tail)
-        joined = self._join(source, segments, sink.plan)
-        if stopped:
+        done.seen("writing")
+        segments = list(done.work.segments)
+        if done.sink.tail is not None:
+            segments.append(done.sink.tail)
+        joined = self._join(source, segments, done.sink.plan)
+        if done.stopped:
             return joined, None, self._leave()
         self._check_end(source)
-        seen("verifying")
+        done.seen("verifying")
         found = self._verify(source, segments)
-        return joined, found, self._commit(work)
+        return joined, found, self._commit(done.work)
 
     def _expected_bytes(self, source: Source, sink: SegmentSink) -> int | None:
         each, frames = sink.bytes_per_frame, source.expected_frames

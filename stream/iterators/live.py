@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
-from types import TracebackType
 
 import numpy as np
 import torch
@@ -90,12 +89,7 @@ class LiveFrames(Iterator[LiveFrame]):
     def __enter__(self) -> "LiveFrames":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def __del__(self) -> None:

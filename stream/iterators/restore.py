@@ -4,7 +4,6 @@ from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import replace
 from fractions import Fraction
-from types import TracebackType
 from typing import Any, Generic, Literal
 
 from filters import Enlarger, Shutter
@@ -39,12 +38,7 @@ class Restored(Iterator[Some], Generic[Some]):
     def __enter__(self) -> "Restored[Some]":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def close(self) -> None:

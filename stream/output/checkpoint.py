@@ -22,7 +22,6 @@ import json
 import logging
 import os
 import time
-import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -30,14 +29,13 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from filelock import FileLock, Timeout
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
+from safetensors import SafetensorError
 
 from filters import Coding
 from stream.errors import SinkError
 from stream.frame import Frame, Memory
+from stream.output.checked_files import crc_of, load, packed
 from stream.paths import fitted, put_on_disk, target_of
 
 _log = logging.getLogger(__name__)
@@ -204,7 +202,7 @@ class JobCheckpoint:
     def kept(self, coding: Coding, time_base: Fraction) -> Iterator[Frame]:
         """The frames that are restored but in no finished segment."""
         for first in self._kept:
-            tensors, said = _load(self.folder / _frames_file(first))
+            tensors, said = load(self.folder / _frames_file(first))
             for number, pts in enumerate(json.loads(said["pts"])):
                 names = sorted(name for name in tensors if name.startswith(f"{number:04}."))
                 planes = [tensors[name] for name in names]
@@ -214,7 +212,7 @@ class JobCheckpoint:
     def memory(self) -> Memory:
         """What was remembered after the last frame done."""
         file = self.folder / _memory_file(self.done - 1)
-        return _load(file)[0] if file.exists() else {}
+        return load(file)[0] if file.exists() else {}
 
     def close(self) -> None:
         """Let go of the folder and leave it for later."""
@@ -246,7 +244,7 @@ class JobCheckpoint:
         said = {
             "file": segment.file.name,
             "bytes": size,
-            "crc32": _crc_of(segment.file),
+            "crc32": crc_of(segment.file),
             "pts": segment.pts,
             "clean": segment.clean,
         }
@@ -268,7 +266,7 @@ class JobCheckpoint:
                 said = json.loads(line)
                 file = self.folder / Path(said["file"]).name
                 whole = file == self.next_file and file.stat().st_size == said["bytes"]
-                whole = whole and (not check or _crc_of(file) == said["crc32"])
+                whole = whole and (not check or crc_of(file) == said["crc32"])
             except (ValueError, KeyError, TypeError, OSError):
                 whole = False
             if not whole:
@@ -280,7 +278,7 @@ class JobCheckpoint:
     def _read_kept(self) -> None:
         with suppress(OSError, ValueError, KeyError, SafetensorError):
             while True:
-                said = _load(self.folder / _frames_file(self.done))[1]
+                said = load(self.folder / _frames_file(self.done))[1]
                 self._kept[self.done] = len(json.loads(said["pts"]))
         # What steadies the camera must go on where the frames end.
         while self._kept and not self._has_memory(self.done - 1):
@@ -303,7 +301,7 @@ class JobCheckpoint:
         if not any(self.folder.glob("memory-*")):
             return True  # nothing is remembered
         with suppress(OSError, ValueError, SafetensorError):
-            _load(self.folder / _memory_file(index))
+            load(self.folder / _memory_file(index))
             return True
         return False
 
@@ -323,10 +321,7 @@ class JobCheckpoint:
         self._memories = [index for index in self._memories if index in keep]
 
     def _save(self, file: Path, tensors: Mapping[str, Any], said: dict[str, str]) -> None:
-        tensors = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
-        # A power cut can leave a file of the right size full of zeros.
-        said = said | {"crc32": str(_crc(tensors))}
-        self._write(file, save(tensors, said))
+        self._write(file, packed(tensors, said))
 
     def _write(self, file: Path, data: bytes) -> None:
         written = file.with_name(f"{file.name}.tmp")
@@ -391,28 +386,3 @@ def _hold(folder: Path) -> FileLock:
     except OSError as error:
         raise SinkError(f"cannot write to {folder.parent}: {error.strerror}") from error
     return lock
-
-
-def _load(file: Path) -> tuple[Memory, dict[str, str]]:
-    """Tensors and words of a file; raises ValueError if they are not what was written."""
-    with safe_open(file, framework="numpy") as opened:
-        said = opened.metadata() or {}
-        tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-    if said.get("crc32") != str(_crc(tensors)):
-        raise ValueError(f"{file} is damaged")
-    return tensors, said
-
-
-def _crc(tensors: Mapping[str, Any]) -> int:
-    crc = 0
-    for name in sorted(tensors):
-        crc = zlib.crc32(tensors[name], crc)
-    return crc
-
-
-def _crc_of(file: Path) -> int:
-    crc = 0
-    with file.open("rb") as opened:
-        while chunk := opened.read(1 << 20):
-            crc = zlib.crc32(chunk, crc)
-    return crc

@@ -232,6 +232,21 @@ def done(report: "Report") -> str:
     return said
 
 
+def ended(report: "Report", output: object, *, stopped: str = "") -> None:
+    """Say what was restored into what, and what is to be noted of it; `stopped` is what to do where
+    it was stopped, which raises `typer.Exit`."""
+    from stream.stages.advice import said_of
+
+    for warning in report.warnings:
+        say(f"note: {warning}")
+    if report.stopped:
+        say(f"stopped early: {done(report)} -> {output}{stopped}")
+        raise typer.Exit(130)
+    say(f"{done(report)} -> {output}")
+    if (poor := said_of(report.gain)) is not None:
+        say(f"note: {poor}")
+
+
 def concluded(report: "Report", as_json: bool) -> None:
     """Say how a whole file differs from its input. Raises `typer.Exit` where it does."""
     from stream.errors import DiffersError
