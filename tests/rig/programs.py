@@ -31,6 +31,8 @@ class Viewer:
     """What it prints: the group `time` rises, `picture` differs where the picture does."""
     own_pace: bool = False
     """Whether it takes pictures at a rate of its own, so that only those that differ count."""
+    waits: bool = False
+    """Whether it stands still while there is no sound, as when the camera is away."""
     own_clock: bool = False
     """Whether its times follow arrival, so that what comes late has equal ones."""
 
@@ -164,7 +166,7 @@ _CHAIN = re.compile(rb"last-message = chain.* pts: (?P<time>[\d:.]+)")
 
 VIEWERS = (
     Viewer("ffmpeg", _ffmpeg, _HASHED),
-    Viewer("mpv", _mpv, _MPV),
+    Viewer("mpv", _mpv, _MPV, waits=True),
     Viewer("GStreamer", _gstreamer, _CHAIN, own_clock=True),
     Viewer("OpenCV", _opencv, _FRAME),
     Viewer("PyAV", _pyav, _FRAME),

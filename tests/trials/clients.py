@@ -70,13 +70,15 @@ class Found:
     """Its last lines."""
     own_pace: bool = False
     own_clock: bool = False
+    waits: bool = False
     faults: list[str] = field(default_factory=list)
 
     def judge(self, filmed: float, served: float) -> None:
         """Note what is wrong, where in its time so many pictures came and were served."""
         least = 0.5 * filmed if self.own_pace else 0.85 * served
         # What is served goes on with the last picture while the camera is away; HLS does not.
-        longest = DOWN_S + BACK_S if self.own_pace or self.way == "HLS" else WAIT_S
+        through = not (self.own_pace or self.waits or self.way == "HLS")
+        longest = WAIT_S if through else DOWN_S + BACK_S
         if self.ended:
             self.faults.append("ended by itself")
         if self.pictures < least:
@@ -109,6 +111,7 @@ def view(viewer: Viewer, url: str, way: str, folder: Path, seconds: float) -> Fo
         played.said.splitlines()[-5:],
         viewer.own_pace,
         viewer.own_clock,
+        viewer.waits,
     )
 
 
