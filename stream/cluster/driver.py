@@ -1,5 +1,6 @@
 """A video restored by a Ray cluster, piece by piece, and joined here."""
 
+import logging
 import shutil
 import statistics
 import time
@@ -32,6 +33,8 @@ from stream.options.settings import Settings
 from stream.output.segment_sink import segment_of
 from stream.paths import check_input, check_output, default_output, identity, target_of
 from stream.stages.build import reading_of
+
+_log = logging.getLogger(__name__)
 
 _TRIES = 3
 _BACKOFF_S = 1.0
@@ -230,6 +233,7 @@ class Driver(Restorer):
             kind = type(error) if isinstance(error, DeblurError) else DeblurError
             said = (str(error).strip().splitlines() or [type(error).__name__])[-1]
             raise kind(f"piece {piece} failed {failed} times: {said}; {self._kept()}")
+        _log.info("piece %s failed and is done again: %s", piece, error)
         state.not_before[piece.number] = time.monotonic() + _BACKOFF_S * 2 ** (failed - 1)
         state.waiting.append(piece)
 

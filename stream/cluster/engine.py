@@ -1,5 +1,6 @@
 """Ray, as a driver needs it: places to restore pieces at, and what comes of them."""
 
+import importlib
 import importlib.util
 import logging
 import os
@@ -132,6 +133,9 @@ def connected(address: str) -> Iterator[Engine]:
         where = held.enter_context(started(int(local[1]))) if local else address
         import ray
 
+        # It would print what befalls nodes to stdout, which is for results.
+        private: Any = importlib.import_module("ray._private.worker")
+        private.listen_error_messages = lambda *given: None
         try:
             ray.init(address=where, log_to_driver=False, logging_level=logging.ERROR)
         except Exception as error:

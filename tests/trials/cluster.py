@@ -46,7 +46,6 @@ from tests.trials.runner import console
 app = typer.Typer(add_completion=False)
 DEBLUR = str(Path(sys.executable).with_name("deblur"))
 COPIED = ("--model", "none", "--strength", "0", "--device", "cpu")
-FUSED = ("--model", "none", "--fuse", "2", "--device", "cpu")
 FRAMES = 1000
 _PATIENCE_S = 600.0
 
@@ -138,7 +137,7 @@ def wait(done: Callable[[], bool]) -> None:
     while not done():
         if time.monotonic() > deadline:
             raise TimeoutError
-        time.sleep(0.2)
+        time.sleep(0.05)
 
 
 @dataclass
@@ -174,9 +173,8 @@ class Run:
         return found
 
     def at_work(self) -> psutil.Process:
-        """Waits for a worker that has been at a piece for a moment."""
+        """Waits for a worker that is at a piece."""
         wait(lambda: bool(self.workers()))
-        time.sleep(1)
         return (self.workers() or [psutil.Process()])[0]
 
     def end(self) -> int:
@@ -247,35 +245,37 @@ def faults(frames: int = FRAMES) -> None:
         folder.mkdir()
         options = {"bf": "2", "g": "40"}
         clip = make_clip(folder / "in.mp4", frames=frames, audio=("eng",), options=options)
-        Job(clip, folder / "single.mp4", Settings("none", fuse=2, device="cpu")).run()
+        Job(clip, folder / "single.mp4", Settings("none", strength=0, device="cpu")).run()
         wanted = hashes(folder / "single.mp4")
 
         def told(what: str, run: Run, output: str) -> None:
             code = run.end()
             equal = code == 0 and hashes(folder / output) == wanted
-            where = pieces(run) if code in (0, 1) else []
+            where = pieces(run) if run.printed.startswith("{") else []
             again = sum(each["tries"] - 1 for each in where)
             console.print(
                 f"{what}: exit {code}, frames {'equal' if equal else 'DIFFER'}, {len(where)} "
                 f"pieces done, {again} of them again; left: {left(nodes)}"
             )
+            if not where:
+                console.print(f"    {run.printed[:1000]}")
             for line in run.said.splitlines():
-                if "resuming" in line or line.startswith("deblur:"):
+                if code not in (0, 130) or "resuming" in line or line.startswith("deblur:"):
                     console.print(f"    {line}")
 
-        run = Run.begin(folder, clip, "worker.mp4", *FUSED)
+        run = Run.begin(folder, clip, "worker.mp4", *COPIED)
         victim = run.at_work()
         console.print(f"kill -9 {' '.join(victim.cmdline())}")
         victim.kill()
         told("a worker killed", run, "worker.mp4")
 
-        run = Run.begin(folder, clip, "node.mp4", *FUSED)
-        wait(lambda: len(run.workers()) == 3)
+        run = Run.begin(folder, clip, "node.mp4", *COPIED)
+        wait(lambda: len(run.workers()) >= 2)
         nodes.kill()
         told("a node killed", run, "node.mp4")
         nodes.add()
 
-        run = Run.begin(folder, clip, "driver.mp4", *FUSED)
+        run = Run.begin(folder, clip, "driver.mp4", *COPIED)
         place = parts_of(folder / "driver.mp4")
         wait(lambda: len(list(place.glob("*-of-*/done.json"))) >= 1)
         run.at_work()
@@ -285,10 +285,12 @@ def faults(frames: int = FRAMES) -> None:
         console.print(f"the driver killed: {kept} pieces are done")
         wait(lambda: not run.workers())
         told(
-            "with --resume", Run.begin(folder, clip, "driver.mp4", "--resume", *FUSED), "driver.mp4"
+            "with --resume",
+            Run.begin(folder, clip, "driver.mp4", "--resume", *COPIED),
+            "driver.mp4",
         )
 
-        run = Run.begin(folder, clip, "stopped.mp4", *FUSED)
+        run = Run.begin(folder, clip, "stopped.mp4", *COPIED)
         run.at_work()
         run.process.send_signal(signal.SIGINT)
         time.sleep(1)
