@@ -159,7 +159,8 @@ class _Reader:
             try:
                 return camera, link.call(self._opening(camera, opened), camera.open_s)
             except LateError:
-                av.logging.set_level(None)
+                # Not None: PyAV would compare it with what the other thread says just now.
+                av.logging.set_level(av.logging.PANIC)
                 raise LostError("it does not answer") from None
             except av.error.FFmpegError as error:
                 answers = Answers(self._log)
