@@ -1,6 +1,10 @@
 """`deblur bench`."""
 
 import json
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -36,8 +40,14 @@ def bench(
     with reported():
         sizes = SIZES if size is None else (_size(size),)
         say("measuring for about a minute; Ctrl-C ends it")
-        with counter("measuring") as show:
-            found = measured(model, sizes, device, progress=show)
+        with counter("measuring") as show, _insistent() as came:
+
+            def progress(done: int, total: int) -> None:
+                if came:
+                    raise KeyboardInterrupt
+                show(done, total)
+
+            found = measured(model, sizes, device, progress=progress)
     if as_json:
         typer.echo(json.dumps(found.to_json(), indent=2))
         return
@@ -58,6 +68,23 @@ def bench(
         soft_wrap=True,
     )
     out.print(found.advice, soft_wrap=True)
+
+
+@contextmanager
+def _insistent() -> Iterator[list[int]]:
+    """Ctrl-C, and word of it: engines are made by libraries that may take what is raised within
+    for something else."""
+    came: list[int] = []
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, handle)
+    try:
+        yield came
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _size(text: str) -> tuple[int, int]:

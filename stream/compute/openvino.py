@@ -98,7 +98,8 @@ class _Sizes:
             made = self._module(image.float()).float()
             return lambda: made
         if shape not in self._compiled:
-            self._compiled[shape] = self._compile(image)
+            with _interrupts_held():
+                self._compiled[shape] = self._compile(image)
             if len(self._compiled) > _SIZES:
                 self._compiled.popitem(last=False)
         self._compiled.move_to_end(shape)
@@ -180,16 +181,15 @@ def _converted(module: nn.Module, example: Tensor) -> Any:
         # Named, as OpenVINO does not keep it alive.
         decoder = TorchScriptPythonDecoder(traced)
         frontend = FrontEndManager().load_by_framework("pytorch")
-        with _interrupts_held():
-            return frontend.convert(frontend.load(decoder))
+        return frontend.convert(frontend.load(decoder))
 
 
 @contextmanager
 def _interrupts_held() -> Iterator[None]:
-    """Ctrl-C comes after what is done within, which is short.
+    """Ctrl-C comes after what is done within, which takes a second or two.
 
-    The front end calls Python, and what is raised there it takes for operations that it does not
-    know: Ctrl-C would be lost.
+    OpenVINO calls Python while it converts, and takes what is raised there for operations that it
+    does not know, or for nothing: Ctrl-C would be lost.
     """
     came: list[int] = []
     try:
