@@ -6,10 +6,12 @@ CPU's memory.
 """
 
 import functools
+import os
 from collections import OrderedDict
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Final
 
@@ -99,11 +101,16 @@ def choose_provider(asked: str = "") -> Provider:
     return provider
 
 
+def _onnxruntime() -> Any:
+    # Its packages tell their maker of their use over the network, from 1.32 on on
+    # Linux as well, unless the environment forbids it before they are loaded.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    return import_module("onnxruntime")
+
+
 def _there() -> list[str]:
     """The names of all providers of the ONNX Runtime that is installed, the preferred one first."""
-    import onnxruntime
-
-    there = onnxruntime.get_available_providers()
+    there = _onnxruntime().get_available_providers()
     return [each.removesuffix(_ENDING) for each in there if each != _ELSEWHERE]
 
 
@@ -140,8 +147,7 @@ def run_once(model: bytes, images: Mapping[str, Tensor]) -> Tensor:
 
 
 def _session(model: bytes, provider: Provider, shape: tuple[int, ...], *, threads: int) -> Any:
-    import onnxruntime
-
+    onnxruntime = _onnxruntime()
     # What goes wrong is raised as well, and told in one line.
     onnxruntime.set_default_logger_severity(4)
     options = onnxruntime.SessionOptions()

@@ -275,12 +275,15 @@ def test_without_openvino_pytorch_runs_the_networks(monkeypatch: pytest.MonkeyPa
         load_model("lite", device="cpu", engine="openvino")
 
 
-def test_nobody_is_told_that_the_program_runs(tmp_path: Path) -> None:
-    """OpenVINO notes its use in the user's home and tells its maker, unless it is kept from it."""
-    code = """
+@pytest.mark.parametrize("engine", ["openvino", "onnx"])
+def test_nobody_is_told_that_the_program_runs(engine: str, tmp_path: Path) -> None:
+    """Both note their use and tell their makers, unless they are kept from it."""
+    if engine == "onnx":
+        pytest.importorskip("onnxruntime", reason="it comes with an extra")
+    code = f"""
 import sys, torch
 from stream.compute.models import load_model
-load_model("lite", device="cpu", engine="openvino")(torch.rand(1, 3, 80, 80))
+load_model("lite", device="cpu", engine="{engine}")(torch.rand(1, 3, 80, 80))
 print([name for name, module in sys.modules.items() if module and "telemetry" in name])
 """
     done = subprocess.run(
@@ -288,7 +291,7 @@ print([name for name, module in sys.modules.items() if module and "telemetry" in
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "HOME": str(tmp_path)},
+        env={**os.environ, "HOME": str(tmp_path), "TMPDIR": str(tmp_path)},
     )
     assert "openvino_telemetry" not in done.stdout, done.stderr
     assert done.stdout.startswith("["), done.stderr
