@@ -441,7 +441,9 @@ def test_what_a_crash_leaves_can_be_played_and_gone_on_with(tmp_path: Path) -> N
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.mp4", "out.mp4"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+)
 def test_one_signal_finishes_what_is_done(number: signal.Signals, tmp_path: Path) -> None:
     running, output = start_long_run(tmp_path)
     running.send_signal(number)

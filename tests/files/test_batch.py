@@ -128,6 +128,7 @@ def test_a_loss_is_told_by_the_exit_code(tmp_path: Path) -> None:
     assert "subtitle stream 1" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_signal_ends_the_batch_and_the_same_command_goes_on(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     for name in ("a.mp4", "b.mp4"):

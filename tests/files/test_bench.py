@@ -443,6 +443,7 @@ def test_a_run_says_how_long_it_will_take(tmp_path: Path) -> None:
     assert lines[0].startswith("about ")
 
 
+@pytest.mark.slow
 def test_a_batch_says_it_of_each_file_on_a_terminal(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     for name in ("one.mp4", "two.mp4"):
