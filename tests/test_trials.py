@@ -56,10 +56,12 @@ def test_a_few_damaged_files_do_no_damage(clips: Path) -> None:
     assert (clips.parent / "kept" / "3" / "stderr").exists()
 
 
+@pytest.mark.slow
 def test_a_kill_costs_nothing_but_time() -> None:
     assert "0 faults" in trial("kills", "--kills", 2, "--seconds", 4)
 
 
+@pytest.mark.slow
 def test_sound_stays_with_a_short_picture() -> None:
     assert "sound stays with the picture" in trial("flash", "--minutes", 0.2)
 

@@ -420,6 +420,7 @@ def playable(output: Path) -> int:
     return sum(len(look(segment).timestamps) for segment in segments)
 
 
+@pytest.mark.slow
 def test_what_a_crash_leaves_can_be_played_and_gone_on_with(tmp_path: Path) -> None:
     running, output = start_long_run(tmp_path)
     running.kill()

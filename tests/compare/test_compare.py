@@ -442,6 +442,7 @@ def test_a_video_of_several(tmp_path: Path, view: str) -> None:
         assert np.abs(cell - own).mean() < 6
 
 
+@pytest.mark.slow
 def test_where_several_are_written(several: tuple[Path, list[Path], Path], tmp_path: Path) -> None:
     source, made, _ = several
     assert deblur("compare", source, *made, "--frames", 1).returncode == 0
@@ -539,6 +540,7 @@ def test_pictures_are_shown_upright(tmp_path: Path) -> None:
     assert look(tmp_path / "film.mp4").format[-1] == 0
 
 
+@pytest.mark.slow
 def test_only_some_frames_of_a_long_video_are_measured(tmp_path: Path) -> None:
     source = film(tmp_path / "in.mp4", walk(200, size=(64, 48)))
     seen: list[tuple[int, int]] = []

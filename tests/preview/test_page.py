@@ -388,6 +388,7 @@ def test_the_page_comes_back_when_its_process_dies(watching: Watching, feed: Liv
     watching.errors.clear()  # the browser's own lines about the lost connection
 
 
+@pytest.mark.slow
 def test_a_camera_that_is_begun_anew(browser: Browser, tmp_path: Path) -> None:
     """Who watches sees it again at once."""
     file, port = tmp_path / "cameras.toml", free_port()

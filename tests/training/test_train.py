@@ -315,6 +315,7 @@ def test_finished_weights_are_a_start_for_new_runs(tmp_path: Path) -> None:
         assert torch.allclose(tensor, shipped[name], atol=1e-5), name
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_from_pieces(whole: Path, tmp_path: Path) -> None:
     """Where only small files come back from the machine that trains."""
     pieces = tmp_path / "pieces"
