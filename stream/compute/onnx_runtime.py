@@ -102,8 +102,8 @@ def choose_provider(asked: str = "") -> Provider:
 
 
 def _onnxruntime() -> Any:
-    # Its packages tell their maker of their use over the network, from 1.32 on, on
-    # Linux as well unless the environment forbids it before they are loaded.
+    # Its packages tell their maker of their use over the network, since 1.32 on Linux too, unless
+    # the environment forbids it before they are loaded.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     return import_module("onnxruntime")
 

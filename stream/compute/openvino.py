@@ -200,6 +200,7 @@ def _interrupts_held() -> Iterator[None]:
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
-    if came:
-        signal.raise_signal(signal.SIGINT)
+        # None: not set by Python.
+        signal.signal(signal.SIGINT, signal.SIG_DFL if before is None else before)
+        if came:  # also where what is done within has failed
+            signal.raise_signal(signal.SIGINT)

@@ -9,19 +9,10 @@ import torch
 from numpy.typing import NDArray
 
 from filters import Coding, codes_of, to_rgb
+from stream.colors import UNSPECIFIED, ColorTags
 from stream.errors import UsageError
 from stream.frame import Frame, Plane
 
-_MATRICES: Final = {
-    1: "bt709",
-    4: "fcc",
-    5: "bt601",
-    6: "bt601",
-    7: "smpte240m",
-    9: "bt2020",
-    10: "bt2020",
-}
-"""Codes of ITU-T H.273 to the names of `filters.color`."""
 _DEPTH: Final = 16
 """Bits that floating-point samples and R'G'B' are worked on with. What comes of that is added to
 what they were, so that what does not change stays exact."""
@@ -51,8 +42,8 @@ class Form:
         self._rgb = format.color_family == vs.RGB
         self._bits = None if floating else int(format.bits_per_sample)
         full = _is_full(props, default=self._rgb)
-        large = clip.width >= 1280 or clip.height > 576
-        matrix = _MATRICES.get(int(props.get("_Matrix", 2)), "bt709" if large else "bt601")
+        tags = ColorTags(int(props.get("_Matrix", UNSPECIFIED)))
+        matrix = tags.matrix_of(clip.width, clip.height)
         whole = floating or self._rgb
         self.coding = Coding(
             matrix="bt709" if self._rgb else matrix,
