@@ -20,22 +20,27 @@ FLOORS = (
     ("stream.options",),
     ("stream.media",),
     ("stream.telemetry",),
+    ("stream.input.container",),
     ("stream.input",),
     ("stream.compute",),
     ("stream.stages",),
     ("stream.output", "stream.verify", "weights.evaluate"),
-    ("stream.compare", "weights.train"),
+    ("stream.compare.measure", "weights.train"),
+    ("stream.compare",),
     ("stream.files",),
     ("stream.cluster",),
     ("stream.live.input", "stream.live.restore", "stream.live.encoding", "stream.live.rtsp"),
+    ("stream.live.output.rtsp",),
     ("stream.live.output",),
     ("stream.live",),
     ("stream.preview",),
     ("stream.pipes", "stream.iterators", "stream.serve", "stream.vapoursynth"),
     ("stream.images",),
+    ("stream.doctor.checks",),
     ("stream.doctor",),
     ("stream.cli.terminal",),
     ("stream.cli.options",),
+    ("stream.cli.jobs",),
     ("stream.cli",),
 )
 """Folders, lowest first: each may import those on lower floors, and no equal."""
@@ -63,9 +68,9 @@ MAY_USE_AV = {
 MAY_USE_THREADS = {
     "stream.pipeline",
     # The preview's process is looked after while the job itself tells nothing.
-    "stream.cli.preview",
+    "stream.cli.jobs.preview",
 }
-MOST_FLAT, MOST_MODULES, MOST_LENGTH = 16, 16, 400
+MOST_FLAT, MOST_MODULES, MOST_LENGTH = 16, 12, 400
 MOST_LINES, MOST_PARAMETERS, MOST_ATTRIBUTES = 60, 8, 15
 """Of a function, without its parameters where it is a command; of a class."""
 COMMANDS = ("stream.cli", "weights.evaluate.__main__", "weights.train.__main__")

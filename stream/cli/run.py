@@ -13,11 +13,11 @@ import typer
 
 from stream.cli import options
 from stream.cli.cluster import batch_of, cluster_of, job_of, run_part
-from stream.cli.named import Named, rate_of, raw_of
+from stream.cli.jobs.named import Named, rate_of, raw_of
+from stream.cli.jobs.pipes import relay, stills
+from stream.cli.jobs.preview import PreviewThread, beside
 from stream.cli.options import run_only
 from stream.cli.options.arguments import given, seconds, span_of, without_effect
-from stream.cli.pipes import relay, stills
-from stream.cli.preview import PreviewThread, beside
 from stream.cli.terminal import (
     clock,
     concluded,

@@ -14,8 +14,8 @@ from statistics import fmean
 import cv2
 import numpy as np
 
-from stream.compare.figures import Each, Figure
-from stream.compare.pictures import FONT, Picture
+from stream.compare.measure.figures import Each, Figure
+from stream.compare.measure.pictures import FONT, Picture
 
 _TITLES = {
     "sharpness": "Sharpness: variance of the Laplacian of luma",

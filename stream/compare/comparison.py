@@ -7,15 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from stream.compare.clip import Timed, moment
-from stream.compare.figures import Meter
 from stream.compare.film import VIEWS, VideoWriter
-from stream.compare.matches import Match, Matching
+from stream.compare.measure.clip import Timed, moment
+from stream.compare.measure.figures import Meter
+from stream.compare.measure.matches import Match, Matching
+from stream.compare.measure.shift import find_shift
+from stream.compare.measure.spread import Spread
 from stream.compare.page import Page
 from stream.compare.result import Comparison, whole
 from stream.compare.sheet import Crop, Sheet
-from stream.compare.shift import find_shift
-from stream.compare.spread import Spread
 from stream.compare.versions import Versions
 from stream.errors import SinkError, UsageError
 from stream.limits import DEFAULT_MAX_PIXELS

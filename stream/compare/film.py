@@ -15,12 +15,12 @@ import torch
 
 from filters import Coding, to_planes
 from stream.colors import ColorTags
-from stream.compare.matches import Match
-from stream.compare.pictures import Picture, fitted, labeled
+from stream.compare.measure.matches import Match
+from stream.compare.measure.pictures import Picture, fitted, labeled
 from stream.compare.versions import Versions
 from stream.errors import WriteError
 from stream.frame import Frame, Packet
-from stream.input.demux import earlier, when
+from stream.input.container.demux import earlier, when
 from stream.input.source import Source
 from stream.media.convert import pix_fmt_of, to_av
 from stream.media.encoders import ENCODERS

@@ -12,8 +12,8 @@ from typing import Any
 import cv2
 
 from stream.compare.chart import COLORS, TRUTH, svg
-from stream.compare.matches import Match
-from stream.compare.pictures import Picture, encoded, fitted, stamp, within
+from stream.compare.measure.matches import Match
+from stream.compare.measure.pictures import Picture, encoded, fitted, stamp, within
 from stream.compare.result import Comparison
 from stream.compare.versions import Versions
 from stream.errors import UsageError

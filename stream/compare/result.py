@@ -11,7 +11,7 @@ from typing import Any
 
 from stream import provenance
 from stream.compare.chart import Chart, charts
-from stream.compare.figures import Each, Figure, means
+from stream.compare.measure.figures import Each, Figure, means
 from stream.compare.versions import Versions
 from stream.errors import SinkError, WriteError
 from stream.paths import Overwrite, fitted, publish, target_of

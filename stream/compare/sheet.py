@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 
 from stream.compare.chart import drawn
-from stream.compare.clip import Clip
-from stream.compare.matches import Match
-from stream.compare.pictures import FONT, Picture, detail, encoded, enlarged, stamp
+from stream.compare.measure.clip import Clip
+from stream.compare.measure.matches import Match
+from stream.compare.measure.pictures import FONT, Picture, detail, encoded, enlarged, stamp
 from stream.compare.result import Comparison
 from stream.compare.versions import Versions
 from stream.errors import UsageError

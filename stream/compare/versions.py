@@ -7,7 +7,7 @@ from itertools import combinations, product
 from pathlib import Path
 
 from stream.compare.chart import COLORS
-from stream.compare.clip import Clip
+from stream.compare.measure.clip import Clip
 from stream.errors import UsageError
 
 MOST_OUTPUTS = len(COLORS) - 1

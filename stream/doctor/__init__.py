@@ -7,7 +7,7 @@ prints what is found.
 from collections.abc import Iterator
 
 from stream.doctor import worker
-from stream.doctor.finding import Finding, Group, State
+from stream.doctor.checks.finding import Finding, Group, State
 from stream.doctor.verdict import Verdict
 
 CHECKS = (
@@ -21,11 +21,11 @@ CHECKS = (
     "live",
     "room",
 )
-"""The groups, in the order in which they are looked at: each is a module of this package."""
+"""The groups, in the order in which they are looked at: each is a module of `checks`."""
 
 __all__ = ["CHECKS", "Finding", "Group", "State", "Verdict", "examine"]
 
 
 def examine() -> Iterator[Group]:
     """Look at everything, one group after the other; takes a few seconds and raises nothing."""
-    return worker.examine([f"{__name__}.{name}" for name in CHECKS])
+    return worker.examine([f"{__name__}.checks.{name}" for name in CHECKS])

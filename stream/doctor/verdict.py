@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from stream.doctor.finding import Finding, Group
+from stream.doctor.checks.finding import Finding, Group
 from stream.errors import DeviceError, ModelError
 
 _MODEL = "lite"

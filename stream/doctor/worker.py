@@ -8,8 +8,8 @@ from contextlib import suppress
 from importlib import import_module
 from multiprocessing.connection import Connection
 
+from stream.doctor.checks.finding import Finding, Group, failed
 from stream.doctor.clean import cleaner
-from stream.doctor.finding import Finding, Group, failed
 
 LIMIT_S = 60.0
 """How long a check may take: on a GPU that is new to it, PyTorch loads and builds much."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from stream import provenance
 from stream.errors import SinkError, SourceError, UsageError, WriteError
-from stream.input.opening import choose_video, open_input
+from stream.input.container.opening import choose_video, open_input
 from stream.options.settings import Settings
 from stream.paths import Overwrite, fitted, publish
 

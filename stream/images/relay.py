@@ -13,7 +13,7 @@ from filters import to_rgb
 from stream.frame import Frame, Packet
 from stream.images.files import DEEP, Image, check_of_video, check_outputs, write
 from stream.images.pattern import Pattern
-from stream.input.opening import choose_video, first_frames, open_input
+from stream.input.container.opening import choose_video, first_frames, open_input
 from stream.input.source import Source
 from stream.media.convert import has_alpha
 from stream.media.remux import describe

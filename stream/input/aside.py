@@ -10,9 +10,9 @@ import av.container
 import av.error
 from av.video.reformatter import VideoReformatter
 
-from stream.input.demux import Demuxer, when
+from stream.input.container.demux import Demuxer, when
+from stream.input.container.opening import choose_video, decoder_of, frames_of, open_input
 from stream.input.frame_times import FrameTimes
-from stream.input.opening import choose_video, decoder_of, frames_of, open_input
 from stream.media.convert import opacity
 
 

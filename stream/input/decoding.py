@@ -16,7 +16,7 @@ from av.codec.hwaccel import HWAccel
 
 from stream.errors import DeviceError, SourceError
 from stream.frame import Packet
-from stream.input.opening import (
+from stream.input.container.opening import (
     choose_video,
     decoder_of,
     disordered,

@@ -5,7 +5,7 @@ from pathlib import Path
 import av.error
 
 from stream.errors import UsageError
-from stream.input.opening import main_video, open_input
+from stream.input.container.opening import main_video, open_input
 
 _REORDERED = 64
 """Packets behind which no frame comes that is shown before."""

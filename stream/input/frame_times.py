@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.frame import Packet
-from stream.input.opening import disordered
+from stream.input.container.opening import disordered
 
 _FASTEST = 240
 """Frames per second; more than that, without frames that follow so fast, is the clock's rate."""

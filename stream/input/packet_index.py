@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.errors import SourceError
-from stream.input.demux import Demuxer
-from stream.input.opening import open_input
+from stream.input.container.demux import Demuxer
+from stream.input.container.opening import open_input
 from stream.input.source import Source
 from stream.paths import identity
 

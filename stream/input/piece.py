@@ -14,8 +14,8 @@ import numpy as np
 
 from stream.errors import SourceError
 from stream.frame import Frame, Packet
-from stream.input.demux import Demuxer
-from stream.input.opening import decoder_of, frames_of
+from stream.input.container.demux import Demuxer
+from stream.input.container.opening import decoder_of, frames_of
 from stream.input.packet_index import PacketIndex
 from stream.input.source import Source
 from stream.options.reading import Reading

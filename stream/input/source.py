@@ -13,14 +13,14 @@ import av.container
 from filters import Coding
 from stream.frame import Frame, Packet
 from stream.input.aside import Aside
+from stream.input.container.demux import Demuxer, discontinuous, earlier, when
+from stream.input.container.ending import Truncated, early_end
+from stream.input.container.opening import Tail, first_frames
+from stream.input.container.unfinished import hints
 from stream.input.decoding import PacketDecoder, open_decoding
 from stream.input.deinterlace import Deinterlacer
-from stream.input.demux import Demuxer, discontinuous, earlier, when
-from stream.input.ending import Truncated, early_end
 from stream.input.frame_times import FrameTimes
 from stream.input.media_info import MediaInfo
-from stream.input.opening import Tail, first_frames
-from stream.input.unfinished import hints
 from stream.media.convert import Unpacker, has_alpha
 from stream.media.side_data import MOVING, side_data
 from stream.options.reading import Reading, Span

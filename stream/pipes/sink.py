@@ -12,7 +12,7 @@ import av.error
 
 from stream.errors import ReaderLeftError, SinkError, WriteError
 from stream.frame import Frame, Packet
-from stream.input.demux import when
+from stream.input.container.demux import when
 from stream.input.source import Source
 from stream.media.remux import chapters, describe, describe_as, tags
 from stream.output.frame_coder import Mean

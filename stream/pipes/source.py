@@ -11,9 +11,9 @@ import av.error
 
 from stream.errors import SourceError
 from stream.frame import Packet
-from stream.input.demux import Demuxer, earlier, wanted, when
-from stream.input.ending import Truncated
-from stream.input.opening import TEXTS, Tail, choose_video, decoder_of, frames_of, kind_of
+from stream.input.container.demux import Demuxer, earlier, wanted, when
+from stream.input.container.ending import Truncated
+from stream.input.container.opening import TEXTS, Tail, choose_video, decoder_of, frames_of, kind_of
 from stream.input.source import Source
 from stream.media.convert import has_alpha
 from stream.media.formats import NAMED_ALONE

@@ -12,8 +12,8 @@ from av.stream import Stream
 from av.video.reformatter import VideoReformatter
 
 from stream.frame import Packet
-from stream.input.layers import ALPHA, hidden_layer
-from stream.input.opening import Tail
+from stream.input.container.layers import ALPHA, hidden_layer
+from stream.input.container.opening import Tail
 from stream.media.convert import opacity
 from stream.media.remux import TEXTS, is_hidden
 from stream.media.side_data import FIXED, MOVING, side_data

@@ -20,10 +20,10 @@ from av.stream import Disposition, Stream
 from av.video.reformatter import VideoReformatter
 
 from stream.errors import SourceError
-from stream.input.demux import Reader, discontinuous
-from stream.input.ending import early_end
-from stream.input.opening import Tail, decoder_of, main_video, open_input, threads_of
-from stream.input.timeline import Timeline
+from stream.input.container.demux import Reader, discontinuous
+from stream.input.container.ending import early_end
+from stream.input.container.opening import Tail, decoder_of, main_video, open_input, threads_of
+from stream.input.container.timeline import Timeline
 from stream.limits import DEFAULT_MAX_PIXELS
 from stream.media.convert import has_alpha
 from stream.media.remux import describe, is_cover

@@ -20,9 +20,10 @@ import torch
 
 import weights
 from stream.compute.models import load_model
-from stream.doctor import CHECKS, Finding, Group, Verdict, graphics, program, room
+from stream.doctor import CHECKS, Finding, Group, Verdict
+from stream.doctor.checks import graphics, program, room
+from stream.doctor.checks.processor import limits
 from stream.doctor.clean import cleaner
-from stream.doctor.processor import limits
 from stream.doctor.worker import examine
 from tests.clips import make_clip
 from tests.compute.test_mssnet import tiny

@@ -79,7 +79,8 @@ def test_lines_have_the_names_of_modules(tmp_path: Path) -> None:
         for more in ([], ["-v"])
     )
     assert quiet.stderr == ""
-    assert "DEBUG stream.input.opening: reading clip.mkv as matroska,webm\n" in loud.stderr
+    opened = "DEBUG stream.input.container.opening: reading clip.mkv as matroska,webm\n"
+    assert opened in loud.stderr
     assert quiet.stdout == loud.stdout
 
 

@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from filters import Coding
 from stream.compare import Showing, compare, parse_crop, target
 from stream.compare.chart import charts, svg
-from stream.compare.clip import Clip, Timed
-from stream.compare.figures import Figure, Meter, means
-from stream.compare.matches import Match, Matching
-from stream.compare.pictures import picture_of
-from stream.compare.spread import Spread
+from stream.compare.measure.clip import Clip, Timed
+from stream.compare.measure.figures import Figure, Meter, means
+from stream.compare.measure.matches import Match, Matching
+from stream.compare.measure.pictures import picture_of
+from stream.compare.measure.spread import Spread
 from stream.errors import DeblurError, SinkError, UsageError
 from stream.frame import Frame
 from stream.options.reading import Span

@@ -19,7 +19,7 @@ import stream
 from filters import to_rgb
 from stream.colors import tags_of
 from stream.errors import SourceError
-from stream.input.opening import decoder_of
+from stream.input.container.opening import decoder_of
 from stream.input.source import Source
 from stream.ipc import convert as live
 from stream.media.convert import FATAL, Unpacker, has_alpha

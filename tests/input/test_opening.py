@@ -17,7 +17,7 @@ import pytest
 from av.stream import Disposition
 
 import stream
-from stream.input.opening import choose_video, first_frames, open_input
+from stream.input.container.opening import choose_video, first_frames, open_input
 from stream.input.probe import probe
 from stream.limits import DEFAULT_MAX_PIXELS
 from tests import tracks

@@ -9,7 +9,7 @@ import pytest
 
 import mssnet
 import stream
-from stream.input.unfinished import endless, half_element, half_packets
+from stream.input.container.unfinished import endless, half_element, half_packets
 from tests.input.test_endings import copied, decoded, job
 from tests.marked import film
 

@@ -22,7 +22,7 @@ import av.error
 import numpy as np
 import typer
 
-from stream.input.opening import main_video
+from stream.input.container.opening import main_video
 from tests.trials.corpus import files_of, output_for
 from tests.trials.damage import damage
 from tests.trials.runner import Outcome, console, deblur, faults, misbehavior, run, side_by_side

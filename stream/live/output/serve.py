@@ -10,9 +10,9 @@ from stream.errors import UsageError
 from stream.ipc.child import Control
 from stream.ipc.mailbox import Picture, Size
 from stream.ipc.sound_ring import SoundFormat
-from stream.live.output import rtp_sound
 from stream.live.output.pacing import Feed
-from stream.live.output.rtsp_output import RtspOutput
+from stream.live.output.rtsp import sound as rtp_sound
+from stream.live.output.rtsp.output import RtspOutput
 from stream.live.output.writer import Output, Writer
 from stream.live.rtsp.server import Server
 from stream.live.rtsp.stage import Stage

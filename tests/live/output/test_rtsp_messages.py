@@ -10,7 +10,7 @@ from itertools import pairwise
 import pytest
 
 from stream.ipc.sound_ring import Sound, SoundFormat
-from stream.live.output import rtp_sound as sound
+from stream.live.output.rtsp import sound
 from stream.live.rtsp import rtcp, sdp
 from stream.live.rtsp.messages import (
     MAX_HEAD,

@@ -9,8 +9,8 @@ import av
 import av.container
 from av.stream import Stream
 
-from stream.input.demux import wanted
-from stream.input.unfinished import endless, half_element
+from stream.input.container.demux import wanted
+from stream.input.container.unfinished import endless, half_element
 from stream.media.remux import describe, is_cover
 
 _BLANK = 1024

@@ -15,7 +15,7 @@ from av.codec.hwaccel import HWAccel
 
 from stream.errors import NoInputError, SourceError
 from stream.frame import Packet
-from stream.input.ending import whole_boxes
+from stream.input.container.ending import whole_boxes
 from stream.limits import DEFAULT_MAX_PIXELS
 from stream.media.formats import NAMED_ALONE
 from stream.media.remux import is_cover

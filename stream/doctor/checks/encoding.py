@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from stream.doctor.finding import Finding, attempt
+from stream.doctor.checks.finding import Finding, attempt
 
 _NAMES = {
     "h264": "H.264",

@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stream.doctor.finding import Facts, Finding, attempt, gigabytes, reason
+from stream.doctor.checks.finding import Facts, Finding, attempt, gigabytes, reason
 
 if TYPE_CHECKING:
     from stream.ipc.mailbox import Picture
@@ -52,7 +52,7 @@ def _rtsp() -> Finding:
 
 async def _served() -> int:
     """Serve a test pattern with the server of `serve:`, and read it; how many frames came."""
-    from stream.live.output.rtsp_output import RtspOutput
+    from stream.live.output.rtsp.output import RtspOutput
     from stream.live.rtsp.server import Server
     from stream.live.rtsp.stage import Stage
 

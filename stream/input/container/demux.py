@@ -11,7 +11,7 @@ import av.container
 import av.error
 
 from stream.frame import Packet
-from stream.input.timeline import Timeline
+from stream.input.container.timeline import Timeline
 
 _log = logging.getLogger(__name__)
 

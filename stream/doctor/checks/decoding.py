@@ -1,7 +1,7 @@
 """Decoders, each tried with a frame."""
 
-from stream.doctor.encoding import told
-from stream.doctor.finding import Finding
+from stream.doctor.checks.encoding import told
+from stream.doctor.checks.finding import Finding
 
 
 def look() -> list[Finding]:

@@ -7,7 +7,7 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, metadata, requires, version
 from typing import TYPE_CHECKING
 
-from stream.doctor.finding import Finding, attempt, reason
+from stream.doctor.checks.finding import Finding, attempt, reason
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement

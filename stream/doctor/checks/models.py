@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from stream.doctor.finding import Finding, attempt
+from stream.doctor.checks.finding import Finding, attempt
 
 
 def look() -> list[Finding]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-from stream.doctor.finding import Facts, Finding, attempt, gigabytes
+from stream.doctor.checks.finding import Facts, Finding, attempt, gigabytes
 
 _CPUINFO = Path("/proc/cpuinfo")
 _SETS = {

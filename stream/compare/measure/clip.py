@@ -9,7 +9,7 @@ from pathlib import Path
 import av
 
 from stream.frame import Frame
-from stream.input.demux import when
+from stream.input.container.demux import when
 from stream.input.source import Source
 from stream.options.reading import Reading, Span
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from stream.cli.named import SequenceOptions
+from stream.cli.jobs.named import SequenceOptions
 from stream.cli.terminal import clock, ended, handle_signals, quiet_end, say
 from stream.cli.terminal.progress import bar, counter
 

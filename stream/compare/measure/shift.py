@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.compare.clip import Clip, Timed
+from stream.compare.measure.clip import Clip, Timed
 from stream.errors import UsageError
 from stream.frame import Frame
 

@@ -5,7 +5,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from stream.doctor.finding import Facts, Finding, failed, reason
+from stream.doctor.checks.finding import Facts, Finding, failed, reason
 from stream.errors import DeviceError, ModelError, UsageError
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from av.codec.context import Flags
 from stream.ipc.mailbox import Picture
 from stream.ipc.sound_ring import Sound
 from stream.live.encoding.video import TIME_BASE, VideoEncoder
-from stream.live.output.rtp_sound import SoundPackets
+from stream.live.output.rtsp.sound import SoundPackets
 from stream.live.rtsp import sdp
 from stream.live.rtsp.stage import Stage
 from stream.live.rtsp.track import Batch, Media, Presentation, Track, fields

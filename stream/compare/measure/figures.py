@@ -16,8 +16,8 @@ from statistics import fmean
 
 import torch
 
-from stream.compare.matches import Match
-from stream.compare.pictures import Picture, fitted
+from stream.compare.measure.matches import Match
+from stream.compare.measure.pictures import Picture, fitted
 from stream.stages.advice import sharpness
 from weights.evaluate.quality import psnr, ssim, to_tensor
 from weights.evaluate.temporal import gray, seen_again, warp_error

@@ -4,7 +4,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from stream.doctor.finding import Facts, Finding, attempt, gigabytes
+from stream.doctor.checks.finding import Facts, Finding, attempt, gigabytes
 
 _LITTLE = 2e9
 """Bytes: an hour of 1920x1080, visually lossless, is several times that."""

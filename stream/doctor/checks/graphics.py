@@ -8,7 +8,7 @@ import time
 from functools import partial
 from pathlib import Path
 
-from stream.doctor.finding import Facts, Finding, attempt, gigabytes, reason
+from stream.doctor.checks.finding import Facts, Finding, attempt, gigabytes, reason
 
 _NVIDIA = Path("/proc/driver/nvidia/version")
 _CARDS = Path("/sys/class/drm")

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from stream.compare.clip import Timed
-from stream.compare.pictures import Picture, fitted, picture_of
+from stream.compare.measure.clip import Timed
+from stream.compare.measure.pictures import Picture, fitted, picture_of
 from stream.frame import Frame
 
 

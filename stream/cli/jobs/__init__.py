@@ -1,0 +1,1 @@
+"""What `deblur run` hands jobs to: what its arguments name, pipes and images, and the preview."""
