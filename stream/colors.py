@@ -1,8 +1,10 @@
 """What video says of its colors, and what is taken for granted where it says nothing."""
 
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol, Self
 
 import av
+
+from stream.errors import UsageError
 
 UNSPECIFIED: Final = 2
 """The code for "not said" of matrix, primaries and transfer."""
@@ -24,6 +26,17 @@ MATRIX_CODES: Final = {"bt709": 1, "fcc": 4, "bt601": 6, "smpte240m": 7, "bt2020
 """The same to those of H.273."""
 
 
+_SYSTEMS: Final = {
+    "bt601": (6, UNSPECIFIED, 6),
+    "bt709": (1, 1, 1),
+    "bt2020": (9, 9, 14),
+    "hlg": (9, 9, 18),
+    "pq": (9, 9, 16),
+}
+"""Names of systems to codes of matrix, primaries (which BT.601 has two of) and transfer."""
+_RANGES: Final = {"limited": LIMITED, "full": FULL}
+
+
 class Tagged(Protocol):
     """A frame or the context of a codec."""
 
@@ -41,6 +54,20 @@ class ColorTags(NamedTuple):
     transfer: int = UNSPECIFIED
     range: int = 0
     """0 not said, 1 limited, 2 full (FFmpeg's AVColorRange)."""
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """What `--color` takes: a system, a range, or both with a comma. Raises `UsageError`."""
+        words = text.split(",")
+        systems = [_SYSTEMS[word] for word in words if word in _SYSTEMS]
+        ranges = [_RANGES[word] for word in words if word in _RANGES]
+        if len(systems) + len(ranges) != len(words) or max(len(systems), len(ranges)) > 1:
+            raise UsageError(
+                f"--color takes {', '.join(_SYSTEMS)}, {' or '.join(_RANGES)}, or two of them such "
+                f"as bt709,full, got {text}"
+            )
+        made = cls(*systems[0]) if systems else cls()
+        return made._replace(range=ranges[0]) if ranges else made
 
     @property
     def full(self) -> bool:
@@ -63,6 +90,14 @@ class ColorTags(NamedTuple):
         """Say the same of a frame, or of what an encoder makes."""
         target.colorspace, target.color_range = self.matrix, self.range
         target.color_primaries, target.color_trc = self.primaries, self.transfer
+
+    def fill(self, target: Tagged) -> None:
+        """Say it where the target says nothing."""
+        own = ColorTags(
+            target.colorspace, target.color_primaries, target.color_trc, target.color_range
+        )
+        pairs = zip(own, self, ColorTags(), strict=True)
+        ColorTags(*(ours if said == nothing else said for said, ours, nothing in pairs)).put(target)
 
 
 UNTAGGED: Final = ColorTags()

@@ -13,7 +13,7 @@ import typer
 
 from stream.cli import options
 from stream.cli.cluster import batch_of, cluster_of, job_of, run_part
-from stream.cli.jobs.named import Named, rate_of, raw_of
+from stream.cli.jobs.named import Named, colors_of, rate_of, raw_of
 from stream.cli.jobs.pipes import relay, stills
 from stream.cli.jobs.preview import PreviewThread, beside
 from stream.cli.options import run_only
@@ -51,6 +51,7 @@ class _How:
     as_json: bool
     form: str | None
     rate: str | None
+    color: str | None
     trial: str | None
     part: str | None
     cluster: str | None
@@ -102,6 +103,7 @@ def run(
     size: run_only.Size = None,
     rate: run_only.Rate = None,
     pix_fmt: run_only.PixFmt = None,
+    color: run_only.Color = None,
     sequence: run_only.Images = False,
     progress: run_only.ProgressKind = "auto",
     preview: options.Preview = None,
@@ -115,7 +117,7 @@ def run(
         if not paths and list_file is None:
             raise stream.UsageError("there is no INPUT; see deblur run --help")
         how = _How(
-            *(given(context), progress, as_json, form, rate),
+            *(given(context), progress, as_json, form, rate, color),
             *(trial, part, cluster, preview, preview_host),
         )
         raw = raw_of(size, rate, pix_fmt, sequence=sequence)
@@ -167,6 +169,8 @@ def _check(named: Named, how: _How) -> None:
         raise UsageError("pipes and images go with neither --try nor --preview")
     if named.ends is None and how.form is not None:
         raise UsageError("--format is for a pipe; a file's form is what its ending says")
+    if how.color is not None and (named.ends is None or named.shots is not None):
+        raise UsageError("--color is for raw video and what comes by a pipe")
     if how.cluster is not None:
         alone = (how.part, how.trial, how.preview)
         if named.ends is not None or any(each is not None for each in alone):
@@ -180,7 +184,9 @@ def _restore(named: Named, settings: "Settings", how: _How) -> None:
         stills(shots, settings, rate_of(how.rate), as_json=how.as_json)
     elif ends is not None:
         source, fps = shots or named.raw, rate_of(how.rate)
-        relay(ends, settings, how.form, source, how.progress, rate=fps, as_json=how.as_json)
+        colors = colors_of(how.color)
+        told = how.form, source, colors, how.progress
+        relay(ends, settings, *told, rate=fps, as_json=how.as_json)
     elif how.part is not None:
         _part(named, settings, how.part, how)
     elif how.trial is not None:

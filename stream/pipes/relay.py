@@ -10,6 +10,7 @@ from pathlib import Path
 import mssnet
 from filters import Shutter
 from stream import provenance
+from stream.colors import UNTAGGED, ColorTags
 from stream.errors import (
     CancelledError,
     DeblurError,
@@ -52,16 +53,18 @@ class Relay(Restorer):
         *,
         form: str | None = None,
         raw: RawFormat | None = None,
+        colors: ColorTags = UNTAGGED,
         standard_output: int = 1,
     ) -> None:
         """`-` is standard input or output, the latter by its descriptor. `form` is one of `FORMS`,
-        for an output that is a pipe; `raw` what raw video does not say of itself. Raises
-        `DeblurError` where one of them cannot be used at all."""
+        for an output that is a pipe; `raw` what raw video does not say of itself, and `colors` what
+        a pipe does not say of its colors. Raises `DeblurError` where one of them cannot be used at
+        all."""
         super().__init__(settings)
         _check(settings, form, raw)
         self.input, self.output = input, target_of(output)
         self.form = form or "y4m"
-        self._raw = raw
+        self._raw, self._colors = raw, colors
         self._incoming: Incoming | None = None
         self._outgoing: Outgoing | None = None
         if is_pipe(output):
@@ -75,6 +78,8 @@ class Relay(Restorer):
             if not is_pipe(input):
                 check_input(input)
             self._incoming = Incoming(input)
+        elif colors != UNTAGGED:
+            raise UsageError("--color is for raw video and what comes by a pipe")
         else:
             check_input(input)
 
@@ -141,7 +146,7 @@ class Relay(Restorer):
             return Source(self.input, reading)
         if reading.decoder == "cuda":
             raise UsageError("--decoder cuda needs a file; what comes by a pipe is decoded here")
-        return PipeSource(self._incoming, reading, self._raw)
+        return PipeSource(self._incoming, reading, self._raw, self._colors)
 
     def _shutter(
         self, source: Source, restore: mssnet.Deblurrer

@@ -9,6 +9,7 @@ import av
 import av.container
 import av.error
 
+from stream.colors import UNTAGGED, ColorTags
 from stream.errors import SourceError
 from stream.frame import Packet
 from stream.input.container.demux import Demuxer, earlier, wanted, when
@@ -32,9 +33,16 @@ _SITINGS = {b"jpeg": "center", b"mpeg2": "left", b"paldv": "topleft"}
 class PipeSource(Source):
     """What comes by a pipe. Packets of other streams are kept until they are asked for."""
 
-    def __init__(self, incoming: Incoming, reading: Reading, raw: RawFormat | None = None) -> None:
-        """`raw` says what raw video is; else what comes says it itself. Raises `SourceError`."""
-        self._incoming, self._raw = incoming, raw
+    def __init__(
+        self,
+        incoming: Incoming,
+        reading: Reading,
+        raw: RawFormat | None = None,
+        colors: ColorTags = UNTAGGED,
+    ) -> None:
+        """`raw` says what raw video is; else what comes says it itself. `colors` is for what it
+        does not say of them. Raises `SourceError`."""
+        self._incoming, self._raw, self._colors = incoming, raw, colors
         self._begins = incoming.begins()
         self._watched = Watched(incoming, self._begins)
         self._ahead: list[Packet] = []
@@ -132,6 +140,7 @@ class PipeSource(Source):
         # Nothing of a decoder that is open may be set again.
         if self._chosen is None:
             self._chosen = choose_video(container, self.path, self.reading.max_pixels)
+            self._colors.fill(self._chosen.codec_context)
         return self._chosen
 
     def still(self, index: int) -> bytes:

@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from stream.colors import UNTAGGED, ColorTags, tags_of
 from stream.errors import DeblurError, ReaderLeftError, SourceError, UsageError
 from stream.files.job import Job
 from stream.files.report import Report
@@ -46,6 +47,7 @@ def film(
     count: int = 8,
     pts: Sequence[int] | None = None,
     color_range: int = 0,
+    colors: ColorTags = UNTAGGED,
     codec: str = "rawvideo",
     sound: bool = False,
 ) -> bytes:
@@ -57,7 +59,8 @@ def film(
         assert isinstance(video, av.VideoStream)
         context = video.codec_context
         context.width, context.height, context.pix_fmt = 64, 48, pix_fmt
-        context.time_base, context.color_range = base, color_range
+        context.time_base = base
+        colors._replace(range=color_range or colors.range).put(context)
         noise = container.add_stream("pcm_s16le", rate=8000) if sound else None
         for index in range(count):
             frame = av.VideoFrame.from_ndarray(picture(index, 64, 48), format="rgb24")
@@ -93,12 +96,17 @@ def seen(plane: Any, size: int) -> bytes:
 
 
 def through(
-    data: bytes, settings: Settings = PLAIN, *, form: str = "y4m", raw: RawFormat | None = None
+    data: bytes,
+    settings: Settings = PLAIN,
+    *,
+    form: str = "y4m",
+    raw: RawFormat | None = None,
+    colors: ColorTags = UNTAGGED,
 ) -> tuple[bytes, Report]:
     """What a relay makes of bytes, from a real pipe to another one."""
     (their_in, own_in), (own_out, their_out) = os.pipe(), os.pipe()
     names = Path(f"/dev/fd/{their_in}"), Path(f"/dev/fd/{their_out}")
-    relay = Relay(*names, settings, form=form, raw=raw)
+    relay = Relay(*names, settings, form=form, raw=raw, colors=colors)
     os.close(their_in)  # it is open in the relay alone now
     made: list[bytes] = []
 
@@ -165,6 +173,35 @@ def codec(name: str) -> Settings:
 def test_y4m_keeps_what_is_said_of_the_range(color_range: int) -> None:
     made, _ = through(film("yuv4mpegpipe", color_range=color_range))
     assert {each[2] for each in frames_of(made)} == {color_range}
+
+
+@pytest.mark.parametrize(("name", "depth"), [("bt2020,full", ""), ("hlg", "10le"), ("full", "")])
+def test_colors_that_a_pipe_does_not_tell_can_be_told(
+    name: str, depth: str, tmp_path: Path
+) -> None:
+    colors, clip = ColorTags.parse(name), tmp_path / "in.mkv"
+    clip.write_bytes(film("matroska", f"yuv420p{depth}", codec="ffv1", colors=colors))
+    Job(clip, tmp_path / "out.mkv", codec("ffv1")).run()
+    wanted = frames_of(tmp_path / "out.mkv")
+    untold = film("nut", f"yuv420p{depth}")
+    (tmp_path / "in.nut").write_bytes(untold)
+    assert [each[3] for each in frames_of(through(untold)[0])] != [each[3] for each in wanted]
+    for raw in (None, RawFormat((64, 48), Fraction(25), f"yuv420p{depth}")):
+        data = b"".join(each[3] for each in frames_of(untold)) if raw is not None else untold
+        made, _ = through(data, form="mkv", raw=raw, colors=colors)
+        assert frames_of(made) == wanted
+        assert look_at_colors(made) == look_at_colors((tmp_path / "out.mkv").read_bytes())
+
+
+def look_at_colors(data: bytes) -> ColorTags:
+    with av.open(io.BytesIO(data), "r") as container:
+        return tags_of(next(container.decode(video=0)))
+
+
+def test_what_a_pipe_tells_of_its_colors_counts() -> None:
+    colors = ColorTags.parse("bt709,limited")
+    made, _ = through(film("yuv4mpegpipe", color_range=FULL), form="mkv", colors=colors)
+    assert look_at_colors(made) == ColorTags.parse("bt709,full")
 
 
 @pytest.mark.parametrize("form", ["nut", "mkv"])
@@ -338,6 +375,10 @@ def test_ffmpeg_seeks_nothing_and_nobody_reads_twice(tmp_path: Path) -> None:
         (["-", "-", "--format", "avi"], "--format must be"),
         (["a.mp4", "b.mkv", "--format", "nut"], "--format is for a pipe"),
         (["-", "-", "--rate", "25"], "needs --size"),
+        (["-", "-", "--color", "red"], "--color takes"),
+        (["-", "-", "--color", "bt709,hlg"], "--color takes"),
+        (["a.mp4", "b.mkv", "--color", "hlg"], "--color is for"),
+        (["a.mp4", "-", "--color", "hlg"], "--color is for"),
         (["-", "-", "--size", "big"], "--size takes"),
         (["-", "-", "--size", "64x48", "--pix-fmt", "yuv"], "unknown --pix-fmt"),
         (["-", "-", "--size", "64x48", "--rate", "1/0"], "--rate takes"),

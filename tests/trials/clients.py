@@ -183,17 +183,23 @@ class Visitors:
     """Readers that come for seconds and go."""
 
     def __init__(self, url: str) -> None:
-        self.came = self.saw = 0
+        self.came = 0
+        self.blind: list[str] = []
+        """Those that saw nothing, and what they said."""
         self._url = url
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._visit)
 
     def _visit(self) -> None:
-        for player, way in cycle(product(PLAYERS.values(), ("tcp", "udp"))):
+        for (name, player), way in cycle(product(PLAYERS.items(), ("tcp", "udp"))):
             if self._done.wait(_PAUSE_S):
                 return
             self.came += 1
-            self.saw += player(self._url, _VISIT_S, way).frames > 0
+            at, played = time.strftime("%H:%M:%S"), player(self._url, _VISIT_S, way)
+            if not played.frames:
+                ended = "ended by itself" if played.ended else "saw nothing"
+                last = " / ".join(played.said.splitlines()[-3:])
+                self.blind.append(f"a visitor, {name} by {way} at {at}, {ended}: {last}")
 
     def __enter__(self) -> "Visitors":
         self._thread.start()
@@ -290,7 +296,7 @@ def run(minutes: float, leaves: int, folder: Path) -> dict[str, object]:
             "minutes": minutes,
             "leaves": leaves,
             "programs": [asdict(each) for each in found],
-            "visitors": {"came": visitors.came, "saw_pictures": visitors.saw},
+            "visitors": {"came": visitors.came, "blind": visitors.blind},
             "vlc_opens_rtsp": (vlc_folder / "stdout").stat().st_size > 0,
             "faults": faults(found, visitors, feed, leaves),
             "cores": os.cpu_count(),
@@ -301,8 +307,7 @@ def run(minutes: float, leaves: int, folder: Path) -> dict[str, object]:
 def faults(found: Sequence[Found], visitors: Visitors, feed: Live, leaves: int) -> list[str]:
     """All that may not be."""
     said = [f"{each.name} by {each.way}: {fault}" for each in found for fault in each.faults]
-    if visitors.saw != visitors.came:
-        said.append(f"{visitors.came - visitors.saw} visitors of {visitors.came} saw nothing")
+    said += visitors.blind
     connects = feed.figure("connects_total", "reader")
     if connects != leaves + 1:
         said.append(f"the feed connected {connects:.0f} times")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
+    from stream.colors import ColorTags
     from stream.files.tasks import Task
     from stream.images.pattern import Pattern
     from stream.pipes.form import RawFormat
@@ -147,6 +148,13 @@ def rate_of(rate: str | None) -> Fraction:
     if rate is not None and re.search(r"/0+$", rate):
         raise UsageError(f"--rate takes such as 25, 29.97 or 30000/1001, got {rate}")
     return Fraction(rate or 25)
+
+
+def colors_of(color: str | None) -> "ColorTags":
+    """What is said of the colors of what comes by a pipe. Raises `UsageError`."""
+    from stream.colors import UNTAGGED, ColorTags
+
+    return UNTAGGED if color is None else ColorTags.parse(color)
 
 
 def _shots_of(

@@ -13,6 +13,7 @@ from stream.cli.terminal import clock, ended, handle_signals, quiet_end, say
 from stream.cli.terminal.progress import bar, counter
 
 if TYPE_CHECKING:
+    from stream.colors import ColorTags
     from stream.options.settings import Settings
     from stream.pipes.form import RawFormat
 
@@ -41,6 +42,7 @@ def relay(
     settings: "Settings",
     form: str | None,
     source: "RawFormat | SequenceOptions | None",
+    colors: "ColorTags",
     progress: str,
     *,
     rate: Fraction = Fraction(25),
@@ -65,7 +67,7 @@ def relay(
         how |= {"files": source.files, "pattern": source.pattern, "rate": rate}
         job: Relay = ImageRelay(input, output, settings, **how)
     else:
-        job = Relay(input, output, settings, raw=source, **how)
+        job = Relay(input, output, settings, raw=source, colors=colors, **how)
     name = "standard input" if input == STANDARD else input.name
     with bar(name, progress) as show, quiet_end():
         handle_signals(job)

@@ -123,6 +123,16 @@ PixFmt = Annotated[
         show_default=False,
     ),
 ]
+Color = Annotated[
+    str | None,
+    typer.Option(
+        rich_help_panel=PIPES,
+        metavar="NAME[,RANGE]",
+        help="Colors that what comes by a pipe does not tell: bt601, bt709, bt2020, hlg or pq, and "
+        "limited or full.",
+        show_default=False,
+    ),
+]
 End = Annotated[
     str | None,
     typer.Option(
