@@ -6,7 +6,7 @@ DeblurError            70  a fault of ours
 ├── SomeFailedError     3  of several files, some could not be restored
 ├── SourceError        65  the input is not a video, damaged, truncated or encrypted
 │   └── NoInputError   66  the input does not exist or cannot be read
-├── DeviceError        69  the device asked for is not there, or out of memory
+├── DeviceError        69  the device or cluster is not there or was lost, or out of memory
 ├── SinkError          73  the output cannot be created
 │   ├── WriteError     74  writing failed on the way: the disk is full
 │   └── ReaderLeftError 141  whoever read the output, by a pipe, has left
@@ -57,7 +57,7 @@ class NoInputError(SourceError):
 
 
 class DeviceError(DeblurError):
-    """The compute device is missing or too small."""
+    """The compute device, or a cluster, is missing, lost or too small."""
 
     exit_code = 69
 

@@ -69,11 +69,24 @@ def serve(
         str,
         typer.Option(help="As of deblur run; of several GPUs each works on a job of its own."),
     ] = "auto",
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            metavar="auto|ray://HOST:PORT|local:N",
+            help="Have a Ray cluster restore each job's video in pieces, as deblur run has it.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Take jobs over HTTP and on a page, and do one after the other; goes on until stopped."""
+    every = [*(words or []), *([f"--cluster={cluster}"] if cluster is not None else [])]
     with reported():
         _check(words or [])
-    _parse(words or [])
+        if cluster is not None:
+            from stream.cluster.engine import checked
+
+            checked(cluster)
+    _parse(every)
     with reported():
         from stream.errors import UsageError
         from stream.preview.access import Access
@@ -90,7 +103,7 @@ def serve(
         serving = Serving(
             access,
             Folders.of(inputs, outputs),
-            [[f"--device={each.strip()}", *(words or [])] for each in devices],
+            [[f"--device={each.strip()}", *every] for each in devices],
             _size(max_upload),
             watch,
             settle,
@@ -124,7 +137,7 @@ def _check(words: Sequence[str]) -> None:
     from stream.errors import UsageError
 
     alone = {"--json", "--resume", "--progress", "-o", "--output", "--list", "--try", "--preview"}
-    alone |= {"--format", "--size", "--rate", "--pix-fmt", "--color", "-v", "--verbose"}
+    alone |= {"--part", "--format", "--size", "--rate", "--pix-fmt", "--color", "-v", "--verbose"}
     for word in words:
         if not word.startswith("-") and word == words[0]:
             raise UsageError(f"behind -- come options of deblur run, got {word}")

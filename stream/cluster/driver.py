@@ -1,6 +1,7 @@
 """A video restored by a Ray cluster, piece by piece, and joined here."""
 
 import logging
+import math
 import shutil
 import statistics
 import time
@@ -44,9 +45,9 @@ _PIECE_S, _EACH = 60.0, 4
 """Pieces last no longer than this, and there are so many for each place to restore them."""
 _LEAST = 5
 """Segments in a piece, at least: what is decoded in vain before it must not count."""
-_AHEAD = 1
-"""Pieces that wait in the cluster itself: no place waits for the driver, and a cluster that grows
-by itself sees that it should."""
+_AHEAD = 0.25
+"""Pieces that wait in the cluster itself, for each place: no place waits for the driver, and a
+cluster that grows by itself sees that it should."""
 
 
 @dataclass
@@ -129,6 +130,7 @@ class Driver(Restorer):
                 self._work(state, partial(self._submit, state, order, (index, begin)), show)
             finally:
                 self._engine.end(list(state.running))
+                self._engine.close()
         overwrite = self.settings.overwrite
         report = Whole(self.input, self.output, overwrite=overwrite, asked=self._asked).join(show)
         return replace(
@@ -145,8 +147,9 @@ class Driver(Restorer):
         while state.waiting or state.running:
             if self._cancelled or (self._stopped and not state.running):
                 raise CancelledError(f"stopped; {self._kept()}")
+            self._hear(state)
             if self._stopped:
-                self._end(state, [key for key, each in state.running.items() if not each.begun])
+                self._leave(state)
             else:
                 self._begin(state, submit)
             for reference in self._engine.ready(list(state.running)):
@@ -161,17 +164,27 @@ class Driver(Restorer):
                     self._again(tried.piece, error, state)
             show("restoring")
 
+    def _hear(self, state: _State) -> None:
+        """Note which attempts have begun."""
+        told, now = self._engine.told(), time.monotonic()
+        for tried in state.running.values():
+            if tried.begun is None and tried.attempt in told:
+                tried.begun = now
+
+    def _leave(self, state: _State) -> None:
+        """Have no place begin anything more."""
+        ended = {key: each.piece for key, each in state.running.items() if each.begun is None}
+        self._end(state, list(ended))
+        state.waiting += [each for each in ended.values() if not state.at_work(each)]
+
     def _begin(self, state: _State, submit: Callable[[Piece], None]) -> None:
         """Hand pieces to free places, and near the end slow ones once more."""
         places, now = self._engine.places, time.monotonic()
         ready = [each for each in state.waiting if state.not_before.get(each.number, 0) <= now]
-        for piece in ready[: max(places + _AHEAD - len(state.running), 0)]:
+        most = places + max(math.ceil(_AHEAD * places), 1)
+        for piece in ready[: max(most - len(state.running), 0)]:
             state.waiting.remove(piece)
             submit(piece)
-        told = self._engine.told()
-        for tried in state.running.values():
-            if tried.begun is None and tried.attempt in told:
-                tried.begun = now
         free = places - len(state.running)
         if state.waiting or free <= 0 or not state.done:
             return
@@ -298,9 +311,13 @@ class Driver(Restorer):
         if earlier is not None:
             return int(earlier.name.rpartition("-")[2])
         frames, segment = extent(source, index)[1], segment_of(source)
-        longest = frames / float(source.rate) / _PIECE_S
-        wanted = max(longest, min(_EACH * self._engine.places, frames / (_LEAST * segment)))
-        return max(1, min(round(wanted), -(-frames // segment)))
+        places = max(self._engine.places, 1)
+        wanted = min(_EACH * places, frames / (_LEAST * segment))
+        least = frames / float(source.rate) / _PIECE_S
+        if least > wanted:
+            # As many for each place, or some would have nothing to do at the end.
+            wanted = places * math.ceil(least / places)
+        return max(1, min(round(wanted), math.ceil(frames / segment)))
 
     def _is_done(self, piece: Piece) -> bool:
         return Done.read(self.folder / piece.name) is not None

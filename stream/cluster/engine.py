@@ -5,12 +5,14 @@ import importlib.util
 import logging
 import os
 import re
+import socket
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from stream.cluster.folders import sweep
 from stream.cluster.local import started
 from stream.cluster.told import Told
 from stream.cluster.worker import Order, Place, Result, restore
@@ -18,6 +20,12 @@ from stream.errors import DeviceError, UsageError
 
 _LOOK_S = 2.0
 """How often it is asked which nodes there are."""
+_HEAD_S = 30.0
+"""How long a head may be away: one that is started again by itself needs some seconds."""
+_END_S = 20.0
+"""How long tasks that are ended may take to put away what they have; they look ten times a second,
+and then finish the frame in hand."""
+_KEPT = "what is done is kept, go on with --resume"
 
 
 class Engine:
@@ -27,8 +35,12 @@ class Engine:
         """A piece takes as many of a node's CPUs, None: as many as the smallest node has; and
         with a GPU one."""
         self._ray = ray
+        self._head = _head(ray)
+        self._heard = time.monotonic()
         self._told = ray.remote(num_cpus=0, max_restarts=-1)(Told).remote()
         self._known: dict[str, int] = {}
+        self._ended: list[Any] = []
+        self._untidy = self._lost = False
         self._asked: Any = None
         self._looked = -_LOOK_S
         self._nodes: list[dict[str, Any]] = []
@@ -37,6 +49,9 @@ class Engine:
         """Whether pieces are restored on GPUs."""
         counts = [int(each["Resources"].get("CPU", 0)) for each in self._nodes]
         self._cpus = cpus or min((each for each in counts if each), default=1)
+        options = {"num_cpus": 1 if self.gpus else self._cpus, "num_gpus": int(self.gpus)}
+        # Once: it is sent to the head, which may be away later.
+        self._task = ray.remote(max_retries=0, scheduling_strategy="SPREAD", **options)(_task)
 
     @property
     def nodes(self) -> int:
@@ -68,17 +83,18 @@ class Engine:
 
     def submit(self, order: Order, attempt: str, name: str) -> Any:
         """Have a piece restored, by a task of this name."""
-        options = {"num_cpus": 1 if self.gpus else self._cpus, "num_gpus": int(self.gpus)}
-        task = self._ray.remote(max_retries=0, scheduling_strategy="SPREAD", **options)(_task)
-        return task.options(name=name).remote(order, attempt, self._told)
+        return self._task.options(name=name).remote(order, attempt, self._told)
 
     def ready(self, references: Sequence[Any]) -> list[Any]:
         """Those that have ended; waits for half a second at most."""
         if not references:
             time.sleep(0.1)
             return []
-        done, _ = self._ray.wait(list(references), num_returns=1, timeout=0.5)
-        return list(done)
+        given = list(references)
+        if not self._ray.wait(given, num_returns=1, timeout=0.5)[0]:
+            return []
+        # Nodes that are alike end together.
+        return list(self._ray.wait(given, num_returns=len(given), timeout=0)[0])
 
     def result(self, reference: Any) -> Result:
         """What came of a task. Raises what it raised, or what became of its node."""
@@ -86,6 +102,9 @@ class Engine:
             found = self._ray.get(reference)
         except self._ray.exceptions.RayTaskError as error:
             raise error.cause if isinstance(error.cause, Exception) else error from error
+        except self._ray.exceptions.RayError:
+            self._untidy = True
+            raise
         assert isinstance(found, Result)
         return found
 
@@ -95,8 +114,26 @@ class Engine:
             with suppress(Exception):
                 # Not by force: a task that is interrupted removes its own folder.
                 self._ray.cancel(reference, force=False)
-        if references:
-            self._ray.wait(list(references), num_returns=len(references), timeout=5)
+        self._ended += references
+        self._untidy = self._untidy or bool(references)
+
+    def close(self) -> None:
+        """Wait for tasks that were told to end; what any leaves that was killed is removed."""
+        if not self._untidy or self._lost:
+            return
+        with suppress(Exception):
+            if self._ended:
+                wait = {"num_returns": len(self._ended), "timeout": _END_S}
+                for late in self._ray.wait(self._ended, **wait)[1]:
+                    self._ray.cancel(late, force=True)
+            at = self._ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
+            task = self._ray.remote(num_cpus=0, max_retries=0)(sweep)
+            tidied = [
+                task.options(scheduling_strategy=at(each["NodeID"], soft=False)).remote()
+                for each in self._nodes
+            ]
+            self._ray.wait(tidied, num_returns=len(tidied), timeout=_END_S)
+        self._ended, self._untidy = [], False
 
     def told(self) -> dict[str, int]:
         """How many frames are done of the attempts that have begun, about."""
@@ -109,9 +146,39 @@ class Engine:
         return self._known
 
     def _look(self) -> None:
-        if time.monotonic() - self._looked >= _LOOK_S:
-            self._looked = time.monotonic()
+        now = time.monotonic()
+        if now - self._looked < _LOOK_S:
+            return
+        self._looked = now
+        if self._answers():
+            self._heard = now
             self._nodes = [each for each in self._ray.nodes() if each["Alive"]]
+        elif now - self._heard > _HEAD_S:
+            self._lost = True
+            raise DeviceError(f"the cluster was lost: its head is gone; {_KEPT}")
+
+    def _answers(self) -> bool:
+        """Whether the head is there; one that is not would be waited for."""
+        if self._head is None:
+            return True
+        try:
+            socket.create_connection(self._head, timeout=_LOOK_S).close()
+        except OSError:
+            return False
+        return True
+
+
+def checked(address: str) -> int:
+    """How many pieces are to be restored at once on this machine alone; 0: on a cluster that is
+    there. Raises `UsageError` for what is no address, and `DeviceError` without Ray."""
+    local = re.fullmatch(r"local:([1-9]\d{0,2})", address)
+    if not (local or address == "auto" or re.fullmatch(r"ray://[^/]+:\d+", address)):
+        raise UsageError(f"--cluster takes auto, ray://HOST:PORT or local:N, got {address}")
+    if importlib.util.find_spec("ray") is None:
+        raise DeviceError(
+            "--cluster needs Ray; install it with: pip install 'deblur-stream[cluster]'"
+        )
+    return int(local[1]) if local else 0
 
 
 @contextmanager
@@ -120,17 +187,13 @@ def connected(address: str) -> Iterator[Engine]:
 
     Raises `UsageError` and `DeviceError`.
     """
-    local = re.fullmatch(r"local:([1-9]\d{0,2})", address)
-    if not (local or address == "auto" or re.fullmatch(r"ray://[^/]+:\d+", address)):
-        raise UsageError(f"--cluster takes auto, ray://HOST:PORT or local:N, got {address}")
+    count = checked(address)
     # Nothing is to be told to anybody. This is read when Ray is loaded.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    if importlib.util.find_spec("ray") is None:
-        raise DeviceError(
-            "--cluster needs Ray; install it with: pip install 'deblur-stream[cluster]'"
-        )
+    # It would end this process without a word a minute after the head is gone.
+    os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", "600")
     with ExitStack() as held:
-        where = held.enter_context(started(int(local[1]))) if local else address
+        where = held.enter_context(started(count)) if count else address
         import ray
 
         # It would print what befalls nodes to stdout, which is for results.
@@ -142,11 +205,17 @@ def connected(address: str) -> Iterator[Engine]:
             raise DeviceError(f"there is no cluster at {address}: {_line(error)}") from error
         held.callback(ray.shutdown)
         try:
-            yield Engine(ray, 1 if local else None)
-        except ray.exceptions.RayError as error:
-            raise DeviceError(
-                f"the cluster was lost: {_line(error)}; what is done is kept, go on with --resume"
-            ) from error
+            yield Engine(ray, 1 if count else None)
+        except (ray.exceptions.RayError, ConnectionError) as error:
+            raise DeviceError(f"the cluster was lost: {_line(error)}; {_KEPT}") from error
+
+
+def _head(ray: Any) -> tuple[str, int] | None:
+    """Where the head listens; None where Ray's client is between, which tells by itself."""
+    if ray.util.client.ray.is_connected():
+        return None
+    host, _, port = str(ray.get_runtime_context().gcs_address).rpartition(":")
+    return host.strip("[]"), int(port)
 
 
 def _line(error: Exception) -> str:

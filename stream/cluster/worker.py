@@ -1,20 +1,16 @@
 """What runs on the nodes of a cluster: one piece, from its packets to its segments."""
 
 import hashlib
-import os
 import platform
 import shutil
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 import mssnet
+from stream.cluster.folders import own_folder
 from stream.cluster.part import Done, KnownPiece, Part
 from stream.cluster.plan import Piece
 from stream.compute.models import load_for
@@ -99,7 +95,7 @@ def restore(order: Order, attempt: str, place: Place) -> Result:
             place.tell(now.frames)
 
     place.tell(0)
-    with _own_folder() as folder:
+    with own_folder() as folder:
         input, settings = _input(order, folder, place.get), order.settings
         digest = ""
         if order.weights is not None:
@@ -137,18 +133,6 @@ def _network(settings: Settings, *known_by: str) -> mssnet.Deblurrer:
         _loaded.clear()
         _loaded[key] = load_for(settings)
     return _loaded[key]
-
-
-@contextmanager
-def _own_folder() -> Iterator[Path]:
-    """A folder that is removed; those of processes of this machine that were killed are as well."""
-    prefix = f"deblur-piece-{platform.node()}-"
-    for left in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
-        number = left.name.removeprefix(prefix).partition("-")[0]
-        if number.isdecimal() and not psutil.pid_exists(int(number)):
-            shutil.rmtree(left, ignore_errors=True)
-    with tempfile.TemporaryDirectory(prefix=f"{prefix}{os.getpid()}-") as name:
-        yield Path(name)
 
 
 def _input(order: Order, folder: Path, get: Callable[[Any], bytes]) -> Path:

@@ -13,10 +13,11 @@ import pytest
 import stream
 from stream.cluster import driver as module
 from stream.cluster import sending
-from stream.cluster.driver import Driver
+from stream.cluster.driver import ClusterBatch, Driver
 from stream.cluster.engine import Engine, connected
 from stream.cluster.part import Done, parts_of
 from stream.cluster.worker import Order, Place, Result, UnseenError, restore
+from stream.files.tasks import Task
 from tests.clips import make_clip
 from tests.files.test_resume import hashes
 
@@ -71,6 +72,9 @@ class Here(Engine):
 
     def end(self, references: Sequence[Any]) -> None:
         self.ended += references
+
+    def close(self) -> None:
+        pass
 
     def told(self) -> dict[str, int]:
         return self._begun
@@ -192,20 +196,39 @@ def test_nodes_that_see_no_folder_are_sent_what_they_need(
     assert not parts_of(output).exists()
 
 
-def test_ctrl_c_leaves_what_is_done(clip: Path, tmp_path: Path) -> None:
-    output = tmp_path / "out.mp4"
+def test_files_are_restored_one_after_the_other(clip: Path, tmp_path: Path) -> None:
+    """One that is no video does not stop the rest, and what is there stays."""
+    bad = tmp_path / "in" / "bad.mp4"
+    bad.write_bytes(b"no video" * 50)
+    tasks = [Task(each, tmp_path / "out" / each.name) for each in (bad, clip)]
+    engine = Here()
+    outcomes = list(ClusterBatch(tasks, SETTINGS, engine).run())
+    assert [each.state for each in outcomes] == ["failed", "done"]
+    assert outcomes[1].report is not None
+    assert len(outcomes[1].report.pieces) == len(engine.names) == 4
+    assert [each.name for each in (tmp_path / "out").iterdir()] == ["in.mp4"]
+    assert hashes(tmp_path / "out" / "in.mp4") == single(clip, tmp_path)
+    again = ClusterBatch(tasks[1:], SETTINGS, engine)
+    assert [each.state for each in again.run()] == ["skipped"]
+    assert len(engine.names) == 4
 
-    def before(order: Order) -> Order:
-        job.stop()
-        return order
 
-    job = Driver(clip, output, SETTINGS, Here(before))
+@pytest.mark.parametrize("places", [2, 4])
+def test_ctrl_c_leaves_what_is_done(
+    places: int, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What no place has begun is not begun any more, also where no piece waits here."""
+    output, engine = tmp_path / "out.mp4", Here(lambda order: job.stop() or order)  # type: ignore[func-returns-value]
+    engine.places = places
+    monkeypatch.setattr(engine, "told", dict)
+    job = Driver(clip, output, SETTINGS, engine)
     with pytest.raises(stream.CancelledError, match="pieces are done and kept, go on with --res"):
         job.run()
     left = sorted(parts_of(output).iterdir())
     assert [each.name for each in left if each.is_dir()]
     assert all(Done.read(each) for each in left if each.is_dir())
     assert not list(tmp_path.glob("**/deblur-piece-*"))
+    assert not output.exists()
 
 
 @pytest.mark.parametrize("address", ["", "local:0", "http://head:1", "ray://head"])
