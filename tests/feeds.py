@@ -22,7 +22,7 @@ from stream.secrets import Secrets
 
 SPAWN = multiprocessing.get_context("spawn")
 RATE = 25
-PATIENCE_S = 30.0
+PATIENCE_S = 120.0
 """How long a test waits for what has to come, on a machine that does much else."""
 MULAW = SoundFormat("pcm_mulaw", 8000, 1)
 

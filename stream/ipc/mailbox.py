@@ -3,6 +3,7 @@
 import struct
 import time
 from dataclasses import dataclass
+from fractions import Fraction
 from multiprocessing.context import SpawnContext
 
 import numpy as np
@@ -14,11 +15,14 @@ from stream.ipc.memory import Shared
 Plane = NDArray[np.uint8]
 Size = tuple[int, int]
 """Width and height in pixels."""
+Shape = tuple[Size, Fraction]
+"""Of a picture, and the width of its pixels by their height."""
 
 _SLOTS = 4
 """One being written, one that is the newest, and two for those who still copy an older one."""
-_HEADER = struct.Struct("=QQqqdiiiiiii")
-"""Begun, done, moment, arrived, rate, width, height, matrix, primaries, transfer, range, flags."""
+_HEADER = struct.Struct("=QQqqdiiiiiiiii")
+"""Begun, done, moment, arrived, rate, width, height, matrix, primaries, transfer, range, flags,
+numerator and denominator of the pixels' aspect."""
 _SPACE = 128
 """Bytes kept for the header of the mailbox, and for that of each slot."""
 _CUT, _DAMAGED = 1, 2
@@ -45,6 +49,8 @@ class Picture:
     of a mailbox that miss it get the next one as such."""
     damaged: bool = False
     """Whether the decoder concealed something that was lost."""
+    aspect: Fraction = Fraction(1)
+    """Width of a pixel by its height."""
     number: int = 0
     """Given by the mailbox, counting from 1; what a reader misses of the count was dropped."""
 
@@ -59,6 +65,17 @@ class Picture:
     @property
     def size(self) -> Size:
         return self.width, self.height
+
+    @property
+    def form(self) -> str:
+        """Its size, and the shape of its pixels where they are not square, for people."""
+        size = f"{self.width}x{self.height}"
+        across, down = self.aspect.as_integer_ratio()
+        return size if across == down else f"{size} with pixels of {across}:{down}"
+
+    @property
+    def shape(self) -> Shape:
+        return self.size, self.aspect
 
     @property
     def planes(self) -> tuple[Plane, Plane, Plane]:
@@ -102,6 +119,7 @@ class Mailbox(Shared):
             *(picture.timestamp, picture.arrived, picture.rate, picture.width, picture.height),
             *picture.tags,
             _CUT * picture.cut + _DAMAGED * picture.damaged,
+            *picture.aspect.as_integer_ratio(),
         ]
         buffer = self._buffer
         # Begun is not done: until both are the same number the slot holds no picture.
@@ -152,6 +170,7 @@ class Mailbox(Shared):
                         tags=ColorTags(*header[5:9]),
                         cut=bool(cut),
                         damaged=bool(header[9] & _DAMAGED),
+                        aspect=Fraction(*header[10:]),
                         number=number,
                     )
             time.sleep(0.0005)

@@ -141,7 +141,7 @@ class Broadcast:
         if pair is None:
             return {}
         self._number = pair[1].number
-        joined = side_by_side(pair, shown_size(pair[1].size))
+        joined = side_by_side(pair, shown_size(pair[1]))
         made: dict[Kind, list[Any]] = {}
         if "video" in kinds:
             packets: list[av.Packet[Any]] = list(self._pairs.video(joined))

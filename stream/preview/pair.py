@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from fractions import Fraction
 from io import BytesIO
 from typing import Literal
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from stream.ipc.mailbox import Picture, Plane, Size
 from stream.live.encoding.video import Quality, VideoEncoder, frame_of
+from stream.live.output.slate import square_size
 
 MOST_PIXELS = 1280 * 720
 """Of each of both in the video; stills have all of theirs."""
@@ -25,9 +27,9 @@ Pair = tuple[Picture, Picture]
 """Before and after, of one moment."""
 
 
-def shown_size(after: Size) -> Size:
-    """How large each of both is in the video."""
-    width, height = after
+def shown_size(after: Picture) -> Size:
+    """How large each of both is in the video, where pixels are as wide as high."""
+    width, height = square_size(*after.shape)
     scale = min(1.0, math.sqrt(MOST_PIXELS / (width * height)))
     return (width, height) if scale == 1.0 else (_even(width * scale), _even(height * scale))
 
@@ -37,7 +39,7 @@ def side_by_side(pair: Pair, size: Size) -> Picture:
     before, after = (_scaled(each, size) for each in pair)
     width, height = size
     data = np.empty((height * 3 // 2, 2 * width), np.uint8)
-    joined = replace(pair[1], data=data)
+    joined = replace(pair[1], data=data, aspect=Fraction(1))
     for whole, left, right in zip(joined.planes, before, after, strict=True):
         half = left.shape[1]
         whole[:, :half], whole[:, half:] = left, right
@@ -58,9 +60,7 @@ class Pairs:
         form = joined.size, joined.tags
         if self._encoder is None or form != self._form:
             self._container = av.open(BytesIO(), "w", format="h264")
-            self._encoder = VideoEncoder(
-                self._container, joined.size, joined.rate, joined.tags, _QUALITY
-            )
+            self._encoder = VideoEncoder(self._container, joined, _QUALITY)
             self._form = form
         return self._encoder.encode(joined)
 
@@ -89,8 +89,11 @@ class Pairs:
 
     def _bgr(self, picture: Picture) -> NDArray[np.uint8]:
         code = picture.tags.swscale_of(*picture.size)
+        width, height = square_size(*picture.shape)
         made = self._reformatter.reformat(
             frame_of(picture),
+            width,
+            height,
             format="bgr24",
             src_colorspace=code,
             src_color_range=2 if picture.tags.full else 1,

@@ -16,7 +16,7 @@ from stream.options.live import LiveRestoreOptions, LiveSettings
 from stream.secrets import Secrets
 
 SOURCE = "testsrc:?size=160x120"
-DEADLINE_S = 60.0
+DEADLINE_S = 120.0
 
 
 def supervise(

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from playwright.sync_api import Browser, Page, Request
+from playwright.sync_api import Browser, Page, Request, Response
 
 from tests.clips import make_clip
 from tests.compute.test_mssnet import published_names, tiny
@@ -278,26 +278,49 @@ def test_a_touched_switch_stays_as_it_is_until_the_feed_has_answered(
     watching: Watching, feed: Live
 ) -> None:
     page = watching.page
-    until_shown(page, lambda: page.locator("#smooth").count() == 1, "there are no switches")
     sent: list[dict[str, object]] = []
+    replies: list[Response] = []
+    answered = [0]
 
-    def note(asked: Request) -> None:
-        if asked.method == "POST":
-            sent.append(json.loads(asked.post_data or ""))
+    def heard(text: str | bytes) -> None:
+        message = json.loads(text)
+        if message.get("type") == "feeds":
+            answered.append(message["feeds"][0]["answered"])
 
+    def note(request: Request) -> None:
+        if request.method == "POST":
+            sent.append(json.loads(request.post_data or ""))
+
+    def reply(response: Response) -> None:
+        if response.request.method == "POST":
+            replies.append(response)
+
+    page.on("websocket", lambda socket: socket.on("framereceived", heard))
     page.on("request", note)
+    page.on("response", reply)
+    page.reload()
+    until_shown(page, lambda: page.locator("#smooth").count() == 1, "there are no switches")
     wanted = {"strength": "0.35", "fuse": "1", "smooth": "0.6"}
     for name, value in wanted.items():
         set_range(page, name, float(value))
-        page.select_option("#model", "other" if name == "fuse" else "lite")
-    for _ in range(30):
+    until_shown(page, lambda: "smooth" in sent[-1] and len(replies) == len(sent), "nothing is sent")
+    # To another model and back at once: lite is still in use while the other one is asked for.
+    page.evaluate(
+        "for (const value of ['other', 'lite']) { const input = document.getElementById('model');"
+        " input.value = value; input.dispatchEvent(new Event('input')); }"
+    )
+    wanted["model"] = "lite"
+
+    def done() -> bool:
         shown = {name: page.input_value(f"#{name}") for name in wanted}
         assert shown == wanted, "an old value has come back"
-        page.wait_for_timeout(100)
-    assert page.input_value("#model") == "lite"
-    assert all(set(each) < {"feed", "model", *wanted} for each in sent), (
-        "what changed is sent alone"
-    )
+        if sent[-1].get("model") != "lite" or len(replies) < len(sent):
+            return False
+        return answered[-1] >= int(replies[-1].text())
+
+    until_shown(page, done, "the last model does not come into use")
+    assert [each["model"] for each in sent if "model" in each] == ["other", "lite"]
+    assert all(set(each) < {"feed", *wanted} for each in sent), "what changed is sent alone"
     assert sent[0] == {"feed": "live", "strength": 0.35}
     set_range(page, "strength", 1)
     set_range(page, "smooth", 0.8)

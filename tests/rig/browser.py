@@ -70,7 +70,7 @@ def pixels(page: Page) -> NDArray[np.uint8]:
     return np.asarray(picture, np.uint8)
 
 
-def until_shown(page: Page, true: Callable[[], object], what: str, seconds: float = 30) -> None:
+def until_shown(page: Page, true: Callable[[], object], what: str, seconds: float = 90) -> None:
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end, what

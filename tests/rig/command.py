@@ -22,7 +22,8 @@ from tests.rig.ports import free_port
 
 DEBLUR = str(Path(sys.executable).with_name("deblur"))
 TOKEN = "token of the tests"
-START_S = 60.0
+START_S = 180.0
+"""How long a test waits for what takes seconds, on a machine that does much else."""
 
 
 class Live:

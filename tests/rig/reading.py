@@ -15,7 +15,7 @@ from stream.live.input.reader import read
 from stream.options.live import LiveSettings
 
 PIXELS = 1280 * 720
-DEADLINE_S = 30.0
+DEADLINE_S = 120.0
 """For what takes a second at most where the machine has nothing else to do."""
 
 

@@ -18,7 +18,7 @@ PYTHON = "/usr/bin/python3"
 SCRIPT = Path(__file__).with_name("rtsp_server.py")
 PACKAGES = SCRIPT.with_name("packages.txt")
 """Of Debian; what the server and the players of this folder need."""
-START_S = 30.0
+START_S = 120.0
 """How long a server may take to be up, on a machine that does much else."""
 
 

@@ -154,7 +154,7 @@ class Trial:
         output = folder / f"undisturbed{source.suffix}"
         whole = run(deblur("run", source, output, *words), watch=folder, limit_s=7200)
         if whole.code not in (0, 1):
-            raise typer.BadParameter(whole.said.strip())
+            raise typer.BadParameter(f"{whole.killed or whole.code}: {whole.said.strip()}")
         self.code = whole.code
         self.seconds = whole.seconds
         self.wanted = fingerprint(output)

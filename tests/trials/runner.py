@@ -30,9 +30,9 @@ from rich.console import Console
 console = Console(highlight=False, soft_wrap=True, markup=False)
 
 IDLE_S = 10.0
-"""A run that neither computes nor writes for so long hangs."""
+"""A run that neither computes, nor waits to, nor writes for so long hangs."""
 _IDLE_CPU_S = 0.1
-"""What waiting threads may compute in that time."""
+"""What idle threads may compute in that time."""
 _PR_SET_PDEATHSIG = 1
 
 Case = TypeVar("Case")
@@ -130,8 +130,8 @@ def run(
 ) -> Outcome:
     """Do `work` in a process of its own, and kill it when it makes no progress or takes too much.
 
-    Progress is processor time, or growth of the files in the folder `watch`. A run that is killed
-    says first, on its stderr, what each of its threads was doing.
+    Progress is processor time, had or waited for, or growth of the files in the folder `watch`. A
+    run that is killed says first, on its stderr, what each of its threads was doing.
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -214,13 +214,17 @@ def alive(session: int, patience_s: float = 1.0) -> int:
 
 
 def cpu_s(number: int) -> float:
-    """Processor time of a process and all that it started, in seconds."""
+    """Processor time of a process and all that it started, in seconds, and how long their
+    threads waited for a processor that others had."""
     total = 0.0
     try:
         first = psutil.Process(number)
         for process in (first, *first.children(recursive=True)):
             times = process.cpu_times()
             total += times.user + times.system + times.children_user + times.children_system
+            for thread in Path(f"/proc/{process.pid}/task").glob("*/schedstat"):
+                with suppress(OSError):
+                    total += int(thread.read_text().split()[1]) / 1e9
     except psutil.Error:
         # One ended meanwhile: that is progress, and the next sample is whole again.
         return total

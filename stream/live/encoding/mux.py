@@ -61,7 +61,7 @@ class LiveOutput:
         self.origin = first.timestamp
         """The moment whose time is 0."""
         self._container = container
-        self._video = VideoEncoder(container, first.size, first.rate, first.tags, quality)
+        self._video = VideoEncoder(container, first, quality)
         if format:
             # What passes on does not know what is behind it.
             self._video.stream.codec_context.flags |= av.codec.context.Flags.global_header

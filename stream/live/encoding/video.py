@@ -8,8 +8,7 @@ import av.container
 import numpy as np
 from av.video.frame import PictureType
 
-from stream.colors import ColorTags
-from stream.ipc.mailbox import Picture, Size
+from stream.ipc.mailbox import Picture
 
 TIME_BASE = Fraction(1, 90_000)
 KEY_NS = 1_000_000_000
@@ -47,13 +46,13 @@ class VideoEncoder:
     def __init__(
         self,
         container: av.container.OutputContainer,
-        size: Size,
-        rate: float,
-        tags: ColorTags,
+        first: Picture,
         quality: Quality | None = None,
     ) -> None:
+        """All pictures are such as `first`."""
         quality = quality or Quality()
-        whole_rate = max(1, round(rate))
+        size, tags = first.size, first.tags
+        whole_rate = max(1, round(first.rate))
         most = max(500_000, int(size[0] * size[1] * whole_rate * _BITS_PER_PIXEL))
         # Key frames are asked for by the clock, as live frames do not come evenly. A buffer of half
         # a second keeps them from holding up what follows.
@@ -77,6 +76,7 @@ class VideoEncoder:
         self.stream.pix_fmt = "yuv420p"
         context = self.stream.codec_context
         context.time_base = TIME_BASE
+        context.sample_aspect_ratio = first.aspect
         tags.put(context)
         self._tags = tags
         self._origin: int | None = None

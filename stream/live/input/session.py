@@ -16,11 +16,12 @@ from av.stream import Disposition
 from stream.colors import tags_of
 from stream.ipc.convert import Unpacker
 from stream.ipc.heartbeat import ReaderHeartbeat
-from stream.ipc.mailbox import Mailbox, Picture, Size
+from stream.ipc.mailbox import Mailbox, Picture, Shape
 from stream.ipc.sound_ring import SoundFormat, SoundRing
 from stream.ipc.timed_calls import ConnectionThread, LateError, StoppedError
 from stream.live.input.camera import Camera
 from stream.live.input.clock_mapping import ClockMapping
+from stream.media.remux import aspect_of
 
 _S = 1_000_000_000
 _VIDEO, _SOUND = 0, 1
@@ -41,6 +42,8 @@ _STEPS = 25
 _OFF = 1.25
 """... another one: by more than this factor."""
 _USUAL_RATE = 25.0
+_WIDEST = 4
+"""Pixels that are wider than high, or higher than wide, by more than this factor are none."""
 _PIECE = 16 << 10
 """Bytes of sound that a `SoundRing` takes at once."""
 _UNTIMED = {"mpjpeg", "mjpeg", "h264", "hevc"}
@@ -98,7 +101,9 @@ class Session:
         self._anchor: int | None = None
         self._pts = 0
         self._timestamp = 0
-        self._size: Size | None = None
+        self._shape: Shape | None = None
+        self._coded_aspect: Fraction | None = None
+        """That of the first picture, as its codec says."""
         self._failed = 0
         self._said_s = 0.0
         self._resized = 0
@@ -144,13 +149,13 @@ class Session:
         except av.error.FFmpegError:
             frames = []
             # Before the first key frame nothing can be decoded; that is no damage.
-            if self._size is not None:
+            if self._shape is not None:
                 self._complain()
         self._heartbeat.busy_s += time.monotonic() - begun
         for frame in frames:
             if frame.width and frame.height:
                 self._show(frame, arrived)
-        if self._size is None and time.monotonic() - self._opened_s < _KEY_S:
+        if self._shape is None and time.monotonic() - self._opened_s < _KEY_S:
             self._alive_s = time.monotonic()
 
     def _show(self, frame: av.VideoFrame, arrived: int) -> None:
@@ -174,8 +179,9 @@ class Session:
             tags_of(frame),
             cut=jumped or gap > _GAP_NS,
             damaged=frame.is_corrupt,
+            aspect=self._aspect,
         )
-        if picture.size != self._size:
+        if picture.shape != self._shape:
             picture = replace(picture, cut=True)
         self._sink.box.put(picture)
         self._heartbeat.control.latency(arrived)
@@ -187,12 +193,11 @@ class Session:
         self._timestamp = timestamp
         self._alive_s = self._heartbeat.seen_s = time.monotonic()
         self._heartbeat.facts["fps"] = f"{self._rate:.4g}"
-        if picture.size != self._size:
-            self._introduce(picture.size, frame)
+        if picture.shape != self._shape:
+            self._introduce(picture, frame)
         if self._resized and self._alive_s - self._resized_s >= _SAY_S:
-            size = f"{picture.width}x{picture.height}"
             times = f" (changed {self._resized} times)" if self._resized > 1 else ""
-            self._heartbeat.control.say(f"the camera's picture is now {size}{times}")
+            self._heartbeat.control.say(f"the camera's picture is now {picture.form}{times}")
             self._resized, self._resized_s = 0, self._alive_s
 
     def _put_right(self) -> None:
@@ -204,12 +209,12 @@ class Session:
         text = f"{rate:.3g} frames per second come, not the {self._claimed:.4g} announced"
         self._heartbeat.control.say(text)
 
-    def _introduce(self, picture: Size, frame: av.VideoFrame) -> None:
-        """Tell of the first picture, or of the first one of another size."""
-        size = f"{picture[0]}x{picture[1]}"
+    def _introduce(self, picture: Picture, frame: av.VideoFrame) -> None:
+        """Tell of the first picture, or of the first one of another shape."""
+        size = f"{picture.width}x{picture.height}"
         codec = _codec(self._video)
         rate = f" {self._claimed:.4g} fps" if self._claimed else ""
-        if self._size is not None:
+        if self._shape is not None:
             self._resized += 1
         elif not self._quiet:
             rotation = frame.rotation
@@ -218,12 +223,12 @@ class Session:
             if alpha or any(part.is_alpha for part in frame.format.components):
                 turn += " (with transparency, which is left out)"
             sound = f", sound {self._format.codec}" if self._format else ""
-            shown = f"{codec} {size}{rate}{turn}{sound}"
+            shown = f"{codec} {picture.form}{rate}{turn}{sound}"
             self._heartbeat.control.say(f"connected: {shown}")
-        if self._size is None:
+        if self._shape is None:
             self._heartbeat.count(connects=int(not self._quiet))
             self._heartbeat.state = "live"
-        self._size = picture
+        self._shape = picture.shape
         transport = self._camera.transport
         self._heartbeat.facts |= {"size": size, "codec": codec, "transport": transport}
         self._heartbeat.tell(now=True)
@@ -255,6 +260,16 @@ class Session:
         if self._anchor is None or not -_HELD_UP_NS < self._anchor + pts - now < _PAUSE_NS:
             self._anchor = now - pts
         return self._anchor + pts
+
+    @property
+    def _aspect(self) -> Fraction:
+        """Of the pixels of the picture that was decoded last."""
+        # What the container says goes before the codec's word, until that changes.
+        coded = Fraction(self._video.codec_context.sample_aspect_ratio or 1)
+        if self._coded_aspect is None:
+            self._coded_aspect = coded
+        said = aspect_of(self._video) if coded == self._coded_aspect else coded
+        return said if said and 1 / _WIDEST <= said <= _WIDEST else Fraction(1)
 
     @property
     def _rate(self) -> float:

@@ -3,10 +3,11 @@
 import time
 from collections import deque
 from dataclasses import dataclass, replace
+from fractions import Fraction
 
-from stream.ipc.mailbox import Mailbox, Picture, Size
+from stream.ipc.mailbox import Mailbox, Picture, Shape, Size
 from stream.ipc.sound_ring import SoundRing
-from stream.live.output.slate import Letterbox
+from stream.live.output.slate import Letterbox, square_size
 from stream.options.scale import Scale
 
 _RESTORED_NS = 1_000_000_000
@@ -51,23 +52,28 @@ class Feed:
 class Canvas:
     """Fits pictures to the size that an output has."""
 
-    def __init__(self, size: Size | None, *, resizes: bool) -> None:
-        """`size` of the canvas; None: the first picture's, and where it `resizes` that of those
-        that have come for a while."""
+    def __init__(self, size: Size | None, *, resizes: bool, square: bool = False) -> None:
+        """`size` of the canvas, whose pixels are then as wide as high; None: the first picture's,
+        and where it `resizes` that of those that have come for a while. `square`: whether its
+        pixels are always as wide as high."""
         self._canvas = Letterbox(size) if size is not None else None
         self._resizes = resizes and size is None
-        self._size: Size | None = None
-        self._size_s = 0.0
-        """What the source's pictures measure, and since when."""
+        self._square = square
+        self._shape: Shape | None = None
+        self._shape_s = 0.0
+        """What the source's pictures and their pixels measure, and since when."""
 
     def fit(self, picture: Picture, size: Size) -> Picture:
         """A picture on the canvas, which is to be of a `size` as long as none is asked for."""
         now = time.monotonic()
-        if size != self._size:
-            self._size, self._size_s = size, now
+        shape = size, picture.aspect
+        if shape != self._shape:
+            self._shape, self._shape_s = shape, now
         canvas = self._canvas
-        if canvas is None or (self._resizes and now - self._size_s > _SETTLED_S):
-            canvas = self._canvas = Letterbox(size)
+        if canvas is None or (self._resizes and now - self._shape_s > _SETTLED_S):
+            if self._square:
+                shape = square_size(*shape), Fraction(1)
+            canvas = self._canvas = Letterbox(*shape)
         return canvas.fit(picture)
 
     def slate(

@@ -79,6 +79,11 @@ class Serve:
         return f"{PREFIX}{host}:{self.port}/{self.path}"
 
     @property
+    def square(self) -> bool:
+        """H.264 tells of the shape of pixels."""
+        return False
+
+    @property
     def resizes(self) -> bool:
         """Readers stay connected, so that the size cannot change."""
         return False

@@ -2,6 +2,7 @@
 
 import unicodedata
 from dataclasses import replace
+from fractions import Fraction
 
 import cv2
 import numpy as np
@@ -21,18 +22,20 @@ _LESS = 0.6
 class Letterbox:
     """Brings pictures to one size, whole and in their shape, with black beside them."""
 
-    def __init__(self, size: Size) -> None:
-        """`size`: width and height, both even."""
-        self.size = size
+    def __init__(self, size: Size, aspect: Fraction = Fraction(1)) -> None:
+        """`size`: width and height, both even, of pixels `aspect` as wide as high."""
+        self.size, self.aspect = size, aspect
 
     def fit(self, picture: Picture) -> Picture:
-        """The picture on the canvas; the same object where it has that size already."""
-        if picture.size == self.size:
+        """The picture on the canvas; the same object where it has that form already."""
+        if picture.shape == (self.size, self.aspect):
             return picture
         width, height = self.size
-        scale = min(width / picture.width, height / picture.height)
+        # In pixels of the canvas.
+        shape = picture.width * float(picture.aspect / self.aspect), picture.height
+        scale = min(width / shape[0], height / shape[1])
         # Even, and at an even place, so that chroma stays where it belongs.
-        inner = [max(2, round(side * scale / 2) * 2) for side in picture.size]
+        inner = [max(2, round(side * scale / 2) * 2) for side in shape]
         left, top = ((whole - part) // 4 * 2 for whole, part in zip(self.size, inner, strict=True))
         made = []
         method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
@@ -42,7 +45,7 @@ class Letterbox:
             y, x = top // part, left // part
             canvas[y : y + small.shape[0], x : x + small.shape[1]] = small
             made.append(canvas)
-        return replace(picture, data=_packed(made, self.size))
+        return replace(picture, data=_packed(made, self.size), aspect=self.aspect)
 
     def slate(
         self, last: Picture | None, timestamp: int, *, name: str = "", since: str = ""
@@ -55,7 +58,7 @@ class Letterbox:
         if last is None:
             data = np.full((height * 3 // 2, width), _BLACK[1], np.uint8)
             data[:height] = _BLACK[0] + 24
-            last = Picture(data, timestamp, timestamp)
+            last = Picture(data, timestamp, timestamp, aspect=self.aspect)
         luma, *chroma = last.planes
         dimmed = (luma * np.float32(_DIM) + 16 * (1 - _DIM)).astype(np.uint8)
         pale = [(128 + (plane - np.float32(128)) * _DIM).astype(np.uint8) for plane in chroma]
@@ -63,6 +66,14 @@ class Letterbox:
         return replace(
             last, data=_packed([dimmed, *pale], self.size), timestamp=timestamp, cut=False
         )
+
+
+def square_size(size: Size, aspect: Fraction) -> Size:
+    """The size, both sides even, that pictures of a `size` get where their pixels, `aspect` as
+    wide as high, are made as wide as high and nothing gets smaller."""
+    one = Fraction(1)
+    across, down = max(aspect, one), max(1 / aspect, one)
+    return round(size[0] * across / 2) * 2, round(size[1] * down / 2) * 2
 
 
 def _written(name: str) -> str:

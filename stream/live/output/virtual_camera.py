@@ -26,6 +26,7 @@ class VirtualCamera(PlainTarget):
     device: str = ""
     """Empty: the first one there is."""
     resizes = False
+    square = True
     repeats = True
 
     def __post_init__(self) -> None:

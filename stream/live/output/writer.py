@@ -10,7 +10,7 @@ from typing import Protocol
 from stream.errors import DeblurError, reason
 from stream.ipc.backoff import LOGIN_S, back_off
 from stream.ipc.child import Control, Heartbeat
-from stream.ipc.mailbox import Picture, Size
+from stream.ipc.mailbox import Picture, Shape, Size
 from stream.ipc.sound_ring import Sound, SoundFormat
 from stream.live.output.pacing import Canvas, Feed, Pictures
 from stream.live.output.slate import Letterbox
@@ -71,6 +71,11 @@ class Target(Protocol):
         ...
 
     @property
+    def square(self) -> bool:
+        """Whether all pixels have to be as wide as high, as others cannot be told of."""
+        ...
+
+    @property
     def repeats(self) -> bool:
         """Whether the last picture is repeated while no other comes, and then a slate; otherwise
         nothing is written meanwhile."""
@@ -93,6 +98,8 @@ class Target(Protocol):
 
 class PlainTarget:
     """A target with nothing beside its writing."""
+
+    square = False
 
     def run(self: Target, control: Control, feed: Feed, size: Size | None) -> None:
         """The work of the output's process."""
@@ -142,11 +149,11 @@ class Writer:
         """`size` is that of the canvas; None: the first picture's."""
         self._control = control
         self._target = target
-        canvas = Canvas(size, resizes=target.resizes)
+        canvas = Canvas(size, resizes=target.resizes, square=target.square)
         self._pictures = Pictures(feed, canvas, repeats=target.repeats)
         self._sounds = Sounds(feed.sounds, target.takes, control.say)
         self._output: Output | None = None
-        self._opened: Size | None = None
+        self._opened: Shape | None = None
         self._retry = Retry(control.say)
         self._counts = Heartbeat(state="waiting")
         self._busy_s = 0.0
@@ -168,9 +175,8 @@ class Writer:
     def _ready(self, picture: Picture) -> bool:
         """Whether the output is open, which is tried where it is not."""
         self._listen()
-        if self._output is not None and self._opened != picture.size:
-            width, height = picture.size
-            self._control.say(f"begins anew, as the picture is now {width}x{height}")
+        if self._output is not None and self._opened != picture.shape:
+            self._control.say(f"begins anew, as the picture is now {picture.form}")
             self._close()
         if self._output is not None:
             return True
@@ -183,7 +189,7 @@ class Writer:
         except Exception as error:
             self._failed(error)
             return False
-        self._opened = picture.size
+        self._opened = picture.shape
         self._retry.opened()
         self._count(connects=1)
         return True
@@ -237,7 +243,8 @@ class Writer:
             self._counts = replace(self._counts, refused=self._output.refused)
         facts = {}
         if self._opened is not None:
-            facts["size"] = f"{self._opened[0]}x{self._opened[1]}"
+            (width, height), _ = self._opened
+            facts["size"] = f"{width}x{height}"
         self._control.heartbeat(
             lambda latencies: replace(
                 self._counts,

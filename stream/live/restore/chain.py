@@ -247,6 +247,7 @@ def _picture_of(frame: Frame, source: Picture) -> Picture:
         tags=tags,
         cut=source.cut,
         damaged=source.damaged,
+        aspect=source.aspect,
     )
 
 

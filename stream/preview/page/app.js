@@ -186,6 +186,8 @@ const link = {
     this.socket.addEventListener("close", () => {
       $("state").textContent = "the connection is lost; connecting again";
       document.body.dataset.link = "lost";
+      // A server that was started anew counts changes from 1 again.
+      for (const stage of stages) stage.touched = {};
       for (const { reject } of this.asked.values()) reject(new Error("lost"));
       this.asked.clear();
       setTimeout(() => this.open(), AGAIN_MS);
@@ -420,9 +422,9 @@ function form(stage) {
   }
   for (const [name, control] of Object.entries(CONTROLS)) {
     const touched = stage.touched[name];
-    // What was touched stays as it is until the feed says that it is so, or has answered.
-    const answered = touched && stage.feed.answered >= touched.number;
-    const kept = touched && !answered && !same(touched.value, settings[name]);
+    // What was touched stays as it is until the feed has answered; not until its settings are the
+    // same, as they may be so from before a change that is still on its way.
+    const kept = touched && stage.feed.answered < touched.number;
     if (!kept) delete stage.touched[name];
     control.put($(name), kept ? touched.value : settings[name]);
   }
@@ -437,9 +439,6 @@ const CONTROLS = {
   upscale: { ...value, take: input => input.value || null },
   early: { put: (input, now) => { input.checked = now; }, take: input => input.checked },
 };
-
-const same = (one, other) => (one || null) === (other || null)
-  || typeof one === "number" && Math.abs(one - other) < 1e-6;
 
 function label() {
   for (const name of ["strength", "smooth"]) {

@@ -3,6 +3,8 @@
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,7 +37,8 @@ def ring() -> Iterator[SoundRing]:
 def test_what_is_put_comes_out(mailbox: Mailbox) -> None:
     rng = np.random.default_rng(1)
     data = rng.integers(0, 256, (540, 640), np.uint8)
-    put = Picture(data, 7 * NS, 8 * NS, 29.97, ColorTags(1, 13, 1, 2), cut=True, damaged=True)
+    said: dict[str, Any] = {"cut": True, "damaged": True, "aspect": Fraction(16, 11)}
+    put = Picture(data, 7 * NS, 8 * NS, 29.97, ColorTags(1, 13, 1, 2), **said)
     assert mailbox.newest() is None
     assert mailbox.put(put) == 1
     got = mailbox.newest()
@@ -48,7 +51,7 @@ def test_what_is_put_comes_out(mailbox: Mailbox) -> None:
         29.97,
         (1, 13, 1, 2),
     )
-    assert (got.cut, got.damaged) == (True, True)
+    assert {name: getattr(got, name) for name in said} == said
     luma, u, v = got.planes
     assert (luma.shape, u.shape, v.shape) == ((360, 640), (180, 320), (180, 320))
     assert np.array_equal(np.concatenate([luma.ravel(), u.ravel(), v.ravel()]), data.ravel())

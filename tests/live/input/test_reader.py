@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 
@@ -179,6 +180,22 @@ def test_a_change_of_size_and_a_jump_of_time_are_cuts(tmp_path: Path) -> None:
         assert reading.cut().size == (96, 64)
         reading.until(lambda: not reading.alive)
     assert reading.says("the camera's picture is now 96x64")
+
+
+def test_the_shape_of_pixels_is_told_and_a_change_of_it_is_a_cut(tmp_path: Path) -> None:
+    clip = tmp_path / "both.ts"
+    for index, aspect in enumerate([Fraction(16, 11), Fraction(12, 11), Fraction(50, 11)]):
+        pts = [position + 15 * index for position in range(10)]
+        part = make_clip(tmp_path / "part.ts", frames=10, aspect=aspect, pts=pts)
+        with clip.open("ab") as whole:
+            whole.write(part.read_bytes())
+    with Reading(str(clip), realtime=True) as reading:
+        assert reading.cut().shape == ((64, 48), Fraction(16, 11))
+        assert reading.cut().shape == ((64, 48), Fraction(12, 11))
+        assert reading.cut().shape == ((64, 48), Fraction(1)), "nonsense is not believed"
+        reading.until(lambda: not reading.alive)
+    assert reading.lines[0] == "connected: h264 64x48 with pixels of 16:11 25 fps"
+    assert reading.lines[1] == "the camera's picture is now 64x48 with pixels of 12:11"
 
 
 def test_a_picture_that_is_too_large_is_refused(tmp_path: Path) -> None:

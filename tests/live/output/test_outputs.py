@@ -6,6 +6,8 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
+from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -13,13 +15,14 @@ import numpy as np
 import pytest
 
 from stream.errors import SinkError, UsageError
+from stream.ipc.child import Control
 from stream.live.output.hls import Hls
 from stream.live.output.null import Null
 from stream.live.output.publish import Publisher
 from stream.live.output.record import Recorder
 from stream.live.output.serve import Serve
 from stream.live.output.targets import OutputSettings, parse
-from tests.feeds import MULAW, Lane, aac, times
+from tests.feeds import MULAW, SPAWN, Lane, aac, gray, times
 
 TONE = [bytes(range(128, 208)) * 2]
 
@@ -160,6 +163,22 @@ def test_a_recording_goes_on_after_a_gap_and_begins_anew_for_another_size(
     assert max(np.diff(times(first))) > 2.4, "nothing is recorded while nothing comes"
     assert times(second)[0] == 0
     assert output.said == ["begins anew, as the picture is now 320x180"]
+
+
+@pytest.mark.parametrize("name", ["yard.mkv", "yard.mp4", "yard.mov", "yard.ts", "web"])
+def test_players_are_told_that_pixels_are_not_square(tmp_path: Path, name: str) -> None:
+    target = Hls(tmp_path / name) if name == "web" else Recorder(tmp_path / name)
+    control = Control(SPAWN.Pipe()[0])
+    output = target.open(replace(gray(90), aspect=Fraction(16, 11)), None, control)
+    for level in range(90, 96):
+        output.push(replace(gray(level), aspect=Fraction(16, 11)))
+    output.close()
+    (path,) = tmp_path.glob("*.ts" if name == "yard.ts" else "web/*.ts" if name == "web" else "*")
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        assert stream.sample_aspect_ratio == Fraction(16, 11)
+        assert next(container.decode(stream)).width == 160
+        assert stream.codec_context.sample_aspect_ratio == Fraction(16, 11), "in H.264 as well"
 
 
 def test_old_files_of_the_same_name_are_deleted(tmp_path: Path, lane: Lane) -> None:

@@ -29,6 +29,7 @@ class Kept:
     """An output that keeps what it gets, and fails when it is told to."""
 
     resizes: bool = False
+    square: bool = False
     repeats: bool = True
     name: str = "kept"
     readers: int = 0
@@ -218,6 +219,34 @@ def test_another_size_is_fitted_onto_the_canvas(lane: Lane) -> None:
     assert (luma[:, :40] == 16).all()
     assert (luma[:, 280:] == 16).all()
     assert (u == 128).all()
+
+
+@pytest.mark.parametrize("square", [False, True])
+def test_a_canvas_has_pixels_of_one_shape(lane: Lane, square: bool) -> None:
+    target = Kept(square=square)
+    with written(lane, target):
+        lane.restored.put(replace(gray(200, size=(320, 180)), aspect=Fraction(3, 2)))
+        until(lambda: target.pushed)
+        lane.restored.put(gray(201, size=(320, 180)))
+        until(lambda: len(target.pushed) > 1)
+    first, second = target.pushed[:2]
+    # What was as wide as 480 pixels of the second one is one and a half times as wide.
+    width, left = (480, 80) if square else (320, 54)
+    shape = (width, 180), Fraction(1) if square else Fraction(3, 2)
+    assert first.shape == second.shape == shape
+    assert (first.planes[0] == 200).all()
+    assert (second.planes[0][:, left:-left] == 201).all()
+    assert (second.planes[0][:, : left - 2] == 16).all()
+
+
+def test_outputs_that_can_are_opened_anew_for_another_shape_of_pixels(lane: Lane) -> None:
+    target = Kept(resizes=True)
+    with written(lane, target) as told:
+        lane.restored.put(replace(gray(200), aspect=Fraction(16, 11)))
+        until(lambda: target.pushed)
+        lane.show(lambda: len(target.opened) > 1)
+        lane.show(lambda: target.pushed[-1].aspect == 1)
+    assert told.lines == ["begins anew, as the picture is now 160x90"]
 
 
 def test_outputs_that_can_are_opened_anew_for_another_size(lane: Lane) -> None:

@@ -38,7 +38,7 @@ class RtspOutput:
             "rtpflags": "skip_rtcp",
         }
         self._container = av.open(self, "w", format="rtp", options=options)
-        self._encoder = VideoEncoder(self._container, first.size, first.rate, first.tags)
+        self._encoder = VideoEncoder(self._container, first)
         self._encoder.stream.codec_context.flags |= Flags.global_header
         self._container.start_encoding()
         self._show: Presentation | None = None
