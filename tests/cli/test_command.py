@@ -510,3 +510,19 @@ def test_an_imported_model_is_found_by_its_name(tmp_path: Path) -> None:
     done = deblur("models", "import", tmp_path / "good.mp4", "--name", "x")
     assert done.returncode == 78
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("command", ["run", "live"])
+def test_every_option_is_in_a_group(command: str) -> None:
+    from typer.main import get_command
+
+    from stream.cli import app
+
+    commands = vars(get_command(app))["commands"]
+    alone = {
+        name
+        for each in commands[command].params
+        if each.param_type_name == "option" and each.rich_help_panel is None
+        for name in each.opts
+    }
+    assert alone <= {"--verbose", "-v", "--help", "-h"}

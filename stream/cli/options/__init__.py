@@ -20,7 +20,7 @@ Option = partial(typer.Option, readable=False)
 
 FILES, PART, PICTURE = "Files", "Part of the video", "Picture"
 CODING, MACHINE, PIPES = "Encoding", "Speed and memory", "Pipes, raw video and images"
-LOOKING = "Looking at it"
+LOOKING, MACHINES = "Looking at it", "Several machines"
 """Groups of `--help`."""
 
 USUAL_PORT = 9555

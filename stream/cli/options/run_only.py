@@ -10,6 +10,7 @@ from stream.cli.options import (
     FILES,
     LOOKING,
     MACHINE,
+    MACHINES,
     PART,
     PICTURE,
     PIPES,
@@ -83,6 +84,7 @@ Encoder = Annotated[
 Cluster = Annotated[
     str | None,
     typer.Option(
+        rich_help_panel=MACHINES,
         metavar="auto|ray://HOST:PORT|local:N",
         help="Have a Ray cluster restore the video in pieces: the one this machine belongs to, "
         "one elsewhere, or one of N processes on this machine.",
@@ -92,6 +94,7 @@ Cluster = Annotated[
 Part = Annotated[
     str | None,
     typer.Option(
+        rich_help_panel=MACHINES,
         metavar="I/N",
         help="Restore only piece I of N, such as 2/5, into a folder beside OUTPUT; deblur join "
         "makes the file of all.",
