@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import re
 import shutil
 import stat
 from collections.abc import Iterator
@@ -41,7 +42,9 @@ def check_input(path: Path) -> None:
         with path.open("rb"):
             pass
     except FileNotFoundError:
-        raise NoInputError(f"{path} does not exist") from None
+        numbered = re.search(r"%\d*d", path.name)
+        hint = "; a sequence of images needs --sequence" if numbered else ""
+        raise NoInputError(f"{path} does not exist{hint}") from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise NoInputError(f"cannot read {path}: {reason}") from error

@@ -137,7 +137,8 @@ def _check(words: Sequence[str]) -> None:
     from stream.errors import UsageError
 
     alone = {"--json", "--resume", "--progress", "-o", "--output", "--list", "--try", "--preview"}
-    alone |= {"--part", "--format", "--size", "--rate", "--pix-fmt", "--color", "-v", "--verbose"}
+    alone |= {"--format", "--size", "--rate", "--pix-fmt", "--color", "--sequence"}
+    alone |= {"--part", "-v", "--verbose"}
     for word in words:
         if not word.startswith("-") and word == words[0]:
             raise UsageError(f"behind -- come options of deblur run, got {word}")

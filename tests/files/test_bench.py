@@ -379,6 +379,9 @@ def test_an_estimate_is_one_line() -> None:
     assert estimated(replace(estimate, fps=0.512, bytes=None)) == (
         "about 3 min 20 s for 5400 frames (0.51 fps on openvino, bfloat16)"
     )
+    assert estimated(replace(estimate, bytes=None, runs_on="no network")) == (
+        "about 3 min 20 s for 5400 frames (27 fps without a network)"
+    )
     assert [spoken(each) for each in (0, 42, 60, 3596, 7300)] == [
         *("0 s", "42 s", "1 min", "1 h 0 min", "2 h 1 min")
     ]

@@ -193,6 +193,7 @@ def test_what_cannot_be_is_named_and_nothing_is_written(tmp_path: Path) -> None:
     for words, code, said in (
         ((gap, out, "--sequence"), 65, "in2.png is missing between in1.png and in3.png"),
         ((tmp_path / "no%d.png", out, "--sequence"), 66, "no image named as"),
+        ((gap, out), 66, "a sequence of images needs --sequence"),
         ((tmp_path / "real.png", tmp_path / "b.png", "--sequence"), 2, "such as shot%04d.png"),
         ((gap, "--sequence"), 2, "needs an OUTPUT"),
         ((tmp_path / "text.png",), 65, "no image that can be read"),

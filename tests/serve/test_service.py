@@ -361,6 +361,7 @@ def test_what_appears_in_a_watched_folder_is_taken_once_it_is_whole(tmp_path: Pa
         (("--in", "in", "--out", "out", "--cluster", "head:1"), "--cluster takes auto"),
         (("--in", "in", "--out", "out", "--", "x.mp4"), "behind -- come options"),
         (("--in", "in", "--out", "out", "--", "--json"), "is the service's own matter"),
+        (("--in", "in", "--out", "out", "--", "--part", "1/2"), "is the service's own matter"),
         (("--in", "in", "--out", "out", "--", "--strenth", "1"), "No such option"),
     ],
 )

@@ -192,9 +192,11 @@ def spoken(seconds: float) -> str:
 def estimated(estimate: "Estimate") -> str:
     """What a job will take, in one line."""
     size = f"; about {_size(estimate.bytes)}" if estimate.bytes is not None else ""
+    runs_on = estimate.runs_on
+    how = "without a network" if runs_on == "no network" else f"on {runs_on}"
     return (
         f"about {spoken(estimate.seconds)} for {estimate.frames} frames "
-        f"({rate(estimate.fps)} fps on {estimate.runs_on}){size}"
+        f"({rate(estimate.fps)} fps {how}){size}"
     )
 
 
