@@ -13,9 +13,7 @@ import numpy as np
 import pytest
 
 import stream
-from stream.options.exposure import Exposure
 from stream.options.settings import Settings
-from stream.vapoursynth.random_access import RandomAccess
 from tests.clips import make_clip
 from tests.vapoursynth.test_random_access import frames_of
 
@@ -261,8 +259,3 @@ def test_short_clips() -> None:
     for count in (1, 2, 3):
         clip = clip_of(pictures[:count], vs.GRAY8)
         assert len(list(deblur(clip, model="lite", device="cpu").frames())) == count
-
-
-def test_the_window_that_is_asked_for_is_the_one_that_is_needed() -> None:
-    window = RandomAccess(lambda: (), 5, reach=Settings(fuse=3, shutter=Exposure("1/50")).reach)
-    assert (window.before, window.after) == (7, 9)
