@@ -6,8 +6,8 @@ import shutil
 import statistics
 import time
 import uuid
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack, closing, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -41,8 +41,8 @@ _TRIES = 3
 _BACKOFF_S = 1.0
 _SLOW = 1.5
 """Times the median that a piece may take before it is begun a second time, near the end."""
-_PIECE_S, _EACH = 60.0, 4
-"""Pieces last no longer than this, and there are so many for each place to restore them."""
+_VAIN = 12
+"""Frames that are restored in vain for a piece, about: those around it."""
 _LEAST = 5
 """Segments in a piece, at least: what is decoded in vain before it must not count."""
 _AHEAD = 0.25
@@ -126,11 +126,8 @@ class Driver(Restorer):
                 weights=self._engine.weights(settings.model),
             )
             show = _Shown(self._engine, state, len(pieces), frames, progress)
-            try:
+            with self._ending(state):
                 self._work(state, partial(self._submit, state, order, (index, begin)), show)
-            finally:
-                self._engine.end(list(state.running))
-                self._engine.close()
         overwrite = self.settings.overwrite
         report = Whole(self.input, self.output, overwrite=overwrite, asked=self._asked).join(show)
         return replace(
@@ -141,12 +138,24 @@ class Driver(Restorer):
             pieces=[state.done[number] for number in sorted(state.done)],
         )
 
+    @contextmanager
+    def _ending(self, state: _State) -> Iterator[None]:
+        """End what is at work, and say of an error what is kept."""
+        try:
+            try:
+                yield
+            finally:
+                self._engine.end(list(state.running))
+                self._engine.close()
+        except DeblurError as error:
+            raise type(error)(f"{error}; {self._kept()}") from error
+
     def _work(
         self, state: _State, submit: Callable[[Piece], None], show: Callable[[str], None]
     ) -> None:
         while state.waiting or state.running:
             if self._cancelled or (self._stopped and not state.running):
-                raise CancelledError(f"stopped; {self._kept()}")
+                raise CancelledError("stopped")
             self._hear(state)
             if self._stopped:
                 self._leave(state)
@@ -245,7 +254,7 @@ class Driver(Restorer):
         if failed >= _TRIES:
             kind = type(error) if isinstance(error, DeblurError) else DeblurError
             said = (str(error).strip().splitlines() or [type(error).__name__])[-1]
-            raise kind(f"piece {piece} failed {failed} times: {said}; {self._kept()}")
+            raise kind(f"piece {piece} failed {failed} times: {said}")
         _log.info("piece %s failed and is done again: %s", piece, error)
         state.not_before[piece.number] = time.monotonic() + _BACKOFF_S * 2 ** (failed - 1)
         state.waiting.append(piece)
@@ -311,12 +320,9 @@ class Driver(Restorer):
         if earlier is not None:
             return int(earlier.name.rpartition("-")[2])
         frames, segment = extent(source, index)[1], segment_of(source)
+        # Many restore many frames in vain; of few, each place loses half a one at the end.
         places = max(self._engine.places, 1)
-        wanted = min(_EACH * places, frames / (_LEAST * segment))
-        least = frames / float(source.rate) / _PIECE_S
-        if least > wanted:
-            # As many for each place, or some would have nothing to do at the end.
-            wanted = places * math.ceil(least / places)
+        wanted = min(math.sqrt(frames * places / (2 * _VAIN)), frames / (_LEAST * segment))
         return max(1, min(round(wanted), math.ceil(frames / segment)))
 
     def _is_done(self, piece: Piece) -> bool:
@@ -324,7 +330,8 @@ class Driver(Restorer):
 
     def _kept(self) -> str:
         found = [each for each in self.folder.glob("*-of-*") if Done.read(each) is not None]
-        return f"{len(found)} pieces are done and kept, go on with --resume"
+        said = "1 piece is" if len(found) == 1 else f"{len(found)} pieces are"
+        return f"{said} done and kept, go on with --resume"
 
 
 class ClusterBatch(Batch):

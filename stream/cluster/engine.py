@@ -25,7 +25,6 @@ _HEAD_S = 30.0
 _END_S = 20.0
 """How long tasks that are ended may take to put away what they have; they look ten times a second,
 and then finish the frame in hand."""
-_KEPT = "what is done is kept, go on with --resume"
 
 
 class Engine:
@@ -155,7 +154,7 @@ class Engine:
             self._nodes = [each for each in self._ray.nodes() if each["Alive"]]
         elif now - self._heard > _HEAD_S:
             self._lost = True
-            raise DeviceError(f"the cluster was lost: its head is gone; {_KEPT}")
+            raise DeviceError("the cluster was lost: its head is gone")
 
     def _answers(self) -> bool:
         """Whether the head is there; one that is not would be waited for."""
@@ -207,7 +206,9 @@ def connected(address: str) -> Iterator[Engine]:
         try:
             yield Engine(ray, 1 if count else None)
         except (ray.exceptions.RayError, ConnectionError) as error:
-            raise DeviceError(f"the cluster was lost: {_line(error)}; {_KEPT}") from error
+            raise DeviceError(
+                f"the cluster was lost: {_line(error)}; what is done is kept, go on with --resume"
+            ) from error
 
 
 def _head(ray: Any) -> tuple[str, int] | None:

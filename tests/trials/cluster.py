@@ -334,11 +334,12 @@ def memory() -> None:
             name = f"memory-{frames}-{size[0]}-{what.split()[0]}.mp4"
             clip = make_clip(folder / name, frames=frames, size=size, options=large)
             single = Run.begin(folder, clip, "single.mp4", *words, cluster=None)
+            codes = [single.end()]
             run = Run.begin(folder, clip, "out.mp4", *words)
-            codes = single.end(), run.end()
+            codes.append(run.end())
             console.print(
                 f"{frames} frames of {size[0]}x{size[1]}, {clip.stat().st_size >> 20} MiB, {what}: "
-                f"exit {codes}, single run {single.driver_mib:.0f} MiB, driver "
+                f"exit {codes}; single run {single.driver_mib:.0f} MiB, driver "
                 f"{run.driver_mib:.0f} MiB, worker {run.worker_mib:.0f} MiB"
             )
             for each in folder.iterdir():

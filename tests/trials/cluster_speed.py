@@ -16,6 +16,7 @@ from typing import Any
 import av
 import pytest
 
+from stream.cluster import driver
 from stream.cluster import engine as engines
 from stream.cluster.driver import Driver
 from stream.cluster.part import Part, parts_of
@@ -49,7 +50,8 @@ def speed(nodes: str = "1,2,4,8", seconds: int = 3600, gpu_fps: float = 25.0) ->
     One frame a second is coded, and stands for 25, so that the cores of one machine are idle.
     """
     first, options = 0.0, {"bf": "2", "g": "10"}
-    with cluster(1) as there:
+    with cluster(1) as there, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(driver, "_VAIN", _LEAD / _EACH)
         folder = there.folder / "in"
         folder.mkdir()
         base = Fraction(1)
