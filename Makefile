@@ -11,7 +11,7 @@ IMAGE  ?=
 # Tests of what is live watch the clock: they run beside one another, not beside what keeps cores busy.
 LIVE   := tests/live tests/preview tests/test_rig.py tests/test_trials.py
 
-.PHONY: help setup demo test test-cuda image-test check format dist bench clean
+.PHONY: help setup demo test test-docs test-cuda image-test check format dist bench clean
 .DEFAULT_GOAL := help
 
 help:
@@ -19,6 +19,7 @@ help:
 	@echo "make test                 set up everything, run the tests; TESTS=files runs a folder of them,"
 	@echo "                          SLOW=1 runs those that take minutes as well,"
 	@echo "                          COVER=1 measures which branches of the code they reach"
+	@echo "make test-docs            those that read the documentation, which is what a change to it needs"
 	@echo "make check                formatting, lint, types"
 	@echo "make dist                 wheel and source archive, tried in a clean environment"
 	@echo "make bench [BENCH=--quick] measure speed and memory"
@@ -40,6 +41,11 @@ demo: $(READY)
 	$(PY) -m demo $(if $(INPUT),--input "$(INPUT)")
 
 PYTEST := $(PY) -m pytest --numprocesses 2 --dist worksteal $(if $(SLOW),-m 'not stress') $(if $(COVER),--cov --cov-append --cov-report=)
+
+# What a change to documents alone needs.
+test-docs: export OMP_WAIT_POLICY ?= PASSIVE
+test-docs: $(READY)
+	$(PYTEST) -m 'docs and not slow' $$(grep -rl --include='*.py' mark[.]docs tests)
 
 # Threads that spin while they wait, as PyTorch's do, take the cores from the other tests.
 test: export OMP_WAIT_POLICY ?= PASSIVE

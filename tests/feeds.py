@@ -13,8 +13,9 @@ from typing import Self
 import av
 import numpy as np
 
-from stream.ipc.child import Control, Fatal, Heartbeat, Line, Stop, enter
+from stream.ipc.child import Control, enter
 from stream.ipc.mailbox import Mailbox, Picture, Size
+from stream.ipc.messages import Fatal, Heartbeat, Line, Stop
 from stream.ipc.sound_ring import SoundFormat, SoundRing
 from stream.live.output.pacing import Feed
 from stream.live.output.writer import Target

@@ -16,8 +16,8 @@ FLOORS = (
     ("weights",),
     # The flat modules of the package; its __init__ is the public interface, on the highest floor.
     ("stream",),
-    ("stream.web", "stream.ipc"),
     ("stream.options",),
+    ("stream.web", "stream.ipc"),
     ("stream.media",),
     ("stream.telemetry",),
     ("stream.input.container",),
@@ -87,8 +87,6 @@ LARGE = {
     "stream.serve.options.Options": "a field is an option",
     "stream.ipc.stats.ProcessFigures": "a field is a figure",
     "stream.serve.jobs.Job": "a field is a column",
-    "stream.ipc.workers.Worker": "all that is known of a process, in each of its lives",
-    "stream.live.cameras.Cameras": "all that is known of each feed, which comes and goes",
     "stream.live.input.session.Session": "all that is known of one connection",
     "stream.verify.facts.Picture": "a field is a thing compared",
     "stream.verify.facts.Track": "a field is a thing compared",

@@ -12,7 +12,7 @@ from stream.cli.options import (
     Option,
     Start,
 )
-from stream.cli.options.arguments import moment, seconds
+from stream.cli.options.arguments import seconds, timestamp
 from stream.cli.terminal import reported, say
 from stream.cli.terminal.progress import counter
 from stream.limits import DEFAULT_MAX_PIXELS
@@ -102,7 +102,7 @@ def compare(
             frames=frames,
             crop=parse_crop(crop) if crop is not None else None,
             span=stream.Span(
-                moment("--start", start, input),
+                timestamp("--start", start, input),
                 seconds("--duration", duration) if duration is not None else None,
             ),
             overwrite=overwrite,

@@ -43,13 +43,13 @@ class _Private:
     secrets: "Secrets"
     password: str | None
     """The user's own, for figures and preview."""
-    word: str = field(repr=False)
+    token: str = field(repr=False)
     """That, or a random token."""
 
     @property
     def random(self) -> str | None:
         """The token, which may be shown to whoever started this."""
-        return None if self.password is not None else self.word
+        return None if self.password is not None else self.token
 
 
 @dataclass(frozen=True)
@@ -150,11 +150,11 @@ def _private(described: "list[Description]", told: list[str]) -> "tuple[_Private
     addresses = [resolve(each) for each in told]
     notified = [parse(each) for each in addresses]
     password = os.environ.get("DEBLUR_TOKEN")
-    word = password or random_secrets.token_urlsafe(24)
+    token = password or random_secrets.token_urlsafe(24)
     known = [each for one in described for each in one.known]
-    secrets = Secrets([*known, *addresses], [word, *map(path_of, addresses)])
+    secrets = Secrets([*known, *addresses], [token, *map(path_of, addresses)])
     log_handler.secrets = secrets
-    return _Private(secrets, password, word), notified
+    return _Private(secrets, password, token), notified
 
 
 def _without_effect(
@@ -193,7 +193,7 @@ def _keep_up(
 
     address = None
     if watched.http != "off":
-        address = Address.parse(watched.http, private.password, private.word)
+        address = Address.parse(watched.http, private.password, private.token)
 
     def tell(who: str, text: str) -> None:
         who = who.removeprefix("live: ") if config is None else who
@@ -202,7 +202,7 @@ def _keep_up(
     page = None
     if watched.preview is not None:
         host = watched.preview_host
-        access = Access.of(host, watched.preview, private.password, private.word)
+        access = Access.of(host, watched.preview, private.password, private.token)
         page = Page(access, secrets=private.secrets, say=tell)
 
     def show() -> None:
@@ -210,7 +210,7 @@ def _keep_up(
             page.show(list(cameras.feeds))
 
     cameras = Cameras(
-        described, words=[private.word], say=tell, preview=page is not None, changed=show
+        described, tokens=[private.token], say=tell, preview=page is not None, changed=show
     )
     beside = page.processes if page is not None else tuple
     figures = Http(cameras.watched, address, beside) if address is not None else None

@@ -150,9 +150,7 @@ class VideoWriter:
             last, self._waiting = self._waiting, picture
             picture.duration = round(1 / (self._source.rate * (picture.time_base or 1)))
             if last is not None:
-                assert last.pts is not None
-                assert picture.pts is not None
-                last.duration = picture.pts - last.pts
+                last.duration = (picture.pts or 0) - (last.pts or 0)
                 self._play(when(last, 0.0))
                 self._container.mux(last)
 

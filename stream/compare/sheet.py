@@ -81,8 +81,7 @@ class Sheet:
 
     def finish(self, found: "Comparison") -> bytes:
         """The whole sheet, with the charts beneath the crops."""
-        assert self._crop is not None
-        left, top, wide, high = self._crop
+        left, top, wide, high = self._crop or (0, 0, *self._versions.input.size)
         clips = self._versions.clips
         sizes = " and ".join(f"{width}x{height}" for width, height in (c.size for c in clips))
         title = f"{sizes}; {wide}x{high} pixels of the input at {left},{top}"

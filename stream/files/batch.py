@@ -150,9 +150,8 @@ def summary(outcomes: Sequence[Outcome], planned: int) -> str:
 
 def _outcome(task: Task, report: Report) -> Outcome:
     done = f"{report.frames} frames ({report.fps:.1f} fps) -> {report.output}"
-    if report.stopped:
+    if report.conformance is None:
         return Outcome(task, "stopped", f"{done}; the same command goes on", report)
-    assert report.conformance is not None
     state: State = "done" if report.conforms else "differs"
     said = done
     if not report.conforms:

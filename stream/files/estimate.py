@@ -10,7 +10,7 @@ from stream.files.report import Progress
 _LEAST_FRAMES = 8
 """How many frames are timed, at least, unless they take longer than this:"""
 _ENOUGH_S = 4.0
-_PATIENCE_S = (5.0, 30.0)
+_WAIT_S = (5.0, 30.0)
 """How long the encoder is waited for, to hand out enough to tell the size: a tenth of what the job
 takes, within these."""
 
@@ -129,7 +129,7 @@ class Forecast:
         if took < self._least_s or not enough:
             return
         seconds = progress.elapsed_s + max(total - progress.frames, 0) * took / frames
-        least, most = _PATIENCE_S
+        least, most = _WAIT_S
         if self._coded is None and now - self._first[0] < min(max(seconds / 10, least), most):
             return
         self._done = True

@@ -22,7 +22,7 @@ from stream.errors import (
     WriteError,
 )
 from stream.files.choice import CHOICES
-from stream.files.report import Progress, Report, bytes_beside, warnings_of
+from stream.files.report import Progress, Report, bytes_of_others, warnings_of
 from stream.files.restorer import Restorer, cores_for, out_of_memory, runs_on
 from stream.frame import Frame
 from stream.input.source import Source
@@ -251,7 +251,7 @@ class Job(Restorer):
         each, frames = sink.bytes_per_frame, source.expected_frames
         if each is None or frames is None:
             return None
-        return round(each * frames) + bytes_beside(source, self.settings.drop)
+        return round(each * frames) + bytes_of_others(source, self.settings.drop)
 
     def _join(self, source: Source, segments: list[Segment], chosen: Plan) -> Joined:
         if not segments:

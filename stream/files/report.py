@@ -107,7 +107,7 @@ class Report:
         return self.conformance is not None and self.conformance.conforms
 
 
-def bytes_beside(source: Source, drop: Collection[str]) -> int:
+def bytes_of_others(source: Source, drop: Collection[str]) -> int:
     """About how large all streams but the restored one are, as far as the file says it."""
     size = 0.0
     for each in source.container.streams:

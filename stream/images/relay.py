@@ -136,12 +136,9 @@ class ImageRelay(Relay):
             super()._check_output()
             return
         self.form = self.output.suffix
-        there = [self._pattern.file(number) for number in self._numbers()]
+        numbers = self._pattern.numbers() if self._pattern.path.parent.is_dir() else []
+        there = [self._pattern.file(number) for number in numbers]
         check_outputs([self._pattern.file(1), *there], self.settings.overwrite)
-
-    def _numbers(self) -> list[int]:
-        assert self._pattern is not None
-        return self._pattern.numbers() if self._pattern.path.parent.is_dir() else []
 
     def _source(self) -> Source:
         if not self._files:

@@ -82,6 +82,12 @@ class PacketDecoder:
             )
 
 
+def pts_of(frame: av.VideoFrame) -> int:
+    """The timestamp of a frame, which a source gives to each that has none."""
+    assert frame.pts is not None
+    return frame.pts
+
+
 def open_decoding(
     path: Path, reading: Reading, peeked: list[av.VideoFrame]
 ) -> tuple[av.container.InputContainer, str]:

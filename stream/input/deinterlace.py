@@ -9,10 +9,11 @@ import av.filter
 from av.video.reformatter import VideoReformatter
 
 from filters import Coding
+from stream.input.decoding import pts_of
 from stream.media.convert import to_planar
 
 _MODES = {"auto": "interlaced", "on": "all"}
-"""bwdif's `deint`: frames that are marked as interlaced, or all."""
+"""bwdif's `deint`: frames that are flagged as interlaced, or all."""
 
 
 class Deinterlacer:
@@ -23,7 +24,7 @@ class Deinterlacer:
     """
 
     def __init__(self, mode: str) -> None:
-        """`mode` is "auto" (frames marked as interlaced) or "on" (all frames)."""
+        """`mode` is "auto" (frames flagged as interlaced) or "on" (all frames)."""
         self._deint = _MODES[mode]
         self._reformatter = VideoReformatter()
         self._graph: av.filter.Graph | None = None
@@ -63,8 +64,7 @@ class Deinterlacer:
             except (av.error.BlockingIOError, av.error.EOFError):
                 return
             # The filter counts in half ticks, to have a time for the second field as well.
-            assert frame.pts is not None
-            frame.pts //= 2
+            frame.pts = pts_of(frame) // 2
             frame.time_base = Fraction(frame.time_base or 1) * 2
             yield frame
 

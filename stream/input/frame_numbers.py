@@ -11,7 +11,7 @@ _REORDERED = 64
 """Packets behind which no frame comes that is shown before."""
 
 
-def moment_of(path: Path, number: int) -> float:
+def timestamp_of(path: Path, number: int) -> float:
     """When frame `number` of a file is shown, counted from 0, in seconds from its beginning.
 
     Nothing is decoded. Raises `UsageError` where the file has fewer frames, or no times of them,

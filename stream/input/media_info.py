@@ -20,7 +20,7 @@ class MediaInfo:
     """The first frame that can be decoded."""
     tags: ColorTags
     interlaced: bool
-    """Whether most of the frames at the beginning are marked as interlaced."""
+    """Whether most of the frames at the beginning are flagged as interlaced."""
     deinterlaced: bool
     """Whether frames become progressive."""
     top_first: bool | None

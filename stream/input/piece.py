@@ -16,6 +16,7 @@ from stream.errors import SourceError
 from stream.frame import Frame, Packet
 from stream.input.container.demux import Demuxer
 from stream.input.container.opening import decoder_of, frames_of
+from stream.input.decoding import pts_of
 from stream.input.packet_index import PacketIndex
 from stream.input.source import Source
 from stream.options.reading import Reading
@@ -99,17 +100,17 @@ class PieceSource(Source):
             end = self._inside if self.span.duration is not None else 1 << 62
         limit = self.limits()[1]
         for decoded in self._deinterlaced(self._decoded(None)):
-            assert decoded.pts is not None
-            number = int(np.searchsorted(self._index.times, decoded.pts)) - self._offset
+            pts = pts_of(decoded)
+            number = int(np.searchsorted(self._index.times, pts)) - self._offset
             if number < end:
-                self.times.hand_on(decoded.pts, limit, self.shift_s)
+                self.times.hand_on(pts, limit, self.shift_s)
             if number >= end + around:
                 return
             beyond = not self._first <= number < end
             if not beyond:
                 self.frames += 1
-                self._look_beside(decoded)
-                self.position_s = float(decoded.pts * self.time_base) - self.origin_s
+                self._note_side_data(decoded)
+                self.position_s = float(pts * self.time_base) - self.origin_s
             if number >= self._first - around:
                 yield self._unpacked(decoded, beyond=beyond)
 

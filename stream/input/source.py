@@ -17,7 +17,7 @@ from stream.input.container.demux import Demuxer, discontinuous, earlier, when
 from stream.input.container.ending import Truncated, early_end
 from stream.input.container.opening import Tail, first_frames
 from stream.input.container.unfinished import hints
-from stream.input.decoding import PacketDecoder, open_decoding
+from stream.input.decoding import PacketDecoder, open_decoding, pts_of
 from stream.input.deinterlace import Deinterlacer
 from stream.input.frame_times import FrameTimes
 from stream.input.media_info import MediaInfo
@@ -198,11 +198,11 @@ class Source:
         before: deque[av.VideoFrame] = deque(maxlen=around)
         beyond = 0
         for decoded in self._deinterlaced(self._decoded(after)):
-            assert decoded.pts is not None
-            timestamp = float(decoded.pts * self.time_base)
+            pts = pts_of(decoded)
+            timestamp = float(pts * self.time_base)
             if timestamp < end:
-                self.times.hand_on(decoded.pts, end, self.shift_s)
-            if after is not None and decoded.pts <= after:
+                self.times.hand_on(pts, end, self.shift_s)
+            if after is not None and pts <= after:
                 continue
             if timestamp < begin:
                 before.append(decoded)
@@ -217,21 +217,20 @@ class Source:
                 yield from (self._unpacked(each, beyond=True) for each in before)
             before.clear()
             self.frames += 1
-            self._look_beside(decoded)
+            self._note_side_data(decoded)
             self.position_s = timestamp - (begin if self.span.start else self.origin_s)
             if self.frames == 1 and self.discontinuous:
-                self.times.lift(decoded.pts)
+                self.times.lift(pts)
             if self.frames > skip - around:
                 yield self._unpacked(decoded, beyond=self.frames <= skip)
 
-    def _look_beside(self, decoded: av.VideoFrame) -> None:
+    def _note_side_data(self, decoded: av.VideoFrame) -> None:
         if self.frames & (self.frames - 1) == 0:
             # Ever more rarely: what was looked at is held until Python collects garbage.
             self.beside |= {MOVING[each] for each in side_data(decoded) if each in MOVING}
 
     def _unpacked(self, decoded: av.VideoFrame, *, beyond: bool) -> Frame:
-        assert decoded.pts is not None
-        pts = decoded.pts - int(self.shift_s / self.time_base)
+        pts = pts_of(decoded) - int(self.shift_s / self.time_base)
         frame = self._unpacker.unpack(decoded, pts, self.time_base)
         return replace(frame, beyond=True) if beyond else frame
 
@@ -327,14 +326,13 @@ class Source:
             # By what came out: packets that do not decode are of no use.
             ends[self.video.index] = float(last * self.time_base + 1 / self.rate)
         reader = self._demuxer.last
-        assert reader is not None
         return early_end(
             self.container,
             self.path,
             ends,
             self.video.index,
             frame_s=float(1 / self.rate),
-            missing=reader.missing_at_end,
+            missing=reader is not None and reader.missing_at_end,
             damaged=bool(self.decoding.failed),
         )
 

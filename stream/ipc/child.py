@@ -7,8 +7,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -16,6 +15,7 @@ from setproctitle import setproctitle
 
 from stream import diagnostics
 from stream.errors import DeblurError
+from stream.ipc.messages import Command, Fatal, Heartbeat, Line, Message, Order, Request, Stop
 from stream.secrets import Secrets
 
 _log = logging.getLogger(__name__)
@@ -25,60 +25,6 @@ BEAT_S = 0.25
 _PR_SET_PDEATHSIG = 1
 
 
-@dataclass(frozen=True)
-class Heartbeat:
-    """How a process is; sent a few times a second. Counts are since the process started."""
-
-    state: str = "starting"
-    """In one or two words: "live", "no signal", "connecting", "loading", "waiting" and so on."""
-    frames: int = 0
-    """Frames that left this process."""
-    dropped: int = 0
-    """Frames that this process did not take up, because newer ones had come."""
-    damaged: int = 0
-    """Packets that did not decode, and frames that the decoder marked as damaged."""
-    repeats: int = 0
-    """Pictures that a writer showed again, slates among them."""
-    connects: int = 0
-    """How often a connection was made."""
-    readers: int = 0
-    """Who is connected to an output that is served."""
-    refused: int = 0
-    """Logins with a wrong user or password."""
-    busy_s: float = 0.0
-    """Seconds spent working; the rest was waiting."""
-    latencies_ms: tuple[float, ...] = ()
-    """From arrival to here, of the frames since the last beat."""
-    facts: Mapping[str, str] = field(default_factory=dict)
-    """What else is worth showing, by name: size, codec, model, step of the ladder."""
-
-
-@dataclass(frozen=True)
-class Line:
-    """Something to be told to the user, in one line unless more was asked for."""
-
-    text: str
-
-
-@dataclass(frozen=True)
-class Fatal:
-    """Why the whole feed cannot work, with the exit code of `stream.errors`."""
-
-    text: str
-    exit_code: int
-
-
-@dataclass(frozen=True)
-class Asked:
-    """Something that the supervisor is asked for."""
-
-    what: object
-
-
-class Stop:
-    """Asks a process to finish what it has in hand and end."""
-
-
 class Control:
     """A process's line to the supervisor. Nothing here waits for an answer."""
 
@@ -86,7 +32,7 @@ class Control:
         self._line = line
         self._stopping = False
         self._told_s = 0.0
-        self._changes: list[object] = []
+        self._orders: list[Order] = []
         self._latencies: list[float] = []
 
     @property
@@ -95,10 +41,10 @@ class Control:
         self._listen()
         return self._stopping
 
-    def changes(self) -> list[object]:
+    def orders(self) -> list[Order]:
         """What the supervisor sent since the last call, other than to stop."""
         self._listen()
-        taken, self._changes = self._changes, []
+        taken, self._orders = self._orders, []
         return taken
 
     def wait(self, seconds: float) -> bool:
@@ -116,12 +62,12 @@ class Control:
         """Tell the user something in lines of its own."""
         self._send(Line(lines))
 
-    def ask(self, what: object) -> None:
-        """Ask the supervisor for something."""
-        self._send(Asked(what))
+    def ask(self, request: Request) -> None:
+        """Ask the supervisor for something, or tell it what is in use."""
+        self._send(request)
 
     def fileno(self) -> int:
-        """Of the line, which can be read where `changes` has something."""
+        """Of the line, which can be read where `orders` has something."""
         return self._line.fileno()
 
     def latency(self, arrived: int) -> None:
@@ -142,7 +88,7 @@ class Control:
         """Tell why nothing can work."""
         self._send(Fatal(" ".join(text.split()), exit_code))
 
-    def _send(self, message: object) -> None:
+    def _send(self, message: Message) -> None:
         try:
             self._line.send(message)
         except OSError:
@@ -151,11 +97,11 @@ class Control:
     def _listen(self) -> None:
         try:
             while self._line.poll():
-                message = self._line.recv()
+                message: Command = self._line.recv()
                 if isinstance(message, Stop):
                     self._stopping = True
                 else:
-                    self._changes.append(message)
+                    self._orders.append(message)
         except (EOFError, OSError):
             self._stopping = True
 

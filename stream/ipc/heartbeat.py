@@ -3,7 +3,8 @@
 import time
 from dataclasses import replace
 
-from stream.ipc.child import Control, Heartbeat
+from stream.ipc.child import Control
+from stream.ipc.messages import Heartbeat, State
 from stream.ipc.timed_calls import StoppedError
 
 _SILENT_S = 2.0
@@ -16,7 +17,7 @@ class ReaderHeartbeat:
 
     def __init__(self, control: Control) -> None:
         self.control = control
-        self.state = "connecting"
+        self.state = State.CONNECTING
         self.facts: dict[str, str] = {}
         self.busy_s = 0.0
         self.seen_s = 0.0
@@ -47,16 +48,16 @@ class ReaderHeartbeat:
 
     def pause(self, seconds: float) -> None:
         """Wait without a picture. Raises `StoppedError`."""
-        self.state = "no signal"
+        self.state = State.NO_SIGNAL
         self.wait_until(time.monotonic_ns() + int(seconds * 1e9))
 
     def tell(self, *, now: bool = False) -> None:
         """Tell how it is, where that is due or has to be `now`."""
-        silent = self.state == "live" and time.monotonic() - self.seen_s > _SILENT_S
+        silent = self.state is State.LIVE and time.monotonic() - self.seen_s > _SILENT_S
         self.control.heartbeat(
             lambda latencies: replace(
                 self._counts,
-                state="no signal" if silent else self.state,
+                state=State.NO_SIGNAL if silent else self.state,
                 busy_s=self.busy_s,
                 latencies_ms=latencies,
                 facts=dict(self.facts),

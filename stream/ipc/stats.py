@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from stream.ipc.child import Heartbeat
+from stream.ipc.messages import Heartbeat, State
 
 WINDOW_S = 10.0
 """Rates and latencies are those of so many seconds."""
@@ -29,7 +29,7 @@ class ProcessFigures:
 
     name: str
     role: Role
-    state: str = "starting"
+    state: State = State.STARTING
     fps: float = 0.0
     busy: float = 0.0
     """The share of the time that it worked, in 0..1."""
@@ -55,7 +55,7 @@ class ProcessFigures:
 class Snapshot:
     """How a live feed does."""
 
-    state: str
+    state: State
     """That of the reader where it is not live; else live, starting, or degraded where an output is
     not up."""
     uptime_s: float
@@ -117,7 +117,7 @@ class Snapshot:
             *((name, re.sub(r"^1 of \d+: ", "", text)) for name, text in model.facts.items()),
         ]
         plot = {"label": "latency, ms, last minute", "values": {"p50": p50, "p95": p95}}
-        return {"state": self.state, "rows": rows, "plot": plot, "fps": model.fps}
+        return {"state": self.state.value, "rows": rows, "plot": plot, "fps": model.fps}
 
 
 class Meter:

@@ -6,9 +6,10 @@ import os
 import select
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ import psutil
 
 from stream.diagnostics import is_verbose
 from stream.ipc.backoff import back_off
-from stream.ipc.child import Asked, Fatal, Heartbeat, Line, Stop, enter
+from stream.ipc.child import enter
+from stream.ipc.messages import Command, Fatal, Heartbeat, Line, Message, Request, State, Stop
 from stream.ipc.stats import Meter, ProcessFigures, Role
 from stream.secrets import Secrets
 
@@ -41,8 +43,80 @@ Say = Callable[[str, str], None]
 """Shows a line: who says it, and what."""
 
 
+class Life:
+    """One life of a process, from its start until it was cleared up after."""
+
+    def __init__(self, process: BaseProcess, line: Connection) -> None:
+        self.process = process
+        self.line = line
+        self.begun_s = self.heard_s = time.monotonic()
+        self.hung = False
+        """Whether it has been silent for too long, as `Workers.tend` found."""
+        self._first_s: float | None = None
+        """When its first word came."""
+        self._waited_s = 0.0
+        """For how long it wanted a processor and had none, since its last word ..."""
+        self._seen: tuple[float, float] | None = None
+        """... as seen when, and how much it had used of one by then."""
+
+    @property
+    def alive(self) -> bool:
+        return self.process.is_alive()
+
+    @property
+    def has_spoken(self) -> bool:
+        """Whether anything was heard of it."""
+        return self._first_s is not None
+
+    @property
+    def spoke_s(self) -> float:
+        """From its first word to its last."""
+        return self.heard_s - (self._first_s or self.heard_s)
+
+    def tell(self, message: Command) -> bool:
+        """Send something; returns whether anybody is there and has room for it.
+
+        A process that hangs reads nothing, and must not hold up the others.
+        """
+        if not _has_room(self.line):
+            return False
+        with suppress(OSError):
+            self.line.send(message)
+            return True
+        return False
+
+    def heard(self) -> Iterator[Message]:
+        """Take what it told."""
+        with suppress(EOFError, OSError):
+            while self.line.poll():
+                message: Message = self.line.recv()
+                self.heard_s = time.monotonic()
+                self._first_s = self._first_s or self.heard_s
+                self._waited_s, self._seen = 0.0, None
+                yield message
+
+    def is_silent(self, limit_s: float) -> bool:
+        """Whether it has said nothing for longer although it could have; to be asked every
+        `TICK_S`. On a busy machine a process may not run for many times the limit."""
+        now = time.monotonic()
+        if self.process.pid is None or now - self.heard_s < limit_s / 2:
+            return False
+        wants, used_s = _processor(self.process.pid)
+        if wants and self._seen is not None:
+            since_s, before_s = self._seen
+            self._waited_s += max(0.0, now - since_s - (used_s - before_s))
+        self._seen = now, used_s
+        return now - self.heard_s - self._waited_s > limit_s
+
+    def close(self) -> None:
+        """Clear up after its death."""
+        self.process.join()
+        self.process.close()
+        self.line.close()
+
+
 class Worker:
-    """One process: its work, its line, and its next lives."""
+    """One process: its work, and its lives."""
 
     def __init__(
         self,
@@ -58,33 +132,23 @@ class Worker:
         self.role: Role = role
         self.meter = Meter(name, role)
         self.silent_s = silent_s
-        self.process: multiprocessing.process.BaseProcess | None = None
-        self.line: Connection | None = None
-        self.heard_s = self.started_s = 0.0
+        self.life: Life | None = None
         self.due_s = 0.0
         """When it is to be started, while it is not running."""
         self.proven = False
         """Whether it has been live; what stops it for good after that is no mistake of the user."""
         self.arguments = arguments
         """What its next life is given."""
-        self.hung = False
-        """Whether it has been silent for too long, as `Workers.tend` found."""
         self._told_s = -_SAY_S
         self._untold = 0
         self._work = work
         self._deaths = self._hangs = 0
-        self._first_s: float | None = None
-        """When its first word came."""
-        self._waited_s = 0.0
-        """For how long it wanted a processor and had none, since its last word ..."""
-        self._seen: tuple[float, float] | None = None
-        """... as seen when, and how much it had used of one by then."""
 
     @property
     def alive(self) -> bool:
-        return self.process is not None and self.process.is_alive()
+        return self.life is not None and self.life.alive
 
-    def start(self, context: multiprocessing.context.SpawnContext, secrets: Secrets) -> None:
+    def start(self, context: multiprocessing.context.SpawnContext, secrets: Secrets) -> Life:
         """Begin a life. Raises `OSError` where the system has no room for one."""
         line, theirs = context.Pipe()
         process = context.Process(
@@ -100,77 +164,44 @@ class Worker:
             raise
         finally:
             theirs.close()
-        self.line, self.process = line, process
-        self.heard_s = self.started_s = time.monotonic()
-        self.hung, self._first_s = False, None
-        self._waited_s, self._seen = 0.0, None
+        self.life = Life(process, line)
+        return self.life
 
     def put_off(self) -> None:
         """Plan the next life for later."""
         self._deaths += 1
         self.due_s = time.monotonic() + back_off(self._deaths)
 
-    def tell(self, message: object) -> bool:
-        """Send something; returns whether anybody is there and has room for it.
+    def tell(self, message: Command) -> bool:
+        """Send something; returns whether anybody is there and has room for it."""
+        return self.life is not None and self.life.tell(message)
 
-        A process that hangs reads nothing, and must not hold up the others.
-        """
-        if self.line is None or not _has_room(self.line):
-            return False
-        with suppress(OSError):
-            self.line.send(message)
-            return True
-        return False
-
-    def heard(self) -> list[Line | Fatal | Asked]:
+    def heard(self, life: Life) -> Iterator[Line | Fatal | Request]:
         """Take what it told; figures are kept, the rest is returned."""
-        said: list[Line | Fatal | Asked] = []
-        try:
-            while self.line is not None and self.line.poll():
-                message = self.line.recv()
-                self.heard_s = time.monotonic()
-                self._first_s = self._first_s or self.heard_s
-                self._waited_s, self._seen = 0.0, None
-                if isinstance(message, Heartbeat):
-                    self.meter.told(message)
-                    self.proven = self.proven or message.state == "live"
-                elif isinstance(message, Line | Fatal | Asked):
-                    said.append(message)
-        except (EOFError, OSError):
-            pass
-        return said
+        for message in life.heard():
+            if isinstance(message, Heartbeat):
+                self.meter.told(message)
+                self.proven = self.proven or message.state is State.LIVE
+            else:
+                yield message
 
-    def is_silent(self) -> bool:
-        """Whether it has said nothing for too long although it could have; to be asked every
-        `TICK_S`. On a busy machine a process may not run for many times the limit."""
-        loading = self.role == "model" and self.meter.heartbeat.state in ("starting", "loading")
-        limit_s = _STARTING_S if loading or self._first_s is None else self.silent_s
-        limit_s *= 1 << min(self._hangs, _MOST_DOUBLED)
-        now = time.monotonic()
-        if self.process is None or self.process.pid is None or now - self.heard_s < limit_s / 2:
-            return False
-        wants, used_s = _processor(self.process.pid)
-        if wants and self._seen is not None:
-            since_s, before_s = self._seen
-            self._waited_s += max(0.0, now - since_s - (used_s - before_s))
-        self._seen = now, used_s
-        return now - self.heard_s - self._waited_s > limit_s
+    def is_silent(self, life: Life) -> bool:
+        """Whether it hangs."""
+        state = self.meter.heartbeat.state
+        loading = self.role == "model" and state in (State.STARTING, State.LOADING)
+        limit_s = _STARTING_S if loading or not life.has_spoken else self.silent_s
+        return life.is_silent(limit_s * (1 << min(self._hangs, _MOST_DOUBLED)))
 
-    def reap(self) -> None:
+    def reap(self, life: Life) -> None:
         """Clear up after its death, and plan the next life."""
-        assert self.process is not None
-        self.process.join()
-        self.process.close()
-        self.process = None
-        if self.line is not None:
-            self.line.close()
-            self.line = None
+        life.close()
+        self.life = None
         self.meter.died()
         now = time.monotonic()
-        self._deaths = 0 if now - self.started_s > _GOOD_S else self._deaths + 1
-        if self._first_s is not None and self.heard_s - self._first_s > _GOOD_S:
+        self._deaths = 0 if now - life.begun_s > _GOOD_S else self._deaths + 1
+        if life.spoke_s > _GOOD_S:
             self._hangs = 0
-        self._hangs += self.hung
+        self._hangs += life.hung
         self.due_s = now + (back_off(self._deaths) if self._deaths else 0.0)
 
     def ending(self, why: str) -> str | None:
@@ -184,14 +215,14 @@ class Worker:
 
     def kill(self) -> None:
         """End it now."""
-        if self.process is not None:
-            self.process.kill()
+        if self.life is not None:
+            self.life.process.kill()
 
     def figures(self) -> ProcessFigures:
         """How it does."""
         pid, memory = None, 0
-        if self.process is not None and self.process.is_alive():
-            pid = self.process.pid
+        if self.life is not None and self.life.alive:
+            pid = self.life.process.pid
             with suppress(psutil.Error):
                 memory = psutil.Process(pid).memory_info().rss
         return self.meter.figures(pid, memory)
@@ -208,7 +239,7 @@ class Workers:
         secrets: Secrets,
         say: Say,
         fail: Callable[[str, int], None],
-        asked: Callable[[object], None] = lambda what: None,
+        asked: Callable[[Request], None] = lambda request: None,
     ) -> None:
         """`fail` is told why nothing can work, with an exit code; `asked` what a process asks
         for."""
@@ -253,59 +284,59 @@ class Workers:
         """End what is left."""
         for worker in self._workers:
             worker.kill()
-            if worker.process is not None:
-                self._unwatch(worker)
-                worker.process.join()
+            if worker.life is not None:
+                _unwatch(worker.life)
+                worker.life.process.join()
 
     def _start(self, worker: Worker) -> None:
         try:
-            worker.start(self._context, self._secrets)
+            life = worker.start(self._context, self._secrets)
         except OSError as error:
             worker.put_off()
             self._say(worker.name, f"cannot be started: {error.strerror}; tried again")
             return
-        assert worker.line is not None
-        asyncio.get_running_loop().add_reader(worker.line.fileno(), self._listen, worker)
+        asyncio.get_running_loop().add_reader(life.line.fileno(), self._listen, worker, life)
 
-    def _listen(self, worker: Worker) -> None:
-        for message in worker.heard():
-            if isinstance(message, Asked):
-                self._asked(message.what)
+    def _listen(self, worker: Worker, life: Life) -> None:
+        for message in worker.heard(life):
+            if not isinstance(message, Line | Fatal):
+                self._asked(message)
                 continue
             text = self._secrets.hide(message.text)
             if isinstance(message, Fatal) and not worker.proven:
                 self._fail(text, message.exit_code)
             else:
                 self._say(worker.name, text)
-        if not worker.alive:
+        if not life.alive:
             # Its end of the line is closed, which would be reported again and again.
-            self._unwatch(worker)
+            _unwatch(life)
 
     def _tend(self, worker: Worker) -> None:
-        if worker.process is None:
+        life = worker.life
+        if life is None:
             if time.monotonic() >= worker.due_s and not self._stopping:
                 self._start(worker)
-        elif not worker.alive:
-            self._listen(worker)
-            code = worker.process.exitcode
-            ended = worker.role == "reader" and worker.meter.heartbeat.state == "ended"
+        elif not life.alive:
+            self._listen(worker, life)
+            code = life.process.exitcode
+            ended = worker.role == "reader" and worker.meter.heartbeat.state is State.ENDED
             if ended or self._stopping:
                 return
-            self._unwatch(worker)
-            why = "did not answer" if worker.hung else _ending(code)
-            worker.reap()
+            _unwatch(life)
+            why = "did not answer" if life.hung else _ending(code)
+            worker.reap(life)
             if said := worker.ending(why):
                 self._say(worker.name, said)
-        elif worker.is_silent():
+        elif worker.is_silent(life):
             # What it told may still lie in the line, where this process had no time to read.
-            self._listen(worker)
-            if worker.is_silent():
-                worker.hung = True
+            self._listen(worker, life)
+            if worker.is_silent(life):
+                life.hung = True
                 worker.kill()
 
-    def _unwatch(self, worker: Worker) -> None:
-        if worker.line is not None:
-            asyncio.get_running_loop().remove_reader(worker.line.fileno())
+
+def _unwatch(life: Life) -> None:
+    asyncio.get_running_loop().remove_reader(life.line.fileno())
 
 
 def _processor(pid: int) -> tuple[bool, float]:

@@ -1,10 +1,12 @@
 """Several feeds at once, each with its own processes; which ones may change while they run."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 
 from stream.errors import DeblurError
+from stream.ipc.messages import State
 from stream.ipc.stats import Snapshot
 from stream.ipc.workers import Say
 from stream.live.description import Description
@@ -26,7 +28,23 @@ class Failed:
 
     def snapshot(self) -> Snapshot:
         """That it failed."""
-        return Snapshot("failed", 0.0, ())
+        return Snapshot(State.FAILED, 0.0, ())
+
+
+@dataclass
+class _Running:
+    """A feed that runs."""
+
+    feed: Supervisor
+    task: asyncio.Task[None]
+    doors: ExitStack
+    """Closes those by which its served outputs are reached."""
+    begun: Description
+    """How it was described when it began ..."""
+    described: Description
+    """... and how it has been told to be since."""
+    replaced: bool = False
+    """Whether it was stopped, to come again in another way or not at all."""
 
 
 class Cameras:
@@ -36,12 +54,12 @@ class Cameras:
         self,
         described: Mapping[str, Description],
         *,
-        words: list[str],
+        tokens: list[str],
         say: Say,
         preview: bool = False,
         changed: Callable[[], None] = lambda: None,
     ) -> None:
-        """`words` are secrets beside those of the addresses; `changed` is called when `feeds` are
+        """`tokens` are secrets beside those of the addresses; `changed` is called when `feeds` are
         others."""
         self.feeds: list[Supervisor] = []
         """Those that run; always the same list."""
@@ -51,14 +69,11 @@ class Cameras:
         self.killed = False
         """Whether they were ended at once."""
         self._wanted = dict(described)
-        self._begun: dict[str, Description] = {}
-        """How each feed was described when it began ..."""
-        self._described: dict[str, Description] = {}
-        """... and how it has been told to be since."""
-        self._replaced: set[str] = set()
-        """Those that were stopped, to come again in another way or not at all."""
-        self._running: dict[str, asyncio.Task[None]] = {}
-        self._words = words
+        self._running: dict[str, _Running] = {}
+        self._over: dict[str, Description] = {}
+        """Those that ended or failed, and are not begun again as long as they are described like
+        this."""
+        self._tokens = tokens
         self._say = say
         self._preview = preview
         self._changed = changed
@@ -66,8 +81,6 @@ class Cameras:
         self._news = asyncio.Event()
         self._errors: list[DeblurError] = []
         self._mounts = Mounts()
-        self._served: dict[str, list[Serve]] = {}
-        """The outputs of each feed that are reached through the doors."""
 
     async def run(self) -> None:
         """Work until stopped, or until every feed has ended. Raises a `DeblurError` where none
@@ -75,26 +88,29 @@ class Cameras:
         try:
             await self._run()
         finally:
-            for task in self._running.values():
-                task.cancel()
-            await asyncio.gather(*self._running.values(), return_exceptions=True)
-            for name in list(self._served):
-                self._shut(name)
+            for each in self._running.values():
+                each.task.cancel()
+            await asyncio.gather(*self._tasks(), return_exceptions=True)
+            for each in self._running.values():
+                each.doors.close()
 
     async def _run(self) -> None:
         self._update()
         worked = False
         while self._running or (self._news.is_set() and not self._stopping):
             news = asyncio.create_task(self._news.wait())
-            await asyncio.wait({*self._running.values(), news}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({*self._tasks(), news}, return_when=asyncio.FIRST_COMPLETED)
             news.cancel()
             self._news.clear()
-            for name, task in list(self._running.items()):
-                if task.done():
-                    worked = self._ended(name, task) or worked
+            for name, each in list(self._running.items()):
+                if each.task.done():
+                    worked = self._ended(name, each) or worked
             self._update()
         if self._errors and not worked and not self._stopping:
             raise self._errors[-1]
+
+    def _tasks(self) -> list[asyncio.Task[None]]:
+        return [each.task for each in self._running.values()]
 
     def stop(self) -> None:
         """Finish what is in hand; a second call ends at once."""
@@ -108,7 +124,7 @@ class Cameras:
         again."""
         self._wanted = dict(described)
         for name in self._failed:
-            self._described.pop(name, None)
+            self._over.pop(name, None)
         self._news.set()
 
     def _update(self) -> None:
@@ -116,20 +132,17 @@ class Cameras:
         if self._stopping:
             return
         before = list(self.feeds)
-        for name, description in self._described.items():
-            if name not in self._running:
-                continue
+        for name, each in self._running.items():
             wanted = self._wanted.get(name)
-            feed = next(each for each in self.feeds if each.name == name)
-            if wanted is None or _begun_anew(description, wanted):
-                self._replaced.add(name)
-                feed.stop()  # and comes again when it has ended
-            elif wanted != description and name not in self._replaced:
-                feed.change(wanted.restoring)
-                self._described[name] = wanted
+            if wanted is None or _begun_anew(each.described, wanted):
+                each.replaced = True
+                each.feed.stop()  # and comes again when it has ended
+            elif wanted != each.described and not each.replaced:
+                each.feed.change(wanted.restoring)
+                each.described = wanted
                 self._say(name, "restored in another way")
         for name, description in self._wanted.items():
-            if name not in self._running and self._described.get(name) != description:
+            if name not in self._running and self._over.get(name) != description:
                 self._begin(name, description)
         order = {name: index for index, name in enumerate(self._wanted)}
         self.feeds.sort(key=lambda feed: order.get(feed.name, len(order)))
@@ -139,13 +152,14 @@ class Cameras:
             self._changed()
 
     def _begin(self, name: str, description: Description) -> None:
-        self._begun[name] = self._described[name] = description
+        self._over.pop(name, None)
         self._failed.pop(name, None)
+        doors = ExitStack()
         try:
-            secrets = Secrets(description.addresses, self._words)
+            secrets = Secrets(description.addresses, self._tokens)
             feed = Supervisor(
                 description.camera,
-                self._reached(name, description.targets),
+                [*self._reached(description.targets, doors)],
                 description.settings,
                 secrets=secrets,
                 say=lambda who, text: self._say(f"{name}: {who}", text),
@@ -153,55 +167,46 @@ class Cameras:
                 preview=self._preview,
             )
         except Exception as error:  # of this camera, and no matter to the others
-            self._shut(name)
-            self._fail(name, error, said=len(self._wanted) > 1)
+            doors.close()
+            self._over[name] = description
+            self._fail(name, description, error, said=len(self._wanted) > 1)
             return
         self.feeds.append(feed)
-        self._running[name] = asyncio.create_task(feed.run(), name=name)
+        task = asyncio.create_task(feed.run(), name=name)
+        self._running[name] = _Running(feed, task, doors, description, description)
 
-    def _reached(self, name: str, targets: Sequence[Target]) -> list[Target]:
+    def _reached(self, targets: Sequence[Target], doors: ExitStack) -> Iterator[Target]:
         """The outputs of a feed, the served ones by way of the doors. Raises `SinkError`."""
-        found: list[Target] = []
-        served = self._served[name] = []
         for target in targets:
             if isinstance(target, Serve) and SHARES:
-                channel = self._mounts.open(target.host, target.port, target.path)
-                served.append(replace(target, channel=channel))
-                found.append(served[-1])
+                place = target.host, target.port, target.path
+                channel = self._mounts.open(*place)
+                doors.callback(self._mounts.close, *place, channel)
+                yield replace(target, channel=channel)
             else:
-                found.append(target)
-        return found
+                yield target
 
-    def _shut(self, name: str) -> None:
-        for target in self._served.pop(name, ()):
-            assert target.channel is not None
-            self._mounts.close(target.host, target.port, target.path, target.channel)
-
-    def _ended(self, name: str, task: "asyncio.Task[None]") -> bool:
+    def _ended(self, name: str, ended: _Running) -> bool:
         """Clear up after a feed; returns whether it has worked."""
         del self._running[name]
-        self._shut(name)
-        feed = next(each for each in self.feeds if each.name == name)
-        self.feeds.remove(feed)
+        ended.doors.close()
+        self.feeds.remove(ended.feed)
         self._changed()
-        wanted, begun = self._wanted.get(name), self._begun[name]
-        replaced = name in self._replaced
-        self._replaced.discard(name)
-        if replaced or wanted is None or _begun_anew(begun, wanted):
-            self._described.pop(name, None)
-        error = None if task.cancelled() else task.exception()
+        wanted, begun = self._wanted.get(name), ended.begun
+        error = None if ended.task.cancelled() else ended.task.exception()
+        # What was described in another way while it began is tried again where it failed.
+        again = ended.replaced or wanted is None or _begun_anew(begun, wanted)
+        if not again and (error is None or wanted == begun):
+            self._over[name] = ended.described
         if error is None:
-            return not replaced
-        if wanted != begun:
-            # It was described in another way while it began.
-            self._described.pop(name, None)
+            return not ended.replaced
         # What is raised is said once.
-        self._fail(name, error, said=bool(self._running))
+        self._fail(name, begun, error, said=bool(self._running))
         return False
 
-    def _fail(self, name: str, error: BaseException, *, said: bool) -> None:
+    def _fail(self, name: str, begun: Description, error: BaseException, *, said: bool) -> None:
         if not isinstance(error, DeblurError):
-            secrets = Secrets(self._begun[name].known, self._words)
+            secrets = Secrets(begun.known, self._tokens)
             text = " ".join(f"{type(error).__name__}: {error}".split())
             error = DeblurError(f"unexpected {secrets.hide(text)}")
         self._errors.append(error)

@@ -12,10 +12,11 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from stream.errors import SinkError, UsageError
+from stream.ipc.messages import State
 from stream.ipc.stats import ProcessFigures, Snapshot
 from stream.web.admission import LimitedListener
 from stream.web.hosts import is_ours
-from stream.web.tokens import TokenLimiter, check_chosen, given_word
+from stream.web.tokens import TokenLimiter, check_chosen, given_token
 
 DEFAULT_PORT = 9554
 _KEEP_S = 75.0
@@ -112,11 +113,11 @@ class Http:
 
     async def _health(self, request: web.Request) -> web.Response:
         states = {feed.name: feed.snapshot().state for feed in self._feeds}
-        healthy = all(state == "live" for state in states.values())
+        healthy = all(state is State.LIVE for state in states.values())
         return web.json_response({"feeds": states}, status=200 if healthy else 503)
 
     async def _metrics(self, request: web.Request) -> web.Response:
-        given = given_word(request)
+        given = given_token(request)
         if given is None or not await self._limiter.right(request.remote or "", given):
             raise web.HTTPUnauthorized(
                 text="a token is needed\n", headers={"WWW-Authenticate": "Bearer"}
@@ -155,7 +156,7 @@ class _Collector:
         for feed in self._feeds:
             snapshot = feed.snapshot()
             told += [(feed.name, each) for each in snapshot.processes]
-            up.add_metric([feed.name], float(snapshot.state == "live"))
+            up.add_metric([feed.name], float(snapshot.state is State.LIVE))
             seconds.add_metric([feed.name], snapshot.uptime_s)
         for name, each in told:
             named = [name, each.name, each.role]

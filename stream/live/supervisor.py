@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from stream.errors import DeblurError
 from stream.ipc.mailbox import Mailbox, Picture
+from stream.ipc.messages import Beyond, InUse, Request, State
 from stream.ipc.sound_ring import SoundRing
 from stream.ipc.stats import Snapshot
 from stream.ipc.window import Window
@@ -18,7 +19,7 @@ from stream.live.input.reader import start as read
 from stream.live.output.pacing import Feed
 from stream.live.output.writer import Target
 from stream.live.restore.process import start as restore
-from stream.options.live import Beyond, InUse, LiveRestoreOptions, LiveSettings
+from stream.options.live import LiveRestoreOptions, LiveSettings
 from stream.secrets import Secrets
 
 ALONE = "live"
@@ -126,7 +127,7 @@ class Supervisor:
                 self._kept.tend()
                 self._pass_on()
                 self._tell_model()
-                if self._reader.meter.heartbeat.state == "ended":
+                if self._reader.meter.heartbeat.state is State.ENDED:
                     await asyncio.sleep(_DRAIN_S)
                     break
             await self._kept.end()
@@ -174,8 +175,9 @@ class Supervisor:
         processes = tuple(worker.figures() for worker in self.workers)
         writing = [each.state for each in processes if each.role == "writer"]
         state = processes[0].state
-        if state == "live" and not all(each == "live" for each in writing):
-            state = "starting" if not all(each.proven for each in self._writers) else "degraded"
+        if state is State.LIVE and not all(each is State.LIVE for each in writing):
+            proven = all(each.proven for each in self._writers)
+            state = State.DEGRADED if proven else State.STARTING
         return Snapshot(state, time.monotonic() - self._begun_s, processes)
 
     def figures(self) -> dict[str, object]:
@@ -189,12 +191,12 @@ class Supervisor:
         if model is not None and latest is not None:
             self._model.tell(Beyond(max(0.0, latest - model)))
 
-    def _told(self, what: object) -> None:
-        if isinstance(what, InUse):
-            self.in_use = what
+    def _told(self, request: Request) -> None:
+        if isinstance(request, InUse):
+            self.in_use = request
             self._change.told = False
             # Should its process die, the next one goes on like this.
-            self.settings = replace(self.settings, restoring=what.restoring)
+            self.settings = replace(self.settings, restoring=request.restoring)
             self._model.arguments = self.settings, *self._model.arguments[1:]
             self._pass_on()
 

@@ -72,24 +72,3 @@ class LiveSettings:
             raise UsageError(f"--stall must be in 1..60 seconds, got {self.stall_s:g}")
         if not 256 <= self.max_pixels <= _MOST_PIXELS:
             raise UsageError(f"--max-pixels must be in 256..{_MOST_PIXELS}, got {self.max_pixels}")
-
-
-@dataclass(frozen=True)
-class Beyond:
-    """Told to the model's process now and then: what comes after it."""
-
-    ms: float
-    """From the end of its work until a frame is encoded, as the slowest output needs it."""
-
-
-@dataclass(frozen=True)
-class InUse:
-    """Told by the model's process: how it restores from now on."""
-
-    restoring: LiveRestoreOptions
-    models: tuple[str, ...] = ()
-    """Names of all that there are to choose from."""
-    feed: str = ""
-    """The name of the feed, where there are several."""
-    answered: int = 0
-    """The number of the last change that this is the answer to, where they have any."""

@@ -31,7 +31,7 @@ class Reading:
     span: Span = Span()
     max_pixels: int = DEFAULT_MAX_PIXELS
     deinterlace: str = "auto"
-    """"auto" where frames are marked as interlaced, "on" or "off"."""
+    """"auto" where frames are flagged as interlaced, "on" or "off"."""
     apply_rotation: bool = False
     """Whether pictures are turned as the file asks, instead of carrying the wish along."""
     decoder: str = "software"

@@ -49,10 +49,9 @@ class Scale:
         """
         if self.factor is not None:
             return self._scaled(size, self.factor, even)
-        if self.shorter is not None:
-            made = self._scaled(size, self.shorter / min(size), even)
+        if self.size is None:
+            made = self._scaled(size, (self.shorter or min(size)) / min(size), even)
         else:
-            assert self.size is not None
             made = self.size
             if (made[0] > made[1]) != (size[0] > size[1]):
                 # A phone held upright stores its pictures lying.

@@ -51,7 +51,7 @@ class Settings(RestoreOptions):
     """Kinds of streams to leave out; some of `KINDS`."""
     max_pixels: int = DEFAULT_MAX_PIXELS
     deinterlace: str = "auto"
-    """"auto" where frames are marked as interlaced, "on" or "off"."""
+    """"auto" where frames are flagged as interlaced, "on" or "off"."""
     apply_rotation: bool = False
     """Whether pictures are turned upright, instead of carrying the wish along."""
     span: Span = field(default_factory=Span)

@@ -17,6 +17,8 @@ STANDARD = Path("-")
 """Standard input, or output."""
 _LOOK_MS = 100
 """How often somebody who waits for the other side looks whether that is still wanted."""
+_CLOSED = -1
+"""A descriptor of nothing."""
 _KNOWN = 1024
 """Bytes by which it is told what comes."""
 
@@ -92,7 +94,7 @@ class Outgoing:
             raise UsageError("video is not written to a terminal; send it through | or to a file")
         self.name = "standard output" if path == STANDARD else str(path)
         self._path, self._own = path, file
-        self._file: int | None = None
+        self._file = _CLOSED
         self._cancelled = self._gone = False
 
     def open(self) -> None:
@@ -101,7 +103,7 @@ class Outgoing:
         if self._own is not None and not stat.S_ISFIFO(os.fstat(self._own).st_mode):
             self._file = os.dup(self._own)
             return
-        while self._file is None:
+        while self._file == _CLOSED:
             try:
                 # Opened anew, so that it does not wait here and still does for others.
                 self._file = os.open(named, os.O_WRONLY | os.O_NONBLOCK)
@@ -121,7 +123,6 @@ class Outgoing:
 
     def write(self, data: "Buffer") -> int:
         """Write all of it, as fast as it is read. Raises `ReaderLeftError` and `OSError`."""
-        assert self._file is not None
         left = memoryview(data).cast("B")
         size = left.nbytes
         while left.nbytes:
@@ -138,13 +139,13 @@ class Outgoing:
         self._cancelled = True
 
     def close(self) -> None:
-        if self._file is not None:
+        if self._file != _CLOSED:
             os.close(self._file)
-            self._file = None
+            self._file = _CLOSED
 
     def _wait(self) -> None:
         waiting = select.poll()
-        waiting.register(self._file or 0, select.POLLOUT)
+        waiting.register(self._file, select.POLLOUT)
         while not waiting.poll(_LOOK_MS):
             if self._cancelled:
                 raise CancelledError("stopped at once")

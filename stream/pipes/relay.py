@@ -135,8 +135,11 @@ class Relay(Restorer):
         return plan_for(self.form, source, settings.encoder, settings.upscale, siting)
 
     def _sink(self, source: Source, chosen: Plan, work: JobCheckpoint | None) -> FrameSink:
-        target = self._outgoing if work is None else work.folder / f"whole{self.output.suffix}"
-        assert target is not None
+        target: Outgoing | Path = self.output
+        if work is not None:
+            target = work.folder / f"whole{self.output.suffix}"
+        elif self._outgoing is not None:
+            target = self._outgoing
         until = source.until if isinstance(source, PipeSource) else SideStreams(source).until
         return RelaySink(source, chosen, target, self.form, until, self.settings.drop)
 

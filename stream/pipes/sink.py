@@ -1,10 +1,10 @@
 """Restored frames to a pipe, or to a file where what comes is not to be had twice."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import av
 import av.container
@@ -94,6 +94,13 @@ class _EvenClock:
         self.uneven = self.uneven or abs(off) > 0.6 * float(self.tick)
 
 
+class _Open(NamedTuple):
+    """An output that is being written."""
+
+    container: av.container.OutputContainer
+    video: av.VideoStream
+
+
 class RelaySink:
     """Encodes frames and writes them, and what is beside them, in one go."""
 
@@ -115,8 +122,7 @@ class RelaySink:
         self._until, self._drop = until, set(drop)
         self._clock = _EvenClock(source.rate) if form in TIMELESS else None
         self._coder = plan.coder()
-        self._container: av.container.OutputContainer | None = None
-        self._video: av.VideoStream | None = None
+        self._open: _Open | None = None
         self._tracks: dict[int, Track] = {}
         self._shares = Mean()
 
@@ -137,11 +143,9 @@ class RelaySink:
             made.pts, made.time_base = self.frames, self._clock.tick
             self._clock.compare(self.frames, frame.seconds)
         try:
-            if self._container is None:
-                self._open()
-            assert self._video is not None
-            self._write_others(frame.seconds)
-            self._mux(self._video.encode(made))
+            out = self._open = self._open or self._begun()
+            self._write_others(out, frame.seconds)
+            self._mux(out, out.video.encode(made))
         except (OSError, ReaderLeftError, av.error.FFmpegError) as error:
             raise self._told(error) from error
         self.frames += 1
@@ -149,39 +153,42 @@ class RelaySink:
 
     def flush(self) -> None:
         """Write what is left, and the end."""
-        if self._container is None or self._video is None:
+        if (out := self._open) is None:
             return
         try:
-            self._mux(self._video.encode(None))
-            self._write_others(float("inf"))
+            self._mux(out, out.video.encode(None))
+            self._write_others(out, float("inf"))
             for track in self._tracks.values():
-                self._mux(track.flush())
-            container, self._container = self._container, None
+                self._mux(out, track.flush())
+            self._open = None
             if isinstance(self._target, Path):
-                finish(self._target, container)
+                finish(self._target, out.container)
             else:
-                container.close()
+                out.container.close()
         except (OSError, ReaderLeftError, av.error.FFmpegError) as error:
             raise self._told(error) from error
 
     def abandon(self) -> None:
         """Let go of what is open, after a failure."""
-        if self._container is not None:
+        if self._open is not None:
             with suppress(OSError, SinkError, av.error.FFmpegError):
-                self._container.close()
-            self._container = None
+                self._open.container.close()
+            self._open = None
 
-    def _open(self) -> None:
+    def _begun(self) -> "_Open":
         container = self._opened()
-        self._container = container
         tick = self._clock.tick if self._clock is not None else None
-        self._video = add_encoder(container, self._source, self.plan, tick)
+        with ExitStack() as failed:
+            failed.callback(container.close)
+            video = add_encoder(container, self._source, self.plan, tick)
+            failed.pop_all()
+        out = self._open = _Open(container, video)
         carried = carried_of(self._source, self._drop)
         if self._clock is not None:
             self.joined.dropped += [describe(stream) for stream in carried]
             container.start_encoding()
-            return
-        self._describe(container, self._video)
+            return out
+        self._describe(container, out.video)
         for stream in carried:
             track = add_other(container, self._source, stream, self.joined)
             if track is not None:
@@ -190,6 +197,7 @@ class RelaySink:
         if found := chapters(self._source.container, *self._source.limits()):
             container.set_chapters(found)
         container.start_encoding()
+        return out
 
     def _opened(self) -> av.container.OutputContainer:
         if isinstance(self._target, Path):
@@ -213,18 +221,17 @@ class RelaySink:
         describe_as(video, self._source.video)
         video.metadata.pop("alpha_mode", None)
 
-    def _write_others(self, timestamp: float) -> None:
+    def _write_others(self, out: "_Open", timestamp: float) -> None:
         for packet in self._until(timestamp):
             if (track := self._tracks.get(packet.stream_index)) is not None:
-                self._mux(track.push(packet))
+                self._mux(out, track.push(packet))
 
-    def _mux(self, packets: Iterable[Packet]) -> None:
-        assert self._container is not None
+    def _mux(self, out: "_Open", packets: Iterable[Packet]) -> None:
         for packet in packets:
             try:
-                self._container.mux(packet)
+                out.container.mux(packet)
             except (av.error.ArgumentError, av.error.InvalidDataError):
-                if packet.stream is self._video:
+                if packet.stream is out.video:
                     raise
                 self.joined.refused += 1
 

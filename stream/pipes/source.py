@@ -23,7 +23,7 @@ from stream.pipes.ends import Incoming
 from stream.pipes.form import RawFormat, siting_of
 from stream.pipes.whole import Watched
 
-_PEEKED, _PATIENCE = 9, 2000
+_PEEKED, _MOST_AHEAD = 9, 2000
 """Frames looked at beforehand, and packets in which they have to be."""
 _MOST_ASIDE = 256 << 20
 """Bytes of other streams that wait for the picture."""
@@ -122,7 +122,7 @@ class PipeSource(Source):
                     self._ahead.append(packet)
                 if packet.stream_index == video.index or not packet.size:
                     frames += frames_of(packet, decoder)
-                if len(frames) >= _PEEKED or len(self._ahead) > _PATIENCE:
+                if len(frames) >= _PEEKED or len(self._ahead) > _MOST_AHEAD:
                     break
         except (av.error.FFmpegError, IndexError):
             pass

@@ -1,4 +1,4 @@
-"""Who may look: from which address, under which name, and with which word."""
+"""Who may look: from which address, under which name, and with which token."""
 
 import secrets
 import socket
@@ -10,7 +10,7 @@ from aiohttp import web
 from stream.errors import SinkError, UsageError
 from stream.web.hosts import is_loopback, is_ours
 from stream.web.login import same
-from stream.web.tokens import TokenLimiter, check_chosen, given_word
+from stream.web.tokens import TokenLimiter, check_chosen, given_token
 
 DEFAULT_PORT = 9555
 
@@ -19,16 +19,16 @@ DEFAULT_PORT = 9555
 class Access:
     """Where the page is served, and who gets it."""
 
-    word: str = field(repr=False)
+    token: str = field(repr=False)
     """The password, or a random token."""
     host: str = "127.0.0.1"
     port: int = DEFAULT_PORT
     """0: any that is free."""
     chosen: bool = False
-    """Whether the word is the user's own, for which a browser can ask."""
+    """Whether the token is the user's own, for which a browser can ask."""
     kept: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
-    """What a browser that gave the word keeps, and sends to whatever else listens at this host: it
-    tells nothing of the word, and is good until the program ends."""
+    """What a browser that gave the token keeps, and sends to whatever else listens at this host: it
+    tells nothing of the token, and is good until the program ends."""
     option: str = "--preview"
     """By which the port was given."""
 
@@ -53,11 +53,11 @@ class Access:
         return cls(password or token, host, port, chosen=password is not None, option=options[0])
 
     def address(self, port: int, random: bool, *, shown: bool) -> str:
-        """Where the page at a port is, with the word where it is a `random` one, which nobody else
+        """Where the page at a port is, with the token where it is a `random` one, which nobody else
         has, and may be `shown`."""
         name = socket.gethostname() if self.host in ("0.0.0.0", "::") else self.host
         name = f"[{name}]" if ":" in name else name
-        known = f"?token={self.word}" if random and shown else ""
+        known = f"?token={self.token}" if random and shown else ""
         # Where lines are kept in a file, no token of ours is among them.
         hint = " (set DEBLUR_TOKEN to what opens it)" if random and not shown else ""
         return f"http://{name}:{port}/{known}{hint}"
@@ -90,7 +90,7 @@ class Guard:
     def __init__(self, access: Access, port: int) -> None:
         """`port`: where the page really is."""
         self._access = access
-        self._limiter = TokenLimiter(access.word)
+        self._limiter = TokenLimiter(access.token)
         self._cookie = f"deblur-{port}"
 
     def check_names(self, request: web.Request) -> None:
@@ -106,9 +106,9 @@ class Guard:
         if site not in ("same-origin", "none") and not top:
             raise web.HTTPForbidden(text="unknown origin\n")
 
-    async def check_word(self, request: web.Request) -> None:
-        """Raise `HTTPUnauthorized` where the word is missing or wrong."""
-        given = given_word(request)
+    async def check_token(self, request: web.Request) -> None:
+        """Raise `HTTPUnauthorized` where the token is missing or wrong."""
+        given = given_token(request)
         if given is None and same(request.cookies.get(self._cookie, ""), self._access.kept):
             return
         if given is not None and await self._limiter.right(request.remote or "", given):

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Protocol
 
+from stream.ipc.messages import Change, Feeds, Figures, Introduce, InUse, PreviewFeed, Request
 from stream.ipc.stats import ProcessFigures
 from stream.ipc.window import Window
 from stream.ipc.workers import TICK_S, Say, Worker, Workers
-from stream.options.live import InUse, LiveRestoreOptions
+from stream.options.live import LiveRestoreOptions
 from stream.preview.access import Access
 from stream.preview.process import serve
-from stream.preview.shown import Change, Feeds, Figures, PreviewFeed
 from stream.secrets import Secrets
 
 _SILENT_S = 8.0
@@ -118,10 +118,10 @@ class Preview:
         self._told = {feed.name: feed.in_use for feed in self._feeds}
         shown = []
         for feed in self._feeds:
-            assert feed.window is not None
             use = feed.in_use
             restoring, models = (use.restoring, use.models) if use is not None else (None, ())
-            shown.append(PreviewFeed(feed.name, feed.window, restoring, models, self._known(feed)))
+            if (window := feed.window) is not None:
+                shown.append(PreviewFeed(feed.name, window, restoring, models, self._known(feed)))
         self._introduced = self._worker.tell(Feeds(tuple(shown)))
 
     def _tell(self) -> None:
@@ -147,14 +147,14 @@ class Preview:
             self._answered[feed.name] = self._numbers.get(feed.name, 0)
         return self._answered.get(feed.name, 0)
 
-    def _asked(self, what: object) -> None:
-        if isinstance(what, Feeds):
+    def _asked(self, request: Request) -> None:
+        if isinstance(request, Introduce):
             # A process that begins counts from 1 again.
             self._numbers.clear()
             self._answered.clear()
             self._introduce()
-        elif isinstance(what, Change):
+        elif isinstance(request, Change):
             for feed in self._feeds:
-                if feed.name == what.feed:
-                    self._numbers[feed.name] = what.number
-                    feed.change(what.restoring)
+                if feed.name == request.feed:
+                    self._numbers[feed.name] = request.number
+                    feed.change(request.restoring)

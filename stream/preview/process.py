@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import cv2
 
-from stream.ipc.child import BEAT_S, Control, Heartbeat
+from stream.ipc.child import BEAT_S, Control
+from stream.ipc.messages import Heartbeat, Introduce, State
 from stream.preview.access import Access, Guard
 from stream.preview.rtc import use_addresses
 from stream.preview.server import Page
-from stream.preview.shown import Feeds
 from stream.preview.site import runner_of
 from stream.web.admission import LimitedListener
 
@@ -35,14 +35,14 @@ async def _serve(control: Control, listening: socket.socket, access: Access) -> 
     loop, news = asyncio.get_running_loop(), asyncio.Event()
     loop.add_reader(control.fileno(), news.set)
     # Whoever starts this process tells what there is to show.
-    control.ask(Feeds(()))
+    control.ask(Introduce())
     try:
         while not control.stopping:
-            for message in control.changes():
+            for message in control.orders():
                 await page.told(message)
             count = page.viewers
             control.heartbeat(
-                lambda _, count=count: replace(Heartbeat(state="live"), readers=count)  # type: ignore[misc]
+                lambda _, count=count: replace(Heartbeat(State.LIVE), readers=count)  # type: ignore[misc]
             )
             try:
                 await asyncio.wait_for(news.wait(), BEAT_S)

@@ -10,12 +10,12 @@ from typing import Any, get_args
 from aiohttp import WSMsgType, web
 
 from stream.errors import UsageError
-from stream.options.live import InUse, LiveRestoreOptions
+from stream.ipc.messages import Change, Feeds, Figures, InUse, Order, PreviewFeed
+from stream.options.live import LiveRestoreOptions
 from stream.options.scale import Scale
 from stream.preview.access import Guard
 from stream.preview.broadcast import Broadcast, Presentation
 from stream.preview.rtc import Peer
-from stream.preview.shown import Change, Feeds, Figures, PreviewFeed
 from stream.preview.site import HEADERS, Site
 from stream.web import page
 
@@ -65,7 +65,7 @@ class Page(Site):
         """How many pages are open, and others who watch."""
         return len(self._open) + self._watching
 
-    async def told(self, message: object) -> None:
+    async def told(self, message: Order) -> None:
         """Take what the supervisor tells."""
         if isinstance(message, Feeds):
             await self._show(message.feeds)

@@ -61,7 +61,7 @@ class Site:
 
     async def _admit(self, request: web.Request) -> None:
         """Raise an `HTTPException` where the request may not be answered."""
-        await self._guard.check_word(request)
+        await self._guard.check_token(request)
         if self.listener is not None:
             self.listener.know(request)
 

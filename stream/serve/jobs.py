@@ -203,8 +203,7 @@ class Jobs:
             changed(number)
 
     def _told(self, number: int) -> Job:
-        job = self.get(number)
-        assert job is not None
+        job = _job(self._base.execute("SELECT * FROM job WHERE number = ?", (number,)).fetchone())
         for changed in self._changed:
             changed(job)
         return job

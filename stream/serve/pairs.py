@@ -14,7 +14,7 @@ from stream.serve.jobs import Job, Jobs
 from stream.serve.worker import input_of
 
 _WORDS = "--as=page", "--moments=3", "--frames=1", "--overwrite"
-_PATIENCE_S = 600.0
+_TIMEOUT_S = 600.0
 
 
 class Pairs:
@@ -52,7 +52,7 @@ class Pairs:
             start_new_session=True,
         )
         try:
-            _, said = await asyncio.wait_for(process.communicate(), _PATIENCE_S)
+            _, said = await asyncio.wait_for(process.communicate(), _TIMEOUT_S)
         finally:
             if process.returncode is None:
                 process.kill()

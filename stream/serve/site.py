@@ -28,7 +28,7 @@ from stream.web import page
 
 _FILES = "index.html", "style.css", "app.js"
 _OPEN = "/healthz", "/openapi.json"
-"""What nobody needs a word for: it tells nothing of the jobs."""
+"""What nobody needs a token for: it tells nothing of the jobs."""
 _MOST_LISTED = 500
 _SANDBOX = (
     "sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline'; "

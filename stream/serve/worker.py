@@ -108,9 +108,7 @@ class Worker:
         if not whole.exists():
             command = [sys.executable, *RUN, *self._options(job), "-o", str(whole)]
             source = input_of(self._folders, job)
-            said = await self._run([*command, "--", str(source)], report_of(self._folders, job))
-            assert self._process is not None
-            code = self._process.returncode or 0
+            code, said = await self._run([*command, "--", str(source)], job)
             if self._cancelled and not whole.exists():
                 self._end(job, "cancelled", "cancelled; resume goes on with what is done", None)
                 return
@@ -126,12 +124,12 @@ class Worker:
         asked = Options.model_validate(job.options).words()
         return [*self._words, *asked, "--progress=json", "--json", "--resume"]
 
-    async def _run(self, command: list[str], printed: Path) -> list[str]:
-        """Run a command to its end; the last lines that it said. What it prints goes to a file,
-        where it is also when the service ends before."""
+    async def _run(self, command: list[str], job: Job) -> tuple[int, list[str]]:
+        """Run a command to its end; its exit code, and the last lines that it said. What it prints
+        goes to a file, where it is also when the service ends before."""
         # What the service is opened with is no matter of a job.
         known = {name: value for name, value in os.environ.items() if name != "DEBLUR_TOKEN"}
-        with printed.open("wb") as out:
+        with report_of(self._folders, job).open("wb") as out:
             self._process = process = await asyncio.create_subprocess_exec(
                 *command,
                 stdin=asyncio.subprocess.DEVNULL,
@@ -146,14 +144,13 @@ class Worker:
         try:
             if self._cancelled:
                 _kill(process.pid)
-            said = await self._listen(process.stderr)
-            await process.wait()
+            said = await self._listen(process.stderr, job)
+            return await process.wait(), said
         except asyncio.CancelledError:
             await asyncio.shield(self._stop())
             raise
-        return said
 
-    async def _listen(self, lines: asyncio.StreamReader) -> list[str]:
+    async def _listen(self, lines: asyncio.StreamReader, job: Job) -> list[str]:
         said: deque[str] = deque(maxlen=_NOTES)
         while True:
             try:
@@ -165,8 +162,7 @@ class Worker:
             line = raw.decode(errors="replace").strip()
             if line.startswith('{"progress"'):
                 with suppress(ValueError, KeyError):
-                    assert self.number is not None
-                    self._seen(self.number, json.loads(line)["progress"])
+                    self._seen(job.number, json.loads(line)["progress"])
             elif line:
                 said.append(line)
 
@@ -217,12 +213,12 @@ def deliver(jobs: Jobs, folders: Folders, job: Job) -> Job:
     whole = whole_of(folders, job)
     place = _place(job)
     while whole.exists():
-        if job.output is None:
-            chosen = folders.free_name(place).relative_to(folders.outputs)
-            job = jobs.set(job.number, output=str(chosen))
-        assert job.output is not None
+        output = job.output
+        if output is None:
+            output = str(folders.free_name(place).relative_to(folders.outputs))
+            job = jobs.set(job.number, output=output)
         try:
-            folders.publish(whole, folders.outputs / job.output)
+            folders.publish(whole, folders.outputs / output)
         except FileExistsError:
             job = jobs.set(job.number, output=None)
     shutil.rmtree(whole.parent, ignore_errors=True)

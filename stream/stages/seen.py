@@ -61,7 +61,9 @@ def measure(source: Source, noted: Telemetry, settings: Settings) -> tuple[Measu
     if noted.gyro is None:
         raise TelemetryError("there are no readings of a gyroscope")
     if noted.stabilized:
-        raise TelemetryError("the camera steadied the pictures, so the gyroscope does not fit them")
+        raise TelemetryError(
+            "the camera stabilized the pictures, so the gyroscope does not fit them"
+        )
     known = settings.lens or noted.lens
     usual = Lens(_GUESSED.fov, "fisheye") if noted.camera.startswith("GoPro") else _GUESSED
     readout = noted.readout or 0.0 if settings.readout is None else settings.readout / 1000

@@ -59,7 +59,7 @@ class Telemetry:
     readout: float | None = None
     """Seconds from the first row of a frame to the last; below 0: from the bottom up."""
     stabilized: bool | None = None
-    """Whether the camera steadied the pictures already."""
+    """Whether the camera stabilized the pictures already."""
     lens: Lens | None = None
     faults: list[str] = field(default_factory=list)
     """What could not be used, and why."""

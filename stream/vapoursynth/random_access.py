@@ -63,27 +63,22 @@ class RandomAccess:
         return wanted
 
     def _restore(self, index: int, given: KnownPiece) -> None:
-        if not self._goes_on(index):
-            self._stages = list(self._make())
+        stages = self._stages
+        # Whether the frame is among those that come next, and all for it can be had.
+        if stages is None or index < self._made or self._next < index - self.before:
+            stages = self._stages = list(self._make())
             self._next, self._made = max(index - self.before, 0), index
         while index not in self._kept:
-            for made in self._step(given):
+            for made in self._step(stages, given):
                 self._kept[made.pts] = made
                 self._made = made.pts + 1
 
-    def _goes_on(self, index: int) -> bool:
-        """Whether the frame is among those that come next, and all for it can be had."""
-        return (
-            self._stages is not None and self._made <= index and self._next >= index - self.before
-        )
-
-    def _step(self, given: KnownPiece) -> list[Frame]:
-        assert self._stages is not None
+    def _step(self, stages: list[Stage[Frame]], given: KnownPiece) -> list[Frame]:
         if self._next == self._count:
-            left = list(through(self._stages, (), end=True))
+            left = list(through(stages, (), end=True))
             self._stages = None
             return left
         number, self._next = self._next, self._next + 1
         # What is before the first one asked for is there for its neighbors' sake.
         taken = replace(given(number), beyond=number < self._made)
-        return list(through(self._stages, [taken]))
+        return list(through(stages, [taken]))

@@ -96,7 +96,7 @@ def _facts(
         frames = Frames(decoder_of(video), every=every, ending=ending, kept=kept, edited=edited)
         frames.side.moving |= {*known.beside}
         reader = _read(container, video, packets, frames, clock, check)
-        if frames.first is None:
+        if (first := frames.first) is None:
             raise SourceError(
                 f"no frame of {path} can be decoded; it is damaged, truncated or encrypted"
             )
@@ -123,7 +123,8 @@ def _facts(
             tags={key.lower(): text for key, text in container.metadata.items()},
             chapters=tuple(_chapters(container)),
             picture=_picture(
-                video, own, moving.index(video), shown, frames, transparent=known.transparent
+                *(video, own, moving.index(video), shown, frames, first),
+                transparent=known.transparent,
             ),
             tracks=tuple(each for each in others if not _names_chapters(each, container)),
             failure=str(early) if early is not None else failure,
@@ -258,11 +259,10 @@ def _picture(
     nth: int,
     timestamps: Timestamps,
     frames: Frames,
+    first: av.VideoFrame,
     *,
     transparent: bool,
 ) -> Picture:
-    first = frames.first
-    assert first is not None
     pixels = first.format
     matrix = side_data(first).get(Type.DISPLAYMATRIX)
     gray = len(pixels.components) <= 2 and not pixels.has_palette

@@ -16,20 +16,18 @@ class LimitedListener:
         self._runner = runner
         self._connections = Connections()
         self._server: asyncio.Server | None = None
+        self.port = 0
+        """Where it listens, once it does."""
 
     async def listen(self, where: socket.socket | tuple[str, int]) -> None:
         """Listen with a socket, or at a host and port. Raises `OSError`."""
         loop = asyncio.get_running_loop()
         if isinstance(where, tuple):
-            self._server = await loop.create_server(self._counted, *where, backlog=BACKLOG)
+            server = await loop.create_server(self._counted, *where, backlog=BACKLOG)
         else:
-            self._server = await loop.create_server(self._counted, sock=where, backlog=BACKLOG)
-
-    @property
-    def port(self) -> int:
-        """Where it listens."""
-        assert self._server is not None
-        return int(self._server.sockets[0].getsockname()[1])
+            server = await loop.create_server(self._counted, sock=where, backlog=BACKLOG)
+        self._server = server
+        self.port = int(server.sockets[0].getsockname()[1])
 
     def know(self, request: web.Request) -> None:
         """Note that a request has proven who it is from. Raises `HTTPServiceUnavailable`."""
@@ -53,23 +51,22 @@ class _CountedProtocol(asyncio.Protocol):
 
     def __init__(self, admission: Connections, behind: asyncio.Protocol) -> None:
         self._connections = admission
-        self._transport: asyncio.Transport | None = None
-        self._late: asyncio.TimerHandle | None = None
+        self._made: tuple[asyncio.Transport, asyncio.TimerHandle] | None = None
         self._behind = behind
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
         loop = asyncio.get_running_loop()
-        self._late = loop.call_later(IDLE_S, self._connections.late, transport)
+        late = loop.call_later(IDLE_S, self._connections.late, transport)
+        self._made = transport, late
         self._behind.connection_made(transport)
         self._connections.came(transport, (transport.get_extra_info("peername") or ("",))[0])
 
     def connection_lost(self, exc: Exception | None) -> None:
-        assert self._late is not None
-        self._late.cancel()
-        if self._transport is not None:
-            self._connections.left(self._transport)
+        if self._made is not None:
+            transport, late = self._made
+            late.cancel()
+            self._connections.left(transport)
         self._behind.connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from tests.test_house import FLOORS
 
+pytestmark = pytest.mark.docs
 ROOT = Path(__file__).parents[2]
 PAGES = ["CONTRIBUTING.md", "docs/architecture.md"]
 PAGES += [f"docs/decisions/{page.name}" for page in sorted((ROOT / "docs/decisions").glob("*.md"))]
@@ -20,6 +21,7 @@ FOLDERS = (
     "demo/",
     "deploy/",
 )
+WORKFLOWS = ".github/workflows/ci.yml", ".github/workflows/docs.yml"
 MAKEFILE = (ROOT / "Makefile").read_text()
 
 
@@ -62,7 +64,7 @@ def test_only_folders_that_there_are_are_drawn() -> None:
     assert names <= rooms
 
 
-@pytest.mark.parametrize("page", [*PAGES, "README.md", ".github/workflows/ci.yml"])
+@pytest.mark.parametrize("page", [*PAGES, "README.md", *WORKFLOWS])
 def test_commands_are_targets_of_make(page: str) -> None:
     known = set(re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE))
     text = (ROOT / page).read_text()
@@ -94,3 +96,11 @@ def test_the_version_is_that_of_the_changelog() -> None:
     assert said is not None
     assert project is not None
     assert said[1] == project[1]
+
+
+def test_every_test_that_reads_pages_is_run_for_them() -> None:
+    """What reads `docs/`, and is not marked, would not be tried when pages alone change."""
+    for file in sorted((ROOT / "tests").rglob("test_*.py")):
+        text = file.read_text()
+        if re.search(r'"docs"|"docs/|ROOT / "README', text):
+            assert "mark.docs" in text, file.name

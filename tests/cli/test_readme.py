@@ -21,6 +21,7 @@ from tests.compute.test_mssnet import published_names, tiny
 from tests.rig.command import invoke
 from weights.train.procedural import chart
 
+pytestmark = pytest.mark.docs
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 LISTED = re.findall(r"^\| \[(\w+\.md)\]\(docs/\1\)", README, re.MULTILINE)

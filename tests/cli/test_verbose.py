@@ -16,7 +16,8 @@ from stream import diagnostics
 from stream.cli import app
 from stream.cli.options import verbosely
 from stream.cli.terminal import log_handler, reported
-from stream.ipc.child import Control, Line, enter
+from stream.ipc.child import Control, enter
+from stream.ipc.messages import Line
 from stream.secrets import Secrets
 from tests.clips import make_clip
 

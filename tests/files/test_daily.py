@@ -16,7 +16,7 @@ import stream
 from stream.cli import app
 from stream.cli.options import presets
 from stream.cli.options.arguments import span_of
-from stream.input.frame_numbers import moment_of
+from stream.input.frame_numbers import timestamp_of
 from tests.clips import look, make_clip
 
 UNEVEN = [0, 40, 100, 110, 200, 260, 300, 320, 400, 410, 480, 520]
@@ -48,7 +48,7 @@ def test_frames_by_their_numbers_are_those_frames(tmp_path: Path) -> None:
         for bf, options in (("b", {"bf": "3"}), ("a", {"bf": "0"}))
     )
     for number, pts in enumerate(UNEVEN):
-        assert moment_of(mixed, number) == pytest.approx(pts / 1000)
+        assert timestamp_of(mixed, number) == pytest.approx(pts / 1000)
     done = deblur(
         *("run", clip, tmp_path / "b.mkv", "--start", "f3", "--end", "f8", "--codec", "ffv1"),
         *("--strength", "0"),
@@ -112,6 +112,7 @@ def test_presets_that_come_along_work(name: str, own: Path, tmp_path: Path) -> N
     assert set(presets.preset(name)) <= set(presets.OPTIONS)
 
 
+@pytest.mark.docs
 def test_the_page_shows_the_presets_that_there_are() -> None:
     page = (Path(__file__).parents[2] / "docs" / "files.md").read_text()
     shown = page.split("```toml\n")[1].split("```")[0]

@@ -17,8 +17,9 @@ from pathlib import Path
 
 import pytest
 
-from stream.ipc.child import Line, enter
+from stream.ipc.child import enter
 from stream.ipc.mailbox import Mailbox
+from stream.ipc.messages import Line
 from stream.ipc.sound_ring import SoundRing
 from stream.live.input.camera import Camera
 from stream.live.input.reader import start

@@ -45,6 +45,7 @@ def test_what_is_said_and_what_is_usual() -> None:
     assert [target.name for target in door.targets] == ["serve:127.0.0.1:8555/door"]
 
 
+@pytest.mark.docs
 def test_the_documented_example_can_be_run_as_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,16 +4,16 @@ from dataclasses import replace
 
 import pytest
 
-from stream.ipc.child import Heartbeat
+from stream.ipc.messages import Heartbeat, State
 from stream.ipc.stats import Meter, ProcessFigures, Snapshot, quantile
 
 
 def test_counts_go_on_when_a_process_is_started_again() -> None:
     meter = Meter("source", "reader")
-    meter.told(Heartbeat("live", frames=100, damaged=3, connects=1))
+    meter.told(Heartbeat(State.LIVE, frames=100, damaged=3, connects=1))
     meter.died()
     assert meter.figures().frames == 100
-    meter.told(Heartbeat("live", frames=20, damaged=1, connects=2))
+    meter.told(Heartbeat(State.LIVE, frames=20, damaged=1, connects=2))
     figures = meter.figures()
     assert (figures.frames, figures.damaged, figures.connects) == (120, 4, 3)
     assert figures.restarts == 1
@@ -27,7 +27,9 @@ def test_rates_and_latencies_are_those_of_the_last_seconds(monkeypatch: pytest.M
         now = 1000.0 + second
         slow = second < 15
         late = (900.0,) if slow else (40.0, 60.0)
-        heartbeat = Heartbeat("live", frames=25 * second, dropped=3 * second, busy_s=0.5 * second)
+        heartbeat = Heartbeat(
+            State.LIVE, frames=25 * second, dropped=3 * second, busy_s=0.5 * second
+        )
         meter.told(replace(heartbeat, latencies_ms=late))
     figures = meter.figures()
     assert figures.fps == pytest.approx(25)
@@ -52,7 +54,7 @@ def test_the_bottleneck_is_who_never_waits() -> None:
     idle = ProcessFigures("source", "reader", busy=0.1)
     for busy, name in ((0.97, "model"), (0.6, "source")):
         model = ProcessFigures("model", "model", busy=busy)
-        assert Snapshot("live", 1.0, (idle, model)).bottleneck == name
+        assert Snapshot(State.LIVE, 1.0, (idle, model)).bottleneck == name
 
 
 def test_the_bottleneck_is_who_drops_however_long_it_waits() -> None:
@@ -60,4 +62,4 @@ def test_the_bottleneck_is_who_drops_however_long_it_waits() -> None:
     writer = ProcessFigures("yard", "writer", busy=0.2, dropping=0.3)
     for dropping, name in ((5.8, "model"), (0.1, "yard")):
         model = ProcessFigures("model", "model", busy=0.7, dropping=dropping)
-        assert Snapshot("live", 1.0, (source, model, writer)).bottleneck == name
+        assert Snapshot(State.LIVE, 1.0, (source, model, writer)).bottleneck == name

@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 
 from stream.errors import SinkError, UsageError
+from stream.ipc.messages import State
 from stream.ipc.stats import ProcessFigures, Snapshot
 from stream.live.http import DEFAULT_PORT, Address, Http
 from stream.web import admission as listener
@@ -23,14 +24,14 @@ class Feed:
 
     name = "live"
 
-    def __init__(self, state: str = "live") -> None:
+    def __init__(self, state: State = State.LIVE) -> None:
         self.state = state
 
     def snapshot(self) -> Snapshot:
-        source = ProcessFigures("source", "reader", "live", fps=25.0, frames=1000, connects=3)
-        model = ProcessFigures("model", "model", "live", fps=12.5, frames=500, dropped=500)
+        source = ProcessFigures("source", "reader", State.LIVE, fps=25.0, frames=1000, connects=3)
+        model = ProcessFigures("model", "model", State.LIVE, fps=12.5, frames=500, dropped=500)
         writer = ProcessFigures(
-            'yard "1"\n', "writer", "live", latency_p50_ms=80.0, latency_p95_ms=120.0, readers=2
+            'yard "1"\n', "writer", State.LIVE, latency_p50_ms=80.0, latency_p95_ms=120.0, readers=2
         )
         return Snapshot(self.state, 40.0, (source, model, writer))
 
@@ -42,7 +43,7 @@ def port() -> int:
 
 
 def ask(
-    port: int, path: str, state: str = "live", method: str = "GET", **headers: str
+    port: int, path: str, state: State = State.LIVE, method: str = "GET", **headers: str
 ) -> tuple[int, str]:
     async def talk() -> tuple[int, str]:
         http = Http([Feed(state)], Address(TOKEN, port=port))
@@ -146,7 +147,7 @@ def test_half_a_question_is_not_waited_for(port: int, monkeypatch: pytest.Monkey
 
 def test_health_is_told_without_a_token(port: int) -> None:
     assert ask(port, "/healthz") == (200, '{"feeds": {"live": "live"}}')
-    assert ask(port, "/healthz", "no signal") == (503, '{"feeds": {"live": "no signal"}}')
+    assert ask(port, "/healthz", State.NO_SIGNAL) == (503, '{"feeds": {"live": "no signal"}}')
 
 
 def test_metrics_need_the_token(port: int) -> None:

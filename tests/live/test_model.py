@@ -25,15 +25,16 @@ from filters import Shutter
 from stream.compute.engines import choose_engine
 from stream.compute.models import Passthrough, load_model
 from stream.errors import UsageError
-from stream.ipc.child import Control, Fatal, Heartbeat, Line, Stop, enter
+from stream.ipc.child import Control, enter
 from stream.ipc.mailbox import Mailbox, Picture
+from stream.ipc.messages import Beyond, Fatal, Heartbeat, Line, Stop
 from stream.ipc.window import Window
 from stream.live.restore import restorer as model
 from stream.live.restore.chain import Chain, Load, RestoredPicture, frame_of
 from stream.live.restore.half_size import HalfSize
 from stream.live.restore.process import start
 from stream.live.restore.restorer import Restoration
-from stream.options.live import Beyond, LiveRestoreOptions, LiveSettings
+from stream.options.live import LiveRestoreOptions, LiveSettings
 from stream.options.restore import NONE
 from stream.options.scale import Scale
 from stream.secrets import Secrets

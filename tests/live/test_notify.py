@@ -16,6 +16,7 @@ import pytest
 from aiohttp import web
 
 from stream.errors import UsageError
+from stream.ipc.messages import State
 from stream.ipc.stats import ProcessFigures, Snapshot
 from stream.live.notify.events import BACK_S, BEGIN_S, LOST_S, SLOW_S, Watch
 from stream.live.notify.targets import Mqtt, Target, Waiting, Webhook, parse
@@ -25,7 +26,9 @@ from tests.rig.ports import free_port, listens
 MOSQUITTO = shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin:/opt/homebrew/sbin")
 
 
-def snapshot(state: str = "live", *, step: str = "1 of 3: lite", dropping: float = 0) -> Snapshot:
+def snapshot(
+    state: State = State.LIVE, *, step: str = "1 of 3: lite", dropping: float = 0
+) -> Snapshot:
     source = ProcessFigures("source", "reader", state, fps=25.0, connects=2)
     model = ProcessFigures("model", "model", fps=12.5, dropping=dropping, facts={"step": step})
     writer = ProcessFigures("serve", "writer", latency_p50_ms=80.4, latency_p95_ms=120.0)
@@ -42,14 +45,14 @@ def seconds(begin: float, end: float, what: Snapshot) -> list[tuple[float, Snaps
 
 def test_a_camera_that_comes_goes_and_comes_back_is_told_once_each() -> None:
     seen = [
-        *seconds(0, 5, snapshot("connecting")),
+        *seconds(0, 5, snapshot(State.CONNECTING)),
         *seconds(5, 30, snapshot()),
-        *seconds(30, 34, snapshot("connecting")),  # not for long
+        *seconds(30, 34, snapshot(State.CONNECTING)),  # not for long
         *seconds(34, 60, snapshot()),
-        *seconds(60, 100, snapshot("no signal")),
+        *seconds(60, 100, snapshot(State.NO_SIGNAL)),
         *seconds(100, 102, snapshot()),  # and gone again
-        *seconds(102, 120, snapshot("connecting")),
-        *seconds(120, 140, snapshot("degraded")),  # an output is no matter of the camera
+        *seconds(102, 120, snapshot(State.CONNECTING)),
+        *seconds(120, 140, snapshot(State.DEGRADED)),  # an output is no matter of the camera
     ]
     assert told(Watch("yard", 0.0), seen) == [
         (5 + BACK_S, "back"),
@@ -59,10 +62,10 @@ def test_a_camera_that_comes_goes_and_comes_back_is_told_once_each() -> None:
 
 
 def test_a_camera_that_never_comes_is_lost() -> None:
-    seen = seconds(0, 100, snapshot("connecting"))
+    seen = seconds(0, 100, snapshot(State.CONNECTING))
     assert told(Watch("yard", 0.0), seen) == [(BEGIN_S, "lost")]
     # Where it cannot work at all, nothing is waited for.
-    assert told(Watch("yard", 0.0), [(1.0, Snapshot("failed", 0.0, ()))]) == [(1.0, "lost")]
+    assert told(Watch("yard", 0.0), [(1.0, Snapshot(State.FAILED, 0.0, ()))]) == [(1.0, "lost")]
 
 
 @pytest.mark.parametrize(
@@ -77,7 +80,7 @@ def test_a_camera_that_is_too_slow_is_told_once_it_stays_so(slow: Snapshot) -> N
         *seconds(90, 200, snapshot()),
         # What is lost is not slow, and begins anew when it is back.
         *seconds(200, 240, slow),
-        *seconds(240, 260, snapshot("no signal")),
+        *seconds(240, 260, snapshot(State.NO_SIGNAL)),
         *seconds(260, 280, slow),
     ]
     assert told(Watch("yard", 0.0), seen) == [
@@ -90,6 +93,7 @@ def test_a_camera_that_is_too_slow_is_told_once_it_stays_so(slow: Snapshot) -> N
     ]
 
 
+@pytest.mark.docs
 def test_what_is_told_is_as_its_page_says() -> None:
     watch = Watch("yard", 0.0)
     watch.see(snapshot(), 0.0)
@@ -102,7 +106,7 @@ def test_what_is_told_is_as_its_page_says() -> None:
         key: type(value) for key, value in shown.items()
     }
     assert (given["event"], given["camera"], given["latency_ms"]) == ("back", "yard", 80)
-    failed = Watch("yard", 0.0).see(Snapshot("failed", 0.0, ()), 1.0)[0].to_json("now")
+    failed = Watch("yard", 0.0).see(Snapshot(State.FAILED, 0.0, ()), 1.0)[0].to_json("now")
     assert failed.keys() == given.keys()
 
 

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from stream.ipc import workers
-from stream.ipc.child import Control, Heartbeat
+from stream.ipc.child import Control
+from stream.ipc.messages import Heartbeat, State
 from stream.ipc.workers import Worker, Workers
 from stream.secrets import Secrets
 
@@ -31,25 +32,25 @@ def slow(control: Control) -> None:
     os.nice(10)
     burn(0.1)
     while not control.stopping:
-        control.heartbeat(lambda latencies: Heartbeat("live"), now=True)
+        control.heartbeat(lambda latencies: Heartbeat(State.LIVE), now=True)
         burn(0.05)
 
 
 def stuck(control: Control) -> None:
     """A process that says one word, and nothing more."""
-    control.heartbeat(lambda latencies: Heartbeat("live"), now=True)
+    control.heartbeat(lambda latencies: Heartbeat(State.LIVE), now=True)
     time.sleep(DEADLINE_S)
 
 
 def dying(control: Control) -> None:
     """One that says a word, and ends."""
-    control.heartbeat(lambda latencies: Heartbeat("live"), now=True)
+    control.heartbeat(lambda latencies: Heartbeat(State.LIVE), now=True)
     sys.exit(3)
 
 
 def spinning(control: Control) -> None:
     """One that says a word, and then computes for ever."""
-    control.heartbeat(lambda latencies: Heartbeat("live"), now=True)
+    control.heartbeat(lambda latencies: Heartbeat(State.LIVE), now=True)
     burn(DEADLINE_S)
 
 
@@ -61,6 +62,11 @@ def busy() -> Iterator[None]:
     for each in others:
         each.kill()
         each.wait()
+
+
+def heard(worker: Worker) -> float:
+    """When a word of it came last, in its present life."""
+    return worker.life.heard_s if worker.life is not None else 0.0
 
 
 def tend(worker: Worker, done: Callable[[], object]) -> tuple[list[str], list[float]]:
@@ -80,7 +86,7 @@ def tend(worker: Worker, done: Callable[[], object]) -> tuple[list[str], list[fl
         end = time.monotonic() + DEADLINE_S
         try:
             while not done() and time.monotonic() < end:
-                heard_s, restarts = worker.heard_s, worker.meter.restarts
+                heard_s, restarts = heard(worker), worker.meter.restarts
                 kept.tend()
                 if worker.meter.restarts > restarts:
                     lives.append(time.monotonic() - heard_s)
@@ -102,9 +108,9 @@ def test_a_process_that_gets_no_processor_is_not_killed(busy: None) -> None:
 
     def starved() -> bool:
         nonlocal last
-        if last and worker.heard_s > last:
-            gaps.append(worker.heard_s - last)
-        last = worker.heard_s if worker.proven else 0.0
+        if last and heard(worker) > last:
+            gaps.append(heard(worker) - last)
+        last = heard(worker) if worker.proven else 0.0
         return sum(gap > 0.4 for gap in gaps) >= 3
 
     said, lives = tend(worker, starved)
@@ -152,7 +158,8 @@ def test_what_is_told_while_nobody_reads_it_counts() -> None:
             for _ in range(3):
                 time.sleep(1)
                 kept.tend()
-            assert not worker.hung
+            assert worker.life is not None
+            assert not worker.life.hung
         finally:
             kept.stop(at_once=True)
             await kept.end()

@@ -17,12 +17,12 @@ import pytest
 from aiohttp import web
 
 from stream.errors import SinkError, UsageError
+from stream.ipc.messages import Change, Feeds, Figures, InUse, PreviewFeed
 from stream.ipc.window import Window
-from stream.options.live import InUse, LiveRestoreOptions
+from stream.options.live import LiveRestoreOptions
 from stream.options.scale import Scale
 from stream.preview.access import Access, Guard
 from stream.preview.server import Page
-from stream.preview.shown import Change, Feeds, Figures, PreviewFeed
 from stream.preview.site import runner_of
 from tests.feeds import SPAWN, gray
 

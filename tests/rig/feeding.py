@@ -18,8 +18,9 @@ import av
 import numpy as np
 from av.codec.context import Flags
 
-from stream.ipc.child import Control, Heartbeat, Line, Stop, enter
+from stream.ipc.child import Control, enter
 from stream.ipc.mailbox import Mailbox, Picture
+from stream.ipc.messages import Heartbeat, Line, Stop
 from stream.ipc.sound_ring import SoundFormat, SoundRing
 from stream.live.output.pacing import Feed
 from stream.live.output.serve import Serve

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any, Self
 
-from stream.ipc.child import Control, Heartbeat, Line, Stop
+from stream.ipc.child import Control
 from stream.ipc.mailbox import Mailbox, Picture
+from stream.ipc.messages import Heartbeat, Line, Stop
 from stream.ipc.sound_ring import SoundRing
 from stream.live.input.camera import Camera
 from stream.live.input.reader import read

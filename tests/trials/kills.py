@@ -32,7 +32,7 @@ from tests.trials.runner import alive, console, deblur, load, run, start, stop
 
 LOST_S = 2.0
 """How much work a kill may cost."""
-_PATIENCE_S = 600.0
+_TIMEOUT_S = 600.0
 _STUCK = 12
 """Kills in a row after which some frames more must be done."""
 _SIZE = (320, 180)
@@ -97,7 +97,7 @@ def disturbed(words: list[object], output: Path, delay_s: float, after: int) -> 
 
         number = start(deblur(*words), folder)
         try:
-            status = _until(number, ready, _PATIENCE_S)
+            status = _until(number, ready, _TIMEOUT_S)
             if status is None:
                 status = _until(number, lambda: False, delay_s)
             done, lost_s = 0, 0.0
@@ -166,7 +166,7 @@ class Trial:
         same = 0
         while True:
             last = len(self.kills) >= count
-            delay_s, after = (_PATIENCE_S, 0) if last else self._timestamp()
+            delay_s, after = (_TIMEOUT_S, 0) if last else self._timestamp()
             resume = ["--resume"] if before else []
             words = ["run", self.source, output, *self.words, *resume]
             kill = disturbed(words, output, delay_s, after)
@@ -178,7 +178,7 @@ class Trial:
                 self._finished(kill, output)
                 return
             if last:
-                self._fault(f"it was not done after {_PATIENCE_S:.0f} s")
+                self._fault(f"it was not done after {_TIMEOUT_S:.0f} s")
                 return
             self.kills.append(kill)
             place = " at the end" if after else ""

@@ -21,7 +21,7 @@ from tests.clips import look, make_clip
 from tests.rig.service import QUICK, Service
 
 console = Console(highlight=False, soft_wrap=True, markup=False)
-_PATIENCE_S = 900.0
+_TIMEOUT_S = 900.0
 _ENDINGS = ".mp4", ".mkv", ".mov", ".ts", ".webm"
 
 
@@ -80,7 +80,7 @@ class Trial:
 
     def kill(self, number: int, most: int) -> None:
         """Kill the service at some moment after no more than `most` jobs are left."""
-        end = time.monotonic() + _PATIENCE_S
+        end = time.monotonic() + _TIMEOUT_S
         while self.left() > most:
             assert time.monotonic() < end, self.service.said
             time.sleep(0.2)
@@ -146,7 +146,7 @@ def main(
             trial.submit()
             for number in range(kills):
                 trial.kill(number + 1, jobs - number * jobs // kills)
-            end = time.monotonic() + _PATIENCE_S
+            end = time.monotonic() + _TIMEOUT_S
             while trial.left():
                 assert time.monotonic() < end, trial.service.said
                 time.sleep(0.5)

@@ -13,8 +13,9 @@ from stream.limits import DEFAULT_MAX_PIXELS
 
 if TYPE_CHECKING:
     from stream.files.report import Progress
+    from stream.ipc.messages import InUse
     from stream.ipc.window import Window
-    from stream.options.live import InUse, LiveRestoreOptions
+    from stream.options.live import LiveRestoreOptions
 
 
 class PreviewedFile:

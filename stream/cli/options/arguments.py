@@ -30,7 +30,7 @@ def seconds(option: str, text: str) -> float:
     raise UsageError(f"{option} takes seconds, or a time such as 1:30 or 0:01:30.5, got {text}")
 
 
-def moment(option: str, text: str, input: Path | None) -> float:
+def timestamp(option: str, text: str, input: Path | None) -> float:
     """A time, or a frame of `input` by its number such as f120, as seconds. Raises `UsageError`."""
     from stream.errors import UsageError
 
@@ -38,10 +38,10 @@ def moment(option: str, text: str, input: Path | None) -> float:
         return seconds(option, text)
     if input is None:
         raise UsageError(f"{option} {text}: frames are counted in one file; use a time")
-    from stream.input.frame_numbers import moment_of
+    from stream.input.frame_numbers import timestamp_of
 
     try:
-        return moment_of(input, int(match[1]))
+        return timestamp_of(input, int(match[1]))
     except UsageError as error:
         raise UsageError(f"{option} {text}: {error}") from error
 
@@ -128,11 +128,11 @@ def span_of(
     """What `--start` and `--duration` or `--end` say of `input`. Raises `UsageError`."""
     import stream
 
-    begin = moment("--start", start, input)
+    begin = timestamp("--start", start, input)
     if end is not None:
         if duration is not None:
             raise stream.UsageError("--duration and --end say the same; use one of them")
-        stop = moment("--end", end, input)
+        stop = timestamp("--end", end, input)
         if stop <= begin:
             raise stream.UsageError(f"--end {end} is not behind --start {start}")
         return stream.Span(begin, stop - begin)

@@ -247,7 +247,7 @@ Upscaler = Annotated[
 ]
 Deinterlace = Annotated[
     str,
-    typer.Option(help="auto (frames marked as interlaced), on or off.", rich_help_panel=PICTURE),
+    typer.Option(help="auto (frames flagged as interlaced), on or off.", rich_help_panel=PICTURE),
 ]
 ApplyRotation = Annotated[
     bool,

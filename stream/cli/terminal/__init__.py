@@ -253,8 +253,8 @@ def concluded(report: "Report", as_json: bool) -> None:
     """Say how a whole file differs from its input. Raises `typer.Exit` where it does."""
     from stream.errors import DiffersError
 
-    assert report.conformance is not None
-    say(report.conformance.summary)
+    if report.conformance is not None:
+        say(report.conformance.summary)
     if as_json:
         typer.echo(json.dumps(report.to_json(), indent=2))
     if not report.conforms:

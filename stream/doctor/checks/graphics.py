@@ -16,7 +16,7 @@ _VENDORS = {"0x8086": "Intel", "0x1002": "AMD", "0x10de": "NVIDIA"}
 """PCI's numbers of the makers of graphics processors."""
 _INSTALL = "install PyTorch with CUDA: pytorch.org/get-started says which one suits the driver"
 _SIDE = 512
-_PATIENCE_S = 5.0
+_TIMEOUT_S = 5.0
 
 
 def look() -> list[Finding]:
@@ -41,7 +41,7 @@ def _driver() -> Finding:
     query = [tool, "--query-gpu=driver_version,name", "--format=csv,noheader"]
     try:
         done = subprocess.run(
-            query, capture_output=True, text=True, timeout=_PATIENCE_S, check=False
+            query, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         return Finding(what, "failed", f"nvidia-smi: {type(error).__name__}", "install it again")

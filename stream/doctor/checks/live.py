@@ -21,7 +21,7 @@ _PATH = "doctor"
 _SIZE = 320, 180
 _RATE = 25
 _FRAMES = 3
-_PATIENCE_S = 4.0
+_TIMEOUT_S = 4.0
 _SHARED = Path("/dev/shm")
 _SHARED_NEEDED = 64e6
 """Bytes: a dozen frames of 1920x1080 and their surroundings."""
@@ -83,7 +83,7 @@ def _pictures() -> Iterator["Picture"]:
 
     from stream.ipc.mailbox import Picture
 
-    end = time.monotonic() + _PATIENCE_S
+    end = time.monotonic() + _TIMEOUT_S
     source = f"testsrc2=size={_SIZE[0]}x{_SIZE[1]}:rate={_RATE}"
     with av.open(source, format="lavfi") as container:
         for frame in container.decode(video=0):
@@ -104,7 +104,7 @@ def _read(port: int) -> int:
     camera = Camera.parse(f"rtsp://{_HOST}:{port}/{_PATH}", LiveSettings())
     count = 0
     with av.open(
-        camera.url, options=dict(camera.options), timeout=(_PATIENCE_S, _PATIENCE_S)
+        camera.url, options=dict(camera.options), timeout=(_TIMEOUT_S, _TIMEOUT_S)
     ) as container:
         for frame in container.decode(video=0):
             if (frame.width, frame.height) != _SIZE:

@@ -17,7 +17,7 @@ _log = logging.getLogger(__name__)
 
 _TS_DISCONT = 0x0200
 """FFmpeg's AVFMT_TS_DISCONT: a format whose clock may jump."""
-_PATIENCE = 10
+_MOST_FAILURES = 10
 """Failures in a row after which reading is given up; players have the same."""
 
 
@@ -85,7 +85,7 @@ class Reader:
         missing: int | None = None
         """How many packets lie behind the file's end, once that is reached."""
         row = 0
-        while row <= _PATIENCE:
+        while row <= _MOST_FAILURES:
             row += 1
             try:
                 for packet in self._container.demux(self._streams):

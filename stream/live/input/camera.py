@@ -121,7 +121,6 @@ class Camera:
         The login goes along to the same host only. Raises `UsageError` for what no camera may
         redirect to.
         """
-        assert self.address is not None
         if location.startswith("/"):
             place = split_login(self.url)[0].partition("://")[2].partition("/")[0]
             location = f"{self.kind}://{place}{location}"
@@ -134,9 +133,9 @@ class Camera:
         except UsageError:
             raise UsageError("it redirects to what is no address") from None
         _, user, password = split_login(self.url)
-        if user is None or split_login(location)[1] is not None or other.address is None:
+        if user is None or split_login(location)[1] is not None:
             return other
-        if other.address[0] != self.address[0]:
+        if self.address is None or other.address is None or other.address[0] != self.address[0]:
             return other
         login = quote(user, safe="") + (f":{quote(password, safe='')}" if password else "")
         return _network(scheme, f"{scheme}://{login}@{rest}", settings)

@@ -17,6 +17,7 @@ from stream.ipc.backoff import Backoff
 from stream.ipc.child import Control
 from stream.ipc.heartbeat import ReaderHeartbeat
 from stream.ipc.mailbox import Mailbox
+from stream.ipc.messages import State
 from stream.ipc.sound_ring import SoundRing
 from stream.ipc.timed_calls import ConnectionThread, LateError, StoppedError
 from stream.live.input.camera import Camera
@@ -109,7 +110,7 @@ class _Reader:
             while not self._heartbeat.tick():
                 self._try()
                 if not self._camera.live and not self._settings.loop:
-                    self._heartbeat.state = "ended"
+                    self._heartbeat.state = State.ENDED
                     break
         except StoppedError:
             pass
@@ -248,7 +249,7 @@ class _Reader:
         while not self._reachable():
             self._backoff.returned()
             self._heartbeat.pause(self._backoff.until_probe())
-        self._heartbeat.state = "connecting"
+        self._heartbeat.state = State.CONNECTING
 
     def _reachable(self) -> bool:
         with ConnectionThread(self._heartbeat.tick, lambda: None) as link:

@@ -17,6 +17,7 @@ from stream.colors import tags_of
 from stream.ipc.convert import Unpacker
 from stream.ipc.heartbeat import ReaderHeartbeat
 from stream.ipc.mailbox import Mailbox, Picture, Shape
+from stream.ipc.messages import State
 from stream.ipc.sound_ring import SoundFormat, SoundRing
 from stream.ipc.timed_calls import ConnectionThread, LateError, StoppedError
 from stream.live.input.camera import Camera
@@ -227,7 +228,7 @@ class Session:
             self._heartbeat.control.say(f"connected: {shown}")
         if self._shape is None:
             self._heartbeat.count(connects=int(not self._quiet))
-            self._heartbeat.state = "live"
+            self._heartbeat.state = State.LIVE
         self._shape = picture.shape
         transport = self._camera.transport
         self._heartbeat.facts |= {"size": size, "codec": codec, "transport": transport}

@@ -6,6 +6,7 @@ Nothing here knows the time or an address: moments are passed in.
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from stream.ipc.messages import State
 from stream.ipc.stats import Snapshot
 
 Kind = Literal["lost", "back", "slow", "in time"]
@@ -38,7 +39,7 @@ class Event:
             "event": self.kind,
             "camera": self.camera,
             "at": at,
-            "state": self.snapshot.state,
+            "state": self.snapshot.state.value,
             "fps_in": round(self.snapshot.reader.fps, 1) if known else 0.0,
             "fps_out": round(self.snapshot.model.fps, 1) if known else 0.0,
             "latency_ms": round(slowest.latency_p50_ms or 0.0) if slowest is not None else None,
@@ -67,11 +68,11 @@ class Watch:
         """What is to be told of how it does now."""
         found: list[Kind] = []
         # An output that is not up is no fault of the camera.
-        there = snapshot.state in ("live", "degraded")
+        there = snapshot.state in (State.LIVE, State.DEGRADED)
         if there != self._there:
             self._there, self._since = there, now
-        patience_s = BACK_S if there else BEGIN_S if self._told is None else LOST_S
-        if there != self._told and (snapshot.state == "failed" or now - self._since >= patience_s):
+        wait_s = BACK_S if there else BEGIN_S if self._told is None else LOST_S
+        if there != self._told and (snapshot.state is State.FAILED or now - self._since >= wait_s):
             self._told = there
             found.append("back" if there else "lost")
         if not there:

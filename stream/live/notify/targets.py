@@ -20,7 +20,7 @@ _MOST_WAITING = 100
 """News that wait for whoever is not there; older ones go."""
 _WAITS_S = 2.0, 5.0, 15.0, 60.0
 """Between attempts to tell the same; the last one from then on."""
-_PATIENCE_S = 10.0
+_TIMEOUT_S = 10.0
 
 News = Mapping[str, Any]
 Say = Callable[[str], None]
@@ -105,7 +105,7 @@ class Webhook:
         if self.user:
             login = b64encode(f"{self.user}:{self.password or ''}".encode()).decode()
             headers["Authorization"] = f"Basic {login}"
-        timeout = aiohttp.ClientTimeout(total=_PATIENCE_S)
+        timeout = aiohttp.ClientTimeout(total=_TIMEOUT_S)
         async with aiohttp.ClientSession(headers=headers, timeout=timeout) as session:
             failures = 0
             while True:
@@ -174,7 +174,7 @@ class Mqtt:
             username=self.user,
             password=self.password,
             tls_context=ssl.create_default_context() if self.tls else None,
-            timeout=_PATIENCE_S,
+            timeout=_TIMEOUT_S,
             keepalive=20,
             # Said by the broker, where this program says nothing any more.
             will=aiomqtt.Will(f"{self.topic}/status", "offline", qos=1, retain=True),

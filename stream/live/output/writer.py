@@ -9,8 +9,9 @@ from typing import Protocol
 
 from stream.errors import DeblurError, reason
 from stream.ipc.backoff import LOGIN_S, back_off
-from stream.ipc.child import Control, Heartbeat
+from stream.ipc.child import Control
 from stream.ipc.mailbox import Picture, Shape, Size
+from stream.ipc.messages import Heartbeat, State
 from stream.ipc.sound_ring import Sound, SoundFormat
 from stream.live.output.pacing import Canvas, Feed, Pictures
 from stream.live.output.slate import Letterbox
@@ -155,7 +156,7 @@ class Writer:
         self._output: Output | None = None
         self._opened: Shape | None = None
         self._retry = Retry(control.say)
-        self._counts = Heartbeat(state="waiting")
+        self._counts = Heartbeat(State.WAITING)
         self._busy_s = 0.0
 
     def run(self) -> None:
@@ -236,9 +237,9 @@ class Writer:
         self._counts = replace(counts, **{k: getattr(counts, k) + v for k, v in more.items()})
 
     def _tell(self, *, now: bool = False) -> None:
-        state = "no signal" if self._pictures.silent else "live"
+        state = State.NO_SIGNAL if self._pictures.silent else State.LIVE
         if self._output is None:
-            state = "connecting" if self._retry.tries else "waiting"
+            state = State.CONNECTING if self._retry.tries else State.WAITING
         if self._output is not None:
             self._counts = replace(self._counts, refused=self._output.refused)
         facts = {}

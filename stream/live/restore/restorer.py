@@ -11,12 +11,13 @@ import torch
 
 from stream.compute.models import deblurrers, load_model
 from stream.errors import DeblurError, UsageError
-from stream.ipc.child import Control, Heartbeat
+from stream.ipc.child import Control
 from stream.ipc.mailbox import Mailbox, Picture
+from stream.ipc.messages import Beyond, Heartbeat, InUse, State
 from stream.ipc.window import Window
 from stream.live.restore.chain import Chain, Load, RestoredPicture
 from stream.live.restore.ladder import Ladder
-from stream.options.live import Beyond, InUse, LiveRestoreOptions, LiveSettings
+from stream.options.live import LiveRestoreOptions, LiveSettings
 from stream.options.restore import NONE
 
 _WAIT_S = 0.1
@@ -88,7 +89,7 @@ class Restoration:
         self._restored = restored
         self._load = load
         self._window = window
-        self._counts = Heartbeat(state="loading")
+        self._counts = Heartbeat(state=State.LOADING)
         self._recent = _Recent()
         self._beyond_ms = 0.0
         self._refused_s = -_SAY_S
@@ -111,7 +112,7 @@ class Restoration:
     def turn(self) -> None:
         """Take up what changed and the newest picture; wait a moment where there is none."""
         wanted = None
-        for change in self._control.changes():
+        for change in self._control.orders():
             if isinstance(change, Beyond):
                 self._beyond_ms = change.ms
             elif isinstance(change, LiveRestoreOptions):
@@ -132,7 +133,7 @@ class Restoration:
     def _change(self, restoring: LiveRestoreOptions) -> None:
         """Work with other settings from now on, or go on as before where that cannot be."""
         before = self._counts
-        self._counts = replace(before, state="loading")
+        self._counts = replace(before, state=State.LOADING)
         self._tell(now=True)
         try:
             chain = self._new_chain(restoring, self._chain)
@@ -167,7 +168,7 @@ class Restoration:
         return self._camera.newest(after)
 
     def _take(self, picture: Picture) -> None:
-        if self._counts.state == "loading":
+        if self._counts.state is State.LOADING:
             # What comes first takes longest; meanwhile there are newer ones.
             self._try(picture)
             picture = self._camera.newest(picture.number) or picture
@@ -181,7 +182,7 @@ class Restoration:
         counts = self._counts
         self._counts = replace(
             counts,
-            state="live",
+            state=State.LIVE,
             dropped=counts.dropped + (picture.number - before.number - 1 if before else 0),
             busy_s=counts.busy_s + spent_s,
         )
@@ -250,8 +251,8 @@ class Restoration:
     def _heartbeat(self, latencies: tuple[float, ...]) -> Heartbeat:
         counts = self._counts
         state = counts.state
-        if state == "live" and time.monotonic() - self._last_s > _SILENT_S:
-            state = "waiting"
+        if state is State.LIVE and time.monotonic() - self._last_s > _SILENT_S:
+            state = State.WAITING
         return replace(counts, state=state, latencies_ms=latencies, facts=self._facts())
 
     def _facts(self) -> dict[str, str]:

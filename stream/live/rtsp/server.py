@@ -42,12 +42,11 @@ class Server:
         """Take connections that come on a channel: see `stream.live.rtsp.mounts`."""
         channel.setblocking(False)
         self._channel = channel
-        asyncio.get_running_loop().add_reader(channel, self._receive)
+        asyncio.get_running_loop().add_reader(channel, self._receive, channel)
 
-    def _receive(self) -> None:
-        assert self._channel is not None
+    def _receive(self, channel: socket.socket) -> None:
         try:
-            _, descriptors, _, _ = socket.recv_fds(self._channel, 1, 1)
+            _, descriptors, _, _ = socket.recv_fds(channel, 1, 1)
         except OSError:
             return
         for descriptor in descriptors:

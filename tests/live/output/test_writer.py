@@ -13,8 +13,9 @@ import av
 import numpy as np
 import pytest
 
-from stream.ipc.child import Control, Heartbeat, Stop
+from stream.ipc.child import Control
 from stream.ipc.mailbox import Picture, Size
+from stream.ipc.messages import Heartbeat, Stop
 from stream.ipc.sound_ring import Sound, SoundFormat
 from stream.live.output.pacing import Feed
 from stream.live.output.writer import LoginRefusedError, Writer
