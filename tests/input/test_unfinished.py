@@ -9,7 +9,14 @@ import pytest
 
 import mssnet
 import stream
-from stream.input.container.unfinished import endless, half_element, half_packets
+from stream.input.container.unfinished import (
+    endless,
+    half_element,
+    half_pack,
+    half_packets,
+    half_page,
+)
+from tests.clips import make_clip
 from tests.input.test_endings import copied, decoded, job
 from tests.marked import film
 
@@ -132,6 +139,46 @@ def test_mpegts_that_ends_between_its_packets_is_not_called_whole(
             lines[half] = report.warnings
     assert lines[False] == []
     assert HALF in lines[True][0]
+
+
+@pytest.mark.parametrize("form", ["mpeg", "vob"])
+def test_every_place_to_cut_a_program_stream(
+    form: str, tmp_path: Path, restore: mssnet.Deblurrer
+) -> None:
+    path = make_clip(tmp_path / "in.mpg", frames=30, codec="mpeg2video", container=form)
+    data = path.read_bytes()
+    # Where packets begin: nothing within pictures looks like it.
+    starts = {found.start() for found in re.finditer(rb"\x00\x00\x01[\xb9-\xef]", data)}
+    assert len(starts) > 5
+    for cut in sorted({*range(400, len(data) + 1, 7), *starts, len(data)} - {0, 12, 14, 27, 29}):
+        path.write_bytes(data[:cut])
+        with path.open("rb") as file:
+            half = half_pack(file)
+        assert half == (cut not in starts and cut < len(data)), cut
+    path.write_bytes(data[:-9])
+    with pytest.raises(stream.SourceError, match="in the middle of a packet") as early:
+        job(path, tmp_path / "out.mkv", restore)
+    assert early.value.exit_code == 65
+
+
+def test_every_place_to_cut_ogg(tmp_path: Path, restore: mssnet.Deblurrer) -> None:
+    path = make_clip(tmp_path / "in.ogv", frames=60, codec="libvpx")
+    data = path.read_bytes()
+    pages = [found.start() for found in re.finditer(b"OggS", data)]
+    assert len(pages) > 4
+    for cut in sorted({*range(pages[2], len(data), 7), *pages[2:], len(data)}):
+        path.write_bytes(data[:cut])
+        with path.open("rb") as file:
+            assert half_page(file) == (cut not in pages and cut < len(data)), cut
+    path.write_bytes(data)
+    assert job(path, tmp_path / "whole.mkv", restore).warnings == []
+    path.write_bytes(data[: pages[-3]])
+    (line,) = job(path, tmp_path / "between.mkv", restore).warnings
+    assert line.startswith("the input lacks the mark at which streams of Ogg end")
+    path.write_bytes(data[: pages[-3] + 50])
+    with pytest.raises(stream.SourceError, match="in the middle of a packet") as early:
+        job(path, tmp_path / "within.mkv", restore)
+    assert early.value.exit_code == 65
 
 
 @pytest.mark.parametrize("sound_s", [1, 5])

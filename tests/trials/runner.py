@@ -177,7 +177,8 @@ def _idle(samples: deque[tuple[float, float, int]]) -> bool:
     idle = False
     while samples[0][0] < now - IDLE_S:
         _, cpu_then, size_then = samples.popleft()
-        idle = cpu - cpu_then < _IDLE_CPU_S and size == size_then
+        # Less is progress as well: threads that have ended do not count any more.
+        idle = abs(cpu - cpu_then) < _IDLE_CPU_S and size == size_then
     # With few samples it was the machine that stood still, or this process.
     return idle and len(samples) > IDLE_S
 

@@ -10,7 +10,7 @@ import av.container
 from av.stream import Stream
 
 from stream.input.container.demux import wanted
-from stream.input.container.unfinished import endless, half_element
+from stream.input.container.unfinished import endless, half_element, half_pack, half_page
 from stream.media.remux import describe, is_cover
 
 _BLANK = 1024
@@ -65,7 +65,7 @@ def early_end(
     if damaged or lacks:
         slack = 1.5 * frame_s
     # What is written as it comes says little of its length, but ends with something whole.
-    loose = bool({"mpegts", "avi", "asf"} & kinds) or _open_ended(path, kinds)
+    loose = bool({"mpegts", "mpeg", "avi", "asf", "ogg"} & kinds) or _open_ended(path, kinds)
     missing = missing or (lacks and loose)
     origin = (container.start_time or 0) / av.time_base
     promises = _promised(container)
@@ -146,6 +146,10 @@ def lacks_bytes(file: BinaryIO, kinds: set[str]) -> bool:
         head = _at(file, 0, 4096)
         place = head.find(bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")) + 40
         return place >= 40 and int.from_bytes(head[place : place + 8], "little") > end
+    elif "ogg" in kinds:
+        return half_page(file)
+    elif "mpeg" in kinds:
+        return half_pack(file)
     elif "mpegts" in kinds:
         # Packets of 188 bytes, or on Blu-ray of 192, which begin with four of their own.
         starts = [[end - n * size + skip for n in (1, 2)] for size, skip in ((188, 0), (192, 4))]

@@ -1,4 +1,4 @@
-"""Files whose end promises nothing: MPEG-TS, and Matroska that its writer did not come back to."""
+"""Files whose end promises nothing: MPEG, Ogg, and Matroska that was streamed or broken off."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +12,11 @@ _SEGMENT, _CLUSTER = b"\x18\x53\x80\x67", b"\x1f\x43\xb6\x75"
 _TAILS: Final = (1 << 20, 16 << 20, 128 << 20)
 """How far from the end the last cluster is looked for, in bytes."""
 _TS_TAIL: Final = 4 << 20
-"""How much of the end of MPEG-TS is looked through, in bytes."""
+"""How much of the end of MPEG-TS is looked through, in bytes, ..."""
+_TAIL: Final = 1 << 20
+"""... and of Ogg and MPEG's program streams."""
+_PACK, _LAST = 0xBA, 0xB9
+"""Of a program stream, what its packs begin with, and what it may end with."""
 _APART_S = 1.0
 """By how much picture and sound may end apart without a word."""
 
@@ -38,6 +42,12 @@ def hints(
                 said.append(
                     "the input ends within a packet, as recordings of broadcasts do, or what was "
                     "cut off; MPEG-TS does not tell how much is missing"
+                )
+        elif "ogg" in kinds:
+            if not all(_pages(file)):
+                said.append(
+                    "the input lacks the mark at which streams of Ogg end: its recording was "
+                    "broken off, or its end cut off"
                 )
         else:
             return []
@@ -85,6 +95,55 @@ def _sized(file: BinaryIO, place: int) -> tuple[int | None, int]:
     unknown = (1 << 7 * (content - at)) - 1
     size &= unknown
     return (None if size == unknown else size), place + content
+
+
+def half_page(file: BinaryIO) -> bool:
+    """Whether an Ogg file ends within a page."""
+    return None in _pages(file)
+
+
+def _pages(file: BinaryIO) -> list[bool | None]:
+    """Of each stream of an Ogg file (RFC 3533) whether its last page is marked as such; None where
+    a page is not whole."""
+    data = _tail(file)
+    place, ends = data.find(b"OggS"), dict[bytes, bool]()
+    while 0 <= place < len(data):
+        head = data[place : place + 27].ljust(27, b"\xff")
+        lengths = data[place + 27 : place + 27 + head[26]]
+        end = place + 27 + head[26] + sum(lengths)
+        if end > len(data):
+            return [None]
+        ends[head[14:18]] = bool(head[5] & 4)
+        # Behind the last one may be something else.
+        begun = end < len(data) and b"OggS".startswith(data[end : end + 4])
+        place = end if begun else data.find(b"OggS", end)
+    return [*ends.values()]
+
+
+def half_pack(file: BinaryIO) -> bool:
+    """Whether a program stream of MPEG (ISO/IEC 13818-1) ends within a packet."""
+    data = _tail(file)
+    place = data.rfind(bytes((0, 0, 1, _PACK)))
+    if place < 0:
+        return False
+    while place < len(data):
+        head = data[place : place + 14]
+        if head[:3] != b"\0\0\1"[: len(head)] or head[3:4] == bytes((_LAST,)):
+            return False  # padding, or the end
+        if len(head) < 6:
+            return True
+        if head[3] != _PACK:
+            place += 6 + int.from_bytes(head[4:6], "big")
+        elif head[4] >> 6 != 1:  # that of MPEG-1
+            place += 12
+        else:
+            place += 14 + (head[13] & 7 if len(head) == 14 else 0)
+    return place > len(data)
+
+
+def _tail(file: BinaryIO) -> bytes:
+    file.seek(max(0, file.seek(0, 2) - _TAIL))
+    return file.read()
 
 
 def half_packets(file: BinaryIO) -> bool:
