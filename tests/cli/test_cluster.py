@@ -66,7 +66,8 @@ def test_jobs_of_the_service_are_restored_by_a_cluster(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     make_clip(tmp_path / "in" / "a.mp4", frames=620, options={"bf": "2", "g": "40"})
     with service(tmp_path, "--cluster", "local:2", "--", *OPTIONS) as running:
-        job = running.until_ended(running.submit("a.mp4").json["number"])
+        # Ray takes its time to start where other tests are at work.
+        job = running.until_ended(running.submit("a.mp4").json["number"], seconds=600)
     assert (job["state"], job["conforms"]) == ("done", True), job
     assert [each["piece"] for each in job["report"]["pieces"]] == ["1/2", "2/2"]
     settings = stream.Settings(model="none", strength=0, device="cpu")
