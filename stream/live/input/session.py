@@ -11,9 +11,9 @@ from typing import Any
 import av
 import av.container
 import av.error
-from av.stream import Disposition
 
 from stream.colors import tags_of
+from stream.input.container.opening import main_video
 from stream.ipc.convert import Unpacker
 from stream.ipc.heartbeat import ReaderHeartbeat
 from stream.ipc.mailbox import Mailbox, Picture, Shape
@@ -293,11 +293,8 @@ class Session:
             self._failed = 0
 
     def _choose(self) -> av.VideoStream:
-        streams = self._container.streams
-        moving = [s for s in streams.video if not s.disposition & Disposition.attached_pic]
-        best = streams.best("video")
-        video = best if best in moving else next(iter(moving), None)
-        if not isinstance(video, av.VideoStream):
+        video = main_video(self._container)
+        if video is None:
             raise LostError("it sends no video")
         if video.codec_context is None:
             raise LostError("there is no decoder for its video")
