@@ -10,7 +10,7 @@ from mssnet.engine import Eager, Engine, Program, Result
 from mssnet.model import MSSNet
 from mssnet.state import from_state_dict
 from mssnet.stride import strided
-from mssnet.widen import widened
+from mssnet.widen import grown, widened
 
 __all__ = [
     "PRESETS",
@@ -23,6 +23,7 @@ __all__ = [
     "Program",
     "Result",
     "from_state_dict",
+    "grown",
     "load",
     "strided",
     "tile_within",

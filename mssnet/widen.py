@@ -19,16 +19,33 @@ def widened(net: MSSNet, multiple: int = 8) -> MSSNet:
     """
     if multiple < 1:
         raise ValueError(f"multiple must be at least 1, got {multiple}")
-    narrow = net.config.widths
-    fine, middle, coarse = (-(-width // multiple) * multiple for width in narrow)
-    config = replace(net.config, widths=(fine, middle, coarse))
+    fine, middle, coarse = (-(-width // multiple) * multiple for width in net.config.widths)
+    return _with_widths(net, (fine, middle, coarse), None)
+
+
+def grown(net: MSSNet, widths: tuple[int, int, int], seed: int = 0) -> MSSNet:
+    """A copy of `net` with more channels that can learn to be of use, and computes the very same.
+
+    What the new ones see is drawn by `seed`, as large as what the others see, and nothing reads
+    them yet: so both sides of them have something to learn from. Raises `ValueError` for widths
+    below those of `net`.
+    """
+    if any(width < narrow for width, narrow in zip(widths, net.config.widths, strict=True)):
+        raise ValueError(f"widths must be at least {net.config.widths}, got {widths}")
+    return _with_widths(net, widths, torch.Generator().manual_seed(seed))
+
+
+def _with_widths(net: MSSNet, widths: tuple[int, int, int], draw: torch.Generator | None) -> MSSNet:
     with torch.device("meta"):
-        wide = MSSNet(config)
+        wide = MSSNet(replace(net.config, widths=widths))
     shapes = {name: tensor.shape for name, tensor in wide.state_dict().items()}
-    state = {
-        name: _padded(tensor, shapes[name], parts=2 if name.endswith(".fuse.weight") else 1)
-        for name, tensor in net.state_dict().items()
-    }
+    state = {}
+    for name, kernel in net.state_dict().items():
+        parts = 2 if name.endswith(".fuse.weight") else 1
+        state[name] = made = _padded(kernel, shapes[name], parts)
+        if draw is not None and len(made) > len(kernel):
+            new = torch.randn(made[len(kernel) :].shape, generator=draw)
+            made[len(kernel) :] = new.to(made) * kernel.std()
     wide.load_state_dict(state, assign=True)
     return wide.eval()
 

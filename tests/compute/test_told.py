@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mssnet import Config, Deblurrer, MSSNet, from_state_dict, strided, widened
+from mssnet import Config, Deblurrer, MSSNet, from_state_dict, grown, strided, widened
 from mssnet.deblurrer import pad_to_multiple
 from mssnet.motion import PLANES, TAPS, Flow, Neighbor, planes, unknown
 
@@ -200,7 +200,8 @@ def test_other_forms_of_a_told_network_compute_the_same() -> None:
     image, told = inputs(64, 96)
     both = torch.cat([image, told], 1)
     with torch.inference_mode():
-        for other in (strided(net), widened(net), strided(widened(net))):
+        wider = grown(net, tuple(width + 3 for width in TOLD.widths))  # type: ignore[arg-type]
+        for other in (strided(net), widened(net), strided(widened(net)), wider):
             for given in (both, image):
                 for exit in TOLD.exits:
                     change = net.change(given, exit)
@@ -210,3 +211,16 @@ def test_other_forms_of_a_told_network_compute_the_same() -> None:
     assert again.config == TOLD
     with torch.inference_mode():
         assert torch.equal(again(both), net(both))
+
+
+def test_what_a_grown_network_has_more_of_can_learn() -> None:
+    net = made()
+    fine, middle, coarse = (width + 3 for width in net.config.widths)
+    wide, both = grown(net, (fine, middle, coarse)), torch.cat(inputs(64, 64), 1)
+    (few,) = torch.autograd.grad(
+        wide.change(both).square().sum(),
+        [wide.scales[2].tails[0].weight],  # type: ignore[union-attr, index]
+    )
+    assert (few[:, -3:].abs().amax((0, 2, 3)) > 0).all()
+    with pytest.raises(ValueError, match="at least"):
+        grown(net, (1, 1, 1))

@@ -228,6 +228,8 @@ def test_later_phases_change_what_they_say_and_keep_the_rest(tmp_path: Path) -> 
         ("[camera]\nnoise = 2", "in 0..1"),
         ("[neighbors]\nwrong = 2", "in 0..1"),
         ("preset = 'huge'", "unknown preset huge"),
+        ("widths = [32, 48]", "widths must be three"),
+        ("widths = [31, 48, 64]", "at least that of lite"),
         ("[[then]]\npatch = 64", "needs a start"),
         ("patch = ", "Invalid value"),
     ],
@@ -305,14 +307,16 @@ def test_an_interrupted_run_goes_on_to_the_very_same_weights(whole: Path, tmp_pa
 
 
 def test_finished_weights_are_a_start_for_new_runs(tmp_path: Path) -> None:
-    done = train("--out", tmp_path, *QUICK, "--resume", "lite", "--steps", 1, "--set", "rate=1e-9")
+    wider = ["--set", "widths=[36, 56, 72]"]
+    words = [*QUICK, "--resume", "lite", "--steps", 1, "--set", "rate=1e-9", *wider]
+    done = train("--out", tmp_path, *words)
     assert done.returncode == 0, done.stderr
     made, shipped = (
-        load_file(tmp_path / "weights.safetensors"),
-        load_file("weights/lite.safetensors"),
+        mssnet.load(file) for file in (tmp_path / "weights.safetensors", "weights/lite.safetensors")
     )
-    for name, tensor in made.items():
-        assert torch.allclose(tensor, shipped[name], atol=1e-5), name
+    assert made.net.config.widths == (36, 56, 72)
+    image, told = torch.rand(1, 3, 64, 64), torch.rand(1, PLANES, 64, 64)
+    assert torch.allclose(made(image, told), shipped(image, told), atol=1e-3)
 
 
 @pytest.mark.slow
@@ -348,8 +352,8 @@ def test_samples_can_be_looked_at(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     image = cv2.imread(str(tmp_path / "look.png"))
     assert image is not None
-    # Blurred, both neighbors and sharp, twice, and the pairs.
-    assert image.shape == (8 * 64, 2 * 4 * 64 + 128 + 2 * 8, 3)
+    # Blurred, fused, both neighbors and sharp, twice, and the pairs.
+    assert image.shape == (8 * 64, 2 * 5 * 64 + 128 + 2 * 8, 3)
     assert (image[:50, -128:-78] == 70).all()
 
 

@@ -1,6 +1,7 @@
 """Training the deblurring network."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import cast
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import Conv2d
 
-from mssnet import PRESETS, MSSNet
+from mssnet import PRESETS, MSSNet, from_state_dict, grown
 from mssnet.model import Scale
 from weights.train.data import DataSettings, Samples
 from weights.train.gradients import LOSSES
@@ -27,14 +28,21 @@ class Deblurring:
     def __init__(self, recipe: Recipe, run: RunSettings) -> None:
         self.recipe, self._run = recipe, run
         torch.manual_seed(run.seed)  # for the first weights
-        self.net = MSSNet(PRESETS[recipe.preset])
+        config = PRESETS[recipe.preset]
+        if recipe.widths:
+            fine, middle, coarse = recipe.widths
+            config = replace(config, widths=(fine, middle, coarse))
+        self.net = MSSNet(config)
         self._sheet: Sheet | None = None
 
     def start(self, weights: Mapping[str, Tensor] | None) -> None:
         if weights is None:
             _initialize(self.net)
         else:
-            self.net.load_state_dict(dict(weights))
+            net = from_state_dict(weights)
+            if self.recipe.widths:
+                net = grown(net, self.net.config.widths)
+            self.net.load_state_dict(net.state_dict())
 
     def samples(self, phase: int) -> Samples:
         samples = Samples(data_of(self.recipe.phases[phase][1], self._run, phase))

@@ -131,7 +131,7 @@ def _start(task: Task, file: Path | None) -> None:
     try:
         tensors = {name: t.float() for name, t in load_file(file).items()} if file else None
         task.start(tensors)
-    except (RuntimeError, SafetensorError) as error:
+    except (RuntimeError, ValueError, SafetensorError) as error:
         preset = task.recipe.preset
         raise ValueError(f"{file} does not hold the weights of a {preset} network") from error
 

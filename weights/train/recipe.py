@@ -92,6 +92,9 @@ class Schedule:
 class Recipe(Schedule):
     """How to train one checkpoint of the deblurring network."""
 
+    widths: list[int] = field(default_factory=list)
+    """Channels at the three levels, in the place of the preset's; finished weights of a narrower
+    network can be gone on with."""
     phases: tuple[tuple[float, Phase], ...] = ((0.0, Phase()),)
 
 
@@ -212,6 +215,11 @@ def _changed(settings: Any, changes: Mapping[str, Any]) -> Any:
 
 def _check(recipe: Recipe) -> None:
     _check_schedule(recipe, PRESETS)
+    narrow = PRESETS[recipe.preset].widths
+    if recipe.widths and (
+        len(recipe.widths) != 3 or any(a < b for a, b in zip(recipe.widths, narrow, strict=True))
+    ):
+        raise RecipeError(f"widths must be three, each at least that of {recipe.preset}: {narrow}")
     multiple = PRESETS[recipe.preset].multiple_of
     for _, phase in recipe.phases:
         if phase.patch < multiple or phase.patch % multiple:
