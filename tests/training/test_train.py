@@ -352,8 +352,8 @@ def test_samples_can_be_looked_at(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     image = cv2.imread(str(tmp_path / "look.png"))
     assert image is not None
-    # Blurred, fused, both neighbors and sharp, twice, and the pairs.
-    assert image.shape == (8 * 64, 2 * 5 * 64 + 128 + 2 * 8, 3)
+    # Blurred, both neighbors and sharp, twice, and the pairs.
+    assert image.shape == (8 * 64, 2 * 4 * 64 + 128 + 2 * 8, 3)
     assert (image[:50, -128:-78] == 70).all()
 
 
