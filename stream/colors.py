@@ -1,10 +1,11 @@
 """What video says of its colors, and what is taken for granted where it says nothing."""
 
-from typing import Final, NamedTuple, Protocol, Self
-
-import av
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, Self
 
 from stream.errors import UsageError
+
+if TYPE_CHECKING:  # processes that have no video in hand know colors as well
+    import av
 
 UNSPECIFIED: Final = 2
 """The code for "not said" of matrix, primaries and transfer."""
@@ -104,7 +105,7 @@ UNTAGGED: Final = ColorTags()
 """Nothing is said."""
 
 
-def tags_of(frame: av.VideoFrame) -> ColorTags:
+def tags_of(frame: "av.VideoFrame") -> ColorTags:
     """A decoded frame's color tags; those of an RGB frame are the ones it is converted to.
 
     Gray that does not say its range is full, as players take it, and a matrix for RGB (as PNG says
@@ -121,12 +122,12 @@ def tags_of(frame: av.VideoFrame) -> ColorTags:
     return ColorTags(matrix, primaries, transfer, FULL if full else int(frame.color_range))
 
 
-def is_rgb(format: av.VideoFormat) -> bool:
+def is_rgb(format: "av.VideoFormat") -> bool:
     """Whether pixels are R'G'B', or point into a palette of such."""
     return bool(format.is_rgb or format.has_palette)
 
 
-def is_gray(format: av.VideoFormat) -> bool:
+def is_gray(format: "av.VideoFormat") -> bool:
     """Whether there is luma alone, with or without alpha."""
     return len(format.components) <= 2 and not is_rgb(format)
 
