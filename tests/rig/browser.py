@@ -50,6 +50,8 @@ class Watching:
         self.requests: list[str] = []
         self._context = browser.new_context(accept_downloads=True, **context)
         self.page: Page = self._context.new_page()
+        # Browsers draw in software beside feeds that take every core.
+        self.page.set_default_timeout(120_000)
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.on("websocket", lambda socket: self.requests.append(socket.url))
