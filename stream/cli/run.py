@@ -183,10 +183,16 @@ def _restore(named: Named, settings: "Settings", how: _How) -> None:
     if shots is not None and shots.files and shots.outputs:
         stills(shots, settings, rate_of(how.rate), as_json=how.as_json)
     elif ends is not None:
-        source, fps = shots or named.raw, rate_of(how.rate)
-        colors = colors_of(how.color)
-        told = how.form, source, colors, how.progress
-        relay(ends, settings, *told, rate=fps, as_json=how.as_json)
+        relay(
+            ends,
+            settings,
+            how.form,
+            shots or named.raw,
+            colors_of(how.color),
+            how.progress,
+            rate=rate_of(how.rate),
+            as_json=how.as_json,
+        )
     elif how.part is not None:
         _part(named, settings, how.part, how)
     elif how.trial is not None:

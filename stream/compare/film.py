@@ -150,7 +150,8 @@ class VideoWriter:
             last, self._waiting = self._waiting, picture
             picture.duration = round(1 / (self._source.rate * (picture.time_base or 1)))
             if last is not None:
-                last.duration = (picture.pts or 0) - (last.pts or 0)
+                if last.pts is not None and picture.pts is not None:
+                    last.duration = picture.pts - last.pts
                 self._play(when(last, 0.0))
                 self._container.mux(last)
 

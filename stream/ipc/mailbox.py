@@ -21,7 +21,7 @@ Shape = tuple[Size, Fraction]
 _SLOTS = 4
 """One being written, one that is the newest, and two for those who still copy an older one."""
 _HEADER = struct.Struct("=QQqqdiiiiiiiii")
-"""Begun, done, moment, arrived, rate, width, height, matrix, primaries, transfer, range, flags,
+"""Begun, done, timestamp, arrived, rate, width, height, matrix, primaries, transfer, range, flags,
 numerator and denominator of the pixels' aspect."""
 _SPACE = 128
 """Bytes kept for the header of the mailbox, and for that of each slot."""

@@ -49,10 +49,10 @@ class Scale:
         """
         if self.factor is not None:
             return self._scaled(size, self.factor, even)
-        if self.size is None:
-            made = self._scaled(size, (self.shorter or min(size)) / min(size), even)
+        if self.shorter is not None:
+            made = self._scaled(size, self.shorter / min(size), even)
         else:
-            made = self.size
+            made = self.size or size
             if (made[0] > made[1]) != (size[0] > size[1]):
                 # A phone held upright stores its pictures lying.
                 made = made[1], made[0]

@@ -114,7 +114,7 @@ def _facts(
                 damaged=bool(frames.damaged),
             )
         failure = f"{reader.unread} packets cannot be read" if reader.unread else ""
-        others = [each for each in tracks if each is not own]
+        others, nth = [each for each in tracks if each is not own], moving.index(video)
         return Facts(
             path=path,
             kind=_kind(container, path),
@@ -122,10 +122,7 @@ def _facts(
             duration=Fraction(container.duration, av.time_base) if container.duration else None,
             tags={key.lower(): text for key, text in container.metadata.items()},
             chapters=tuple(_chapters(container)),
-            picture=_picture(
-                *(video, own, moving.index(video), shown, frames, first),
-                transparent=known.transparent,
-            ),
+            picture=_picture(video, own, nth, shown, frames, first, transparent=known.transparent),
             tracks=tuple(each for each in others if not _names_chapters(each, container)),
             failure=str(early) if early is not None else failure,
             early=early is not None,

@@ -180,7 +180,7 @@ class Session:
             tags_of(frame),
             cut=jumped or gap > _GAP_NS,
             damaged=frame.is_corrupt,
-            aspect=self._aspect,
+            aspect=self._aspect(),
         )
         if picture.shape != self._shape:
             picture = replace(picture, cut=True)
@@ -262,7 +262,6 @@ class Session:
             self._anchor = now - pts
         return self._anchor + pts
 
-    @property
     def _aspect(self) -> Fraction:
         """Of the pixels of the picture that was decoded last."""
         # What the container says goes before the codec's word, until that changes.
