@@ -35,7 +35,9 @@ class Passthrough(Deblurrer):
     def is_told(self) -> bool:
         return self.told
 
-    def submit(self, image: Tensor, told: Tensor | None = None) -> Result:
+    def submit(
+        self, image: Tensor, told: Tensor | None = None, *, exit: mssnet.Exit | None = None
+    ) -> Result:
         return lambda: image
 
 

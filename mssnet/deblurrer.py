@@ -59,8 +59,6 @@ class Deblurrer:
             raise ValueError(f"tile must be at least {_SMALLEST_TILE} pixels, got {tile}")
         self.net = net.eval()
         self.engine = engine or Eager(net.slope.device, net.slope.dtype)
-        self.exit: Exit | None = None
-        """Where the network is left, one of `exits`; None: at its end. May be set at any time."""
         self.tile = tile
         self._programs: dict[Exit, Program] = {}
         self._program(self.exits[-1])
@@ -91,19 +89,23 @@ class Deblurrer:
         """Whether the network is one that is told the motion."""
         return self.net.config.motion
 
-    def __call__(self, image: Tensor, told: Tensor | None = None) -> Tensor:
+    def __call__(
+        self, image: Tensor, told: Tensor | None = None, *, exit: Exit | None = None
+    ) -> Tensor:
         """Restore `image`, (N, 3, H, W) RGB in 0..1, H and W from 1 up; same shape and dtype.
 
         `told` is what `mssnet.motion` makes to be told beside it, (N, PLANES, H, W), of any
-        floating-point type; without it, or
-        where the network is not one that is told, it works on the image alone. The result is
-        clamped to 0..1. When memory runs out the tile is halved and the image restored again;
-        `torch.OutOfMemoryError` is raised only below 128 pixels.
+        floating-point type; without it, or where the network is not one that is told, it works on
+        the image alone. `exit` is where the network is left, one of `exits`; None: at its end. The
+        result is clamped to 0..1. When memory runs out the tile is halved and the image restored
+        again; `torch.OutOfMemoryError` is raised only below 128 pixels.
         """
-        return self.submit(image, told)()
+        return self.submit(image, told, exit=exit)()
 
     @torch.inference_mode()
-    def submit(self, image: Tensor, told: Tensor | None = None) -> Result:
+    def submit(
+        self, image: Tensor, told: Tensor | None = None, *, exit: Exit | None = None
+    ) -> Result:
         """Begin with an image and go on; the result, once asked for, is as that of a call.
 
         It is worth having as many images begun at once as `engine.in_flight` says.
@@ -114,10 +116,11 @@ class Deblurrer:
             raise ValueError(f"image must hold floating-point values in 0..1, got {image.dtype}")
         exact = image.to(self.device, torch.promote_types(image.dtype, torch.float32))
         told = told.to(exact.device) if self.is_told and told is not None else None
+        program = self._program(exit or self.exits[-1])
         begun: Result | None = None
         tile = self.tile
         try:
-            begun = self._begin(exact, told)
+            begun = self._begin(program, exact, told)
         except RuntimeError as error:
             self._smaller_tile(error, exact, tile)
 
@@ -128,7 +131,7 @@ class Deblurrer:
                 try:
                     if begun is None:
                         tile = self.tile
-                        begun = self._begin(exact, told)
+                        begun = self._begin(program, exact, told)
                     restored = begun()
                     return restored.clamp_(0, 1).to(image.dtype)
                 except RuntimeError as error:
@@ -137,11 +140,11 @@ class Deblurrer:
 
         return result
 
-    def _begin(self, image: Tensor, told: Tensor | None) -> Result:
+    def _begin(self, program: Program, image: Tensor, told: Tensor | None) -> Result:
         if self.tile is None or max(image.shape[2:]) <= self.tile:
-            return self._whole(image, told)
+            return self._whole(program, image, told)
         tile = self.tile
-        return lambda: self._tiled(image, told, tile)
+        return lambda: self._tiled(program, image, told, tile)
 
     def _smaller_tile(self, error: RuntimeError, image: Tensor, tried: int | None) -> None:
         """Go on in smaller tiles after an error that is for want of memory; raise it otherwise."""
@@ -164,24 +167,25 @@ class Deblurrer:
             self._programs[exit] = self.engine.compile(Leaving(self.net, exit))
         return self._programs[exit]
 
-    def _whole(self, image: Tensor, told: Tensor | None) -> Result:
+    def _whole(self, program: Program, image: Tensor, told: Tensor | None) -> Result:
         height, width = image.shape[2:]
         padded = pad_to_multiple(image, self.net.config.multiple_of)
         if self.is_told:
             # Joined here, a tile at a time: for a whole frame of 4K it takes 0.8 GB.
             told = told if told is None else pad_to_multiple(told, self.net.config.multiple_of)
             padded = torch.cat([padded, unknown(padded) if told is None else told], dim=1)
-        change = self._program(self.exit or self.exits[-1])(padded)
+        change = program(padded)
         return lambda: image + change()[:, :, :height, :width]
 
-    def _tiled(self, image: Tensor, told: Tensor | None, tile: int) -> Tensor:
+    def _tiled(self, program: Program, image: Tensor, told: Tensor | None, tile: int) -> Tensor:
         """Restore overlapping tiles and blend them over the overlaps."""
         total = torch.zeros_like(image)
         weights = torch.zeros_like(image[:1, :1])
         for top, bottom in spans(image.shape[2], tile, self.net.config.multiple_of):
             for left, right in spans(image.shape[3], tile, self.net.config.multiple_of):
                 where = (..., slice(top, bottom), slice(left, right))
-                piece = self._whole(image[where], None if told is None else told[where])()
+                beside = None if told is None else told[where]
+                piece = self._whole(program, image[where], beside)()
                 down = _ramp(bottom - top, top > 0, bottom < image.shape[2])
                 across = _ramp(right - left, left > 0, right < image.shape[3])
                 weight = (down[:, None] * across[None, :]).to(piece)

@@ -44,7 +44,9 @@ class Unchanged(mssnet.Deblurrer):
     def is_told(self) -> bool:
         return False
 
-    def submit(self, image: Tensor, told: Tensor | None = None) -> mssnet.Result:
+    def submit(
+        self, image: Tensor, told: Tensor | None = None, *, exit: mssnet.Exit | None = None
+    ) -> mssnet.Result:
         self.seen.append(image.clone())
         return image.clone
 

@@ -34,7 +34,7 @@ class Passthrough(mssnet.Deblurrer):
     """The model called "none": it leaves images as they are."""
 
     def __init__(self, engine: mssnet.Engine) -> None:
-        self.engine, self.tile, self.exit = engine, None, None
+        self.engine, self.tile = engine, None
 
     def __repr__(self) -> str:
         return f"Untouched({self.device})"
@@ -48,7 +48,13 @@ class Passthrough(mssnet.Deblurrer):
         return False
 
     @torch.inference_mode()
-    def submit(self, image: torch.Tensor, told: torch.Tensor | None = None) -> mssnet.Result:
+    def submit(
+        self,
+        image: torch.Tensor,
+        told: torch.Tensor | None = None,
+        *,
+        exit: mssnet.Exit | None = None,
+    ) -> mssnet.Result:
         return lambda: image
 
 

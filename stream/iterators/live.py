@@ -17,6 +17,7 @@ from stream.ipc.mailbox import Picture
 from stream.live.description import Description
 from stream.live.restore.chain import frame_of
 from stream.live.supervisor import Supervisor
+from stream.options.live import DEFAULT_MAX_PIXELS
 from stream.secrets import Secrets
 
 _log = logging.getLogger(__name__)
@@ -128,10 +129,18 @@ def open_live(  # noqa: PLR0913 (its keywords are its interface)
     smooth: float | None = None,
     shutter: str = "auto",
     upscale: str | None = None,
+    upscaler: str = "auto",
     max_latency: float | None = None,
     device: str = "auto",
-    realtime: bool = False,
+    precision: str = "auto",
+    engine: str = "auto",
     transport: str = "tcp",
+    stall: float = 5.0,
+    realtime: bool = False,
+    loop: bool = False,
+    size: str | None = None,
+    insecure_tls: bool = False,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
     say: Callable[[str], None] | None = None,
 ) -> LiveFrames:
     """Restored frames from a camera: the newest one, each time one is asked for.
@@ -160,9 +169,17 @@ def open_live(  # noqa: PLR0913 (its keywords are its interface)
         smooth=smooth,
         shutter=shutter,
         upscale=upscale,
+        upscaler=upscaler,
         max_latency=max_latency,
         device=device,
-        realtime=realtime,
+        precision=precision,
+        engine=engine,
         transport=transport,
+        stall=stall,
+        realtime=realtime,
+        loop=loop,
+        size=size,
+        insecure_tls=insecure_tls,
+        max_pixels=max_pixels,
     )
     return LiveFrames(described, say)

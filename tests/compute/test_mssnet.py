@@ -253,8 +253,7 @@ def test_nothing_beyond_the_exit_is_computed() -> None:
     assert restore.exits == (Exit(2, 1), Exit(2, 2), Exit(3, 1), Exit(3, 2), Exit(3, 3))
     for count, exit in enumerate(restore.exits, 2):
         asked.clear()
-        restore.exit = exit
-        restore(torch.rand(1, 3, 20, 30))
+        restore(torch.rand(1, 3, 20, 30), exit=exit)
         assert len(asked) == count, "one stage of the first scale and those up to the exit"
 
 
@@ -280,12 +279,11 @@ def test_a_deblurrer_can_be_left_early_at_any_time() -> None:
     restore = Deblurrer(tiny(), tile=128)
     image = torch.rand(1, 3, 100, 250)
     whole = restore(image)
-    restore.exit = restore.exits[0]
-    early = restore(image)
+    early = restore(image, exit=restore.exits[0])
     assert early.shape == image.shape
     assert not torch.equal(early, whole)
-    restore.exit = restore.exits[-1]
     assert torch.equal(restore(image), whole)
+    assert torch.equal(restore(image, exit=restore.exits[-1]), whole)
 
 
 def test_image_of_wrong_shape_is_refused_with_a_remedy() -> None:

@@ -372,7 +372,9 @@ def test_a_size_that_comes_later_cannot_end_the_feed(rig: Make) -> None:
 
 def test_a_model_that_takes_seconds_for_a_picture_is_refused(rig: Make) -> None:
     class Endless(mssnet.Deblurrer):
-        def submit(self, image: Tensor, told: Tensor | None = None) -> mssnet.Result:
+        def submit(
+            self, image: Tensor, told: Tensor | None = None, *, exit: mssnet.Exit | None = None
+        ) -> mssnet.Result:
             time.sleep(0.3)
             return lambda: image
 
@@ -687,11 +689,13 @@ class Slowed(mssnet.Deblurrer):
 
     slowness: Any
 
-    def submit(self, image: Tensor, told: Tensor | None = None) -> mssnet.Result:
+    def submit(
+        self, image: Tensor, told: Tensor | None = None, *, exit: mssnet.Exit | None = None
+    ) -> mssnet.Result:
         share = image.shape[3] / SIZE[0] * image.shape[2] / SIZE[1]
-        share *= 1.0 if self.exit == self.exits[-1] else 0.3
+        share *= 1.0 if exit == self.exits[-1] else 0.3
         time.sleep(0.1 * share * self.slowness.value)
-        return super().submit(image, told)
+        return super().submit(image, told, exit=exit)
 
 
 def restore_slowly(

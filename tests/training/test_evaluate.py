@@ -318,9 +318,21 @@ def test_the_command_prints_a_table_and_writes_both_files(tmp_path: Path, precis
     assert image.shape == (2 * 436, 1216, 3)
 
 
-def tiny_model(folder: Path) -> Path:
+def test_a_network_is_measured_where_it_is_left(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "walk", [(texture(40, 50, 1), texture(40, 50, 2))])
+    model, found = tiny_model(tmp_path, stages=(1, 1, 2)), []
+    for arguments in ([], ["--exit", "1"], ["--exit", "3"]):
+        out = tmp_path / "out.json"
+        given = ["--model", str(model), "--pairs", str(folder), "--json", str(out), *arguments]
+        assert CliRunner().invoke(app, given).exit_code == 0
+        found.append(json.loads(out.read_text())["sets"])
+    assert found[0] == found[2], "the third exit is the end"
+    assert found[0] != found[1]
+
+
+def tiny_model(folder: Path, stages: tuple[int, int, int] = (1, 1, 1)) -> Path:
     torch.manual_seed(0)
-    net = MSSNet(Config(widths=(4, 4, 4), stages=(1, 1, 1), blocks=1, unshuffle=2))
+    net = MSSNet(Config(widths=(4, 4, 4), stages=stages, blocks=1, unshuffle=2))
     file = folder / "tiny.safetensors"
     save_file({key: value.contiguous() for key, value in net.state_dict().items()}, file)
     return file

@@ -16,6 +16,7 @@ import torch
 import typer
 from rich.console import Console, RenderableType
 from rich.progress import Progress
+from torch import Tensor
 
 import mssnet
 import weights
@@ -260,7 +261,7 @@ class _Networks:
         elif model:
             restore = mssnet.load(files[model], device=where, dtype=dtype)
         if asked.exit:
-            _leave(restore, asked.exit)
+            restore = _left(restore, asked.exit)
         enlarge = load_upscaler(files[upscaler], device=where, dtype=dtype) if upscaler else None
         return cls(where, files, restore, enlarge)
 
@@ -302,15 +303,28 @@ def _check_networks(model: str | None, upscaler: str | None, pairs: bool, images
         )
 
 
-def _leave(restore: mssnet.Deblurrer | None, exit: int) -> None:
-    """Leave the model at one of its exits; raises `ValueError` where it has none such."""
+class _LeftEarly(mssnet.Deblurrer):
+    """A deblurrer whose network is left early, whoever asks."""
+
+    def __init__(self, restore: mssnet.Deblurrer, exit: mssnet.Exit) -> None:
+        super().__init__(restore.net, engine=restore.engine)
+        self._exit = exit
+
+    def submit(
+        self, image: Tensor, told: Tensor | None = None, *, exit: mssnet.Exit | None = None
+    ) -> mssnet.Result:
+        return super().submit(image, told, exit=exit or self._exit)
+
+
+def _left(restore: mssnet.Deblurrer | None, exit: int) -> mssnet.Deblurrer:
+    """The model, left at one of its exits; raises `ValueError` where it has none such."""
     if restore is None:
         raise ValueError("--exit is for a --model")
     if not restore.exits:
         raise ValueError("--exit is for a --model that is a network")
     if exit > len(restore.exits):
         raise ValueError(f"--exit of this model goes up to {len(restore.exits)}, got {exit}")
-    restore.exit = restore.exits[exit - 1]
+    return _LeftEarly(restore, restore.exits[exit - 1])
 
 
 @contextmanager

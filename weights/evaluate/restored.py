@@ -113,19 +113,21 @@ class _CachedRestorer(mssnet.Deblurrer):
         self.engine = (
             restore.engine if isinstance(restore, mssnet.Deblurrer) else mssnet.Eager("cpu")
         )
-        self.tile, self.exit = None, None
+        self.tile = None
         self._last: list[tuple[Tensor, Tensor | None, Tensor]] = []
 
     @property
     def is_told(self) -> bool:
         return isinstance(self._restore, mssnet.Deblurrer) and self._restore.is_told
 
-    def submit(self, image: Tensor, told: Tensor | None = None) -> mssnet.Result:
+    def submit(
+        self, image: Tensor, told: Tensor | None = None, *, exit: mssnet.Exit | None = None
+    ) -> mssnet.Result:
         for seen, beside, made in self._last:
             if torch.equal(seen, image) and _same(beside, told):
                 return lambda: made
         if isinstance(self._restore, mssnet.Deblurrer):
-            made = self._restore(image, told)
+            made = self._restore(image, told, exit=exit)
         else:
             made = self._restore(image)
         # Chains that wait for the frame after are one frame behind those that do not.

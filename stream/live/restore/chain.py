@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -131,9 +132,7 @@ class Chain:
         """Go on at this step; returns what waited, where pictures so far are no neighbors of those
         that follow. Where only the network is left elsewhere they are."""
         before, self._rung = self._rung, rung
-        model = self._models[rung.model]
-        if model.exits:
-            model.exit = model.exits[rung.exit]
+        # Where the network is left is asked for each frame.
         return [] if replace(before, exit=rung.exit, every=rung.every) == rung else self.forget()
 
     def forget(self) -> list[RestoredPicture]:
@@ -148,10 +147,15 @@ class Chain:
             return 0.0
         model = self._models[self._rung.model]
         piece = torch.zeros(1, 3, _SAMPLE, _SAMPLE)
-        model(piece)  # the first one is slower
+        model(piece, exit=self._exit())  # the first one is slower
         begun = time.monotonic()
-        model(piece)
+        model(piece, exit=self._exit())
         return (time.monotonic() - begun) * size[0] * size[1] / _SAMPLE**2
+
+    def _exit(self) -> mssnet.Exit | None:
+        """Where the network is left."""
+        exits = self._models[self._rung.model].exits
+        return exits[self._rung.exit] if exits else None
 
     def push(self, picture: Picture) -> list[RestoredPicture]:
         """Restore a picture; returns what is ready, the oldest first: without a delay that one.
@@ -183,11 +187,12 @@ class Chain:
         if rung.own:
             options = _AS_IT_IS
         enlarge = self._enlarger(size)
+        stages_with = partial(
+            stages_of, options, model, memory={}, shutter=shutter, exit=self._exit
+        )
         if not rung.half:
-            return list(stages_of(options, model, enlarge, {}, shutter=shutter).values())
-        stages: list[Stage[Frame]] = [
-            HalfSize(list(stages_of(options, model, None, {}, shutter=shutter).values()))
-        ]
+            return list(stages_with(enlarge).values())
+        stages: list[Stage[Frame]] = [HalfSize(list(stages_with(None).values()))]
         if enlarge is not None:
             stages += stages_of(_AS_IT_IS, model, enlarge, {}).values()
         return stages
