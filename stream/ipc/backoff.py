@@ -1,7 +1,9 @@
-"""How long to wait before what failed is tried again."""
+"""How long to wait before what failed is tried again, and before it is told of again."""
 
+import math
 import random
 import socket
+import time
 
 _FIRST_S, _MOST_S = 0.25, 5.0
 _GROWTH = 1.5
@@ -16,6 +18,7 @@ LOGIN_S = 30.0, 60.0
 _LOGINS = 3
 """Tries before that; the password may just have been changed in the camera."""
 _PROBE_S = 0.5, 1.0
+_SAY_S = 10.0
 
 
 def back_off(tries: int, *, growth: float = 2.0, most_s: float = _MOST_S) -> float:
@@ -66,3 +69,23 @@ class Backoff:
         except OSError:
             return False
         return True
+
+
+class RateLimiter:
+    """Counts what happens again and again, to be told of once in ten seconds."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._told_s = -math.inf
+
+    def note(self) -> None:
+        """It has happened once more."""
+        self._count += 1
+
+    def due(self) -> int:
+        """How often it has happened since it was told of, where it is to be told of now; else 0."""
+        now = time.monotonic()
+        if not self._count or now - self._told_s < _SAY_S:
+            return 0
+        count, self._count, self._told_s = self._count, 0, now
+        return count

@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 
 from stream.diagnostics import is_verbose
-from stream.ipc.backoff import back_off
+from stream.ipc.backoff import RateLimiter, back_off
 from stream.ipc.child import enter
 from stream.ipc.messages import Command, Fatal, Heartbeat, Line, Message, Request, State, Stop
 from stream.ipc.stats import Meter, ProcessFigures, Role
@@ -30,8 +30,6 @@ _STARTING_S = 180.0
 """A process that tells nothing for so long before its first word, or while it loads a model,
 hangs: what it imports may lie on a slow disk."""
 _TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
-_SAY_S = 10.0
-"""Between lines about the ends of one process."""
 _MOST_DOUBLED = 4
 """Times that the limits are doubled, once for each life in a row that ended by hanging."""
 _END_S: dict[Role, float] = {"writer": 2.5}
@@ -139,8 +137,7 @@ class Worker:
         """Whether it has been live; what stops it for good after that is no mistake of the user."""
         self.arguments = arguments
         """What its next life is given."""
-        self._told_s = -_SAY_S
-        self._untold = 0
+        self._untold = RateLimiter()
         self._work = work
         self._deaths = self._hangs = 0
 
@@ -206,11 +203,10 @@ class Worker:
 
     def ending(self, why: str) -> str | None:
         """What is said of its end; None where the last line about one was just before."""
-        self._untold += 1
-        if (now := time.monotonic()) - self._told_s < _SAY_S:
+        self._untold.note()
+        if not (count := self._untold.due()):
             return None
-        times = f" ({self._untold} times)" if self._untold > 1 else ""
-        self._told_s, self._untold = now, 0
+        times = f" ({count} times)" if count > 1 else ""
         return f"{why}; started again{times}"
 
     def kill(self) -> None:

@@ -2,8 +2,6 @@
 
 from collections.abc import Callable
 
-from torch import Tensor
-
 import mssnet
 from filters import Burst, Enlarger, Shutter
 from stream.compute.models import Passthrough, choose_devices
@@ -27,13 +25,13 @@ def stages_of(
     aspect: float = 1.0,
     shutter: Shutter | None = None,
     measured: Measured | None = None,
-    exit: Callable[[], mssnet.Exit | None] = lambda: None,
+    leave_at: Callable[[], mssnet.Exit | None] = lambda: None,
 ) -> dict[str, Stage[Frame]]:
     """What frames pass through; `memory` is that of the last frame of an earlier run.
 
     Pixels are `aspect` as wide as high. `shutter` is that of the camera; without it
     networks are told nothing of the motion. What was `measured` of it goes before optical flow.
-    `exit` is asked for each frame where the network is left.
+    `leave_at` is asked for each frame where the network is left.
     """
     alone = isinstance(restore, Passthrough)
     motion, waited = None, 0
@@ -44,12 +42,8 @@ def stages_of(
         motion = Motion(shutter, ahead=ahead, earlier=earlier, measured=measured)
         # Live, one of the frames that each one waits for is that which the network is told of.
         waited = int(ahead and options.delay is not None)
-
-    def submit(image: Tensor, told: Tensor | None) -> mssnet.Result:
-        return restore.submit(image, told, exit=exit())
-
     processor = Processor(
-        None if alone else submit,
+        None if alone else lambda image, told: restore.submit(image, told, exit=leave_at()),
         restore.device,
         in_flight=1 if alone else restore.engine.in_flight,
         strength=1.0 if options.strength == "auto" else options.strength,

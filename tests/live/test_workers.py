@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from stream.ipc import workers
+from stream.ipc import backoff
 from stream.ipc.child import Control
 from stream.ipc.messages import Heartbeat, State
 from stream.ipc.workers import Worker, Workers
@@ -134,7 +134,7 @@ def test_ends_are_counted_and_told_now_and_then(monkeypatch: pytest.MonkeyPatch)
     said, _ = tend(worker, lambda: worker.meter.restarts == 4)
     assert worker.figures().restarts == 4
     assert said == ["ended with 3; started again"]
-    monkeypatch.setattr(workers, "_SAY_S", 0.0)
+    monkeypatch.setattr(backoff, "_SAY_S", 0.0)
     said, _ = tend(worker, lambda: worker.meter.restarts == 6)
     assert said == ["ended with 3; started again (4 times)", "ended with 3; started again"]
 

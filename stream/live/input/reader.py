@@ -23,7 +23,8 @@ from stream.ipc.timed_calls import ConnectionThread, LateError, StoppedError
 from stream.live.input.camera import Camera
 from stream.live.input.clock_mapping import ClockMapping
 from stream.live.input.ffmpeg_log import Answers
-from stream.live.input.session import LostError, Session, Sink
+from stream.live.input.session import Session, Sink
+from stream.live.input.streams import LostError
 from stream.options.live import LiveSettings
 from stream.secrets import split_login
 

@@ -188,7 +188,7 @@ class Chain:
             options = _AS_IT_IS
         enlarge = self._enlarger(size)
         stages_with = partial(
-            stages_of, options, model, memory={}, shutter=shutter, exit=self._exit
+            stages_of, options, model, memory={}, shutter=shutter, leave_at=self._exit
         )
         if not rung.half:
             return list(stages_with(enlarge).values())

@@ -11,6 +11,7 @@ import torch
 
 from stream.compute.models import deblurrers, load_model
 from stream.errors import DeblurError, UsageError
+from stream.ipc.backoff import RateLimiter
 from stream.ipc.child import Control
 from stream.ipc.mailbox import Mailbox, Picture
 from stream.ipc.messages import Beyond, Heartbeat, InUse, State
@@ -29,8 +30,6 @@ _SHOWN = 50
 """Pictures of which the median time and the share from neighbors is told."""
 _SLOWEST_S = 5.0
 """A process that says nothing for longer than a few seconds is taken for dead."""
-_SAY_S = 10.0
-"""Between lines about pictures that are not enlarged: a camera may change its size all the time."""
 _SLIDES_MS = 1000.0
 _JUDGED = 5
 """Where no latency is asked for and so many pictures take longer, by their median, that is no
@@ -92,8 +91,8 @@ class Restoration:
         self._counts = Heartbeat(state=State.LOADING)
         self._recent = _Recent()
         self._beyond_ms = 0.0
-        self._refused_s = -_SAY_S
-        """When it was told that pictures of a size are not enlarged."""
+        self._refused = RateLimiter()
+        """Sizes that are not enlarged: a camera may change its own all the time."""
         self._last: Picture | None = None
         """The picture taken up last."""
         self._last_s = 0.0
@@ -239,8 +238,8 @@ class Restoration:
         except UsageError as error:
             if not self._restored.count:
                 raise
-            if time.monotonic() - self._refused_s > _SAY_S:
-                self._refused_s = time.monotonic()
+            self._refused.note()
+            if self._refused.due():
                 self._control.say(f"{error}; pictures of this size are not enlarged")
             self._chain.as_they_are.add(picture.size)
             return self._chain.push(picture)

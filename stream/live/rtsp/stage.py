@@ -1,17 +1,14 @@
 """Where the output's thread meets the readers: what is served now, and to whom."""
 
 import asyncio
-import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from stream.ipc.backoff import RateLimiter
 from stream.live.rtsp.session import Session
 from stream.live.rtsp.track import Batch, Presentation
 from stream.web.login import Login, LoginLimiter
-
-_SAY_S = 10.0
-"""Between lines about logins that were refused."""
 
 
 class Stage:
@@ -27,8 +24,7 @@ class Stage:
         """What the user may want to know; any thread may take them away."""
         self.refused = 0
         """How many logins were wrong; any thread may ask."""
-        self._told = 0
-        self._told_s = -_SAY_S
+        self._untold = RateLimiter()
         self._show: Presentation | None = None
         self._shown = asyncio.Event()
         self._loop = asyncio.get_running_loop()
@@ -41,9 +37,8 @@ class Stage:
     def refuse(self, host: str) -> None:
         """Note a wrong login from `host`, and tell of it now and then."""
         self.refused += 1
-        if (now := time.monotonic()) - self._told_s >= _SAY_S:
-            count = self.refused - self._told
-            self._told, self._told_s = self.refused, now
+        self._untold.note()
+        if count := self._untold.due():
             logins = "login" if count == 1 else f"{count} logins"
             self.notes.append(f"refused {logins} with a wrong user or password, last from {host}")
 
