@@ -2,6 +2,7 @@
 
 import struct
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from multiprocessing.context import SpawnContext
@@ -88,6 +89,12 @@ class Picture:
             flat[luma : luma + quarter].reshape(height // 2, width // 2),
             flat[luma + quarter :].reshape(height // 2, width // 2),
         )
+
+
+def packed(planes: Iterable[Plane]) -> Plane:
+    """Y, (H, W), and U and V, (H / 2, W / 2), one after the other, as `Picture.data`."""
+    luma, *chroma = planes
+    return np.concatenate([each.reshape(-1) for each in (luma, *chroma)]).reshape(-1, luma.shape[1])
 
 
 class Mailbox(Shared):

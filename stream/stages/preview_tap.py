@@ -6,12 +6,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from filters import recode
 from stream.colors import FULL, LIMITED, MATRIX_CODES, ColorTags
 from stream.frame import Frame
-from stream.ipc.mailbox import Picture
+from stream.ipc.mailbox import Picture, packed
 from stream.ipc.window import Window
 from stream.pipeline import Stage
 
@@ -53,11 +52,10 @@ def picture_of(frame: Frame, timestamp: int) -> Picture:
     if frame.coding != wanted:
         planes = tuple(recode(planes, frame.coding, wanted))
     width, height = frame.width & ~1, frame.height & ~1
-    parts: list[NDArray[np.uint8]] = [
+    data = packed(
         np.asarray(plane[: height // part, : width // part], np.uint8)
         for plane, part in zip(planes, (1, 2, 2), strict=True)
-    ]
-    data = np.concatenate([part.reshape(-1) for part in parts]).reshape(-1, width)
+    )
     range_ = FULL if frame.coding.full_range else LIMITED
     tags = ColorTags(MATRIX_CODES[frame.coding.matrix], range=range_)
     return Picture(data, timestamp, timestamp, tags=tags, cut=frame.cut, damaged=frame.damaged)

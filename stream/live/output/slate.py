@@ -7,7 +7,7 @@ from fractions import Fraction
 import cv2
 import numpy as np
 
-from stream.ipc.mailbox import Picture, Plane, Size
+from stream.ipc.mailbox import Picture, Plane, Size, packed
 
 _BLACK = 16, 128, 128
 _DIM = 0.35
@@ -45,7 +45,7 @@ class Letterbox:
             y, x = top // part, left // part
             canvas[y : y + small.shape[0], x : x + small.shape[1]] = small
             made.append(canvas)
-        return replace(picture, data=_packed(made, self.size), aspect=self.aspect)
+        return replace(picture, data=packed(made), aspect=self.aspect)
 
     def slate(
         self, last: Picture | None, timestamp: int, *, name: str = "", since: str = ""
@@ -63,9 +63,7 @@ class Letterbox:
         dimmed = (luma * np.float32(_DIM) + 16 * (1 - _DIM)).astype(np.uint8)
         pale = [(128 + (plane - np.float32(128)) * _DIM).astype(np.uint8) for plane in chroma]
         _write(dimmed, [_written(name), _NO_SIGNAL, f"since {since}" if since else ""])
-        return replace(
-            last, data=_packed([dimmed, *pale], self.size), timestamp=timestamp, cut=False
-        )
+        return replace(last, data=packed([dimmed, *pale]), timestamp=timestamp, cut=False)
 
 
 def square_size(size: Size, aspect: Fraction) -> Size:
@@ -103,7 +101,3 @@ def _write(luma: Plane, lines: list[str]) -> None:
     for shape, level in ((cv2.dilate(letters, np.ones((edge, edge))), 16), (letters, 235)):
         share = shape / np.float32(255)
         luma[:] = np.rint(luma * (1 - share) + level * share)
-
-
-def _packed(planes: list[Plane], size: Size) -> Plane:
-    return np.concatenate([plane.reshape(-1) for plane in planes]).reshape(-1, size[0])

@@ -17,7 +17,7 @@ from stream.colors import MATRIX_CODES, UNSPECIFIED
 from stream.compute.models import Passthrough, find_upscaler, usual_upscaler
 from stream.errors import UsageError
 from stream.frame import Frame
-from stream.ipc.mailbox import Picture, Size
+from stream.ipc.mailbox import Picture, Size, packed
 from stream.live.restore.half_size import HalfSize, through
 from stream.live.restore.ladder import Rung, rungs
 from stream.media.convert import coding_of
@@ -243,9 +243,8 @@ def _picture_of(frame: Frame, source: Picture) -> Picture:
     if frame.width != source.width and tags.matrix == UNSPECIFIED:
         # What players would guess for the larger size may differ.
         tags = tags._replace(matrix=MATRIX_CODES[frame.coding.matrix])
-    flat = np.concatenate([plane.reshape(-1).view(np.uint8) for plane in frame.planes])
     return Picture(
-        flat.reshape(-1, frame.width),
+        packed(plane.view(np.uint8) for plane in frame.planes),
         source.timestamp,
         source.arrived,
         source.rate,
