@@ -5,12 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from filters.coding import Coding
 from filters.defaults import USUAL_SMOOTHING
-from filters.fusion import Fused, fuse
-from filters.motion import FlowFrame, differences, flow, guide, interleaved, room, trust
+from filters.fusion import Filmed, Fused, fuse
+from filters.motion import FlowFrame, detail_of, differences, flow, guide, interleaved, room, trust
 from filters.noise import noise_of
 from filters.sharpness import noise
 
@@ -37,6 +38,10 @@ class _Shown:
     """Frames of one scene have the same number."""
     usable: bool
     """Whether it may be anybody's neighbor."""
+    filmed: Tensor
+    """The luma by which it is told what it has kept."""
+    detail: NDArray[np.float32]
+    """As `guide` tells it, of that."""
 
 
 class Burst:
@@ -69,13 +74,21 @@ class Burst:
 
     @torch.inference_mode()
     def push(
-        self, planes: Sequence[Tensor], coding: Coding, *, cut: bool = False, usable: bool = True
+        self,
+        planes: Sequence[Tensor],
+        coding: Coding,
+        *,
+        filmed: Tensor | None = None,
+        cut: bool = False,
+        usable: bool = True,
     ) -> list[Fused]:
         """Take the next frame; returns what is made of the one that is `after` frames older.
 
         `planes`, each (h, w) float32 on one device, are in the units of `color.values_of`, luma
-        first, and must stay as they are until then. No frame from before a `cut` is a neighbor of
-        one from then on, and one that is not `usable`, as it is damaged, is nobody's.
+        first, and must stay as they are until then. `filmed` is the luma before a network restored
+        it, which tells what each frame has kept; None: no network did. No frame from before a
+        `cut` is a neighbor of one from then on, and one that is not `usable`, as it is damaged, is
+        nobody's.
         """
         last = self._frames.get(self._count - 1)
         other = last is not None and last.planes[0].shape != planes[0].shape
@@ -86,7 +99,12 @@ class Burst:
             # A corner is enough where it has to leave a GPU.
             part = planes[0] if planes[0].device.type == "cpu" else planes[0][:512, :512].cpu()
             grain = noise(part.numpy())
-        self._frames[self._count] = _Shown(planes, seen, grain, self._scene, usable)
+        luma, detail = planes[0], seen.detail
+        if filmed is not None:
+            luma, detail = filmed.contiguous(), detail_of(filmed)
+        self._frames[self._count] = _Shown(
+            planes, seen, grain, self._scene, usable, filmed=luma, detail=detail
+        )
         self._count += 1
         return [self._fuse()] if self._count - self._fused > self.after else []
 
@@ -119,12 +137,20 @@ class Burst:
         apart = room(frame.planes, len(found))
         for index, (other, there, trusted) in enumerate(found):
             differences(frame.planes, other.planes, there, trusted, [each[index] for each in apart])
+        filmed = None
+        if self._sharpen and any(
+            each.filmed is not each.planes[0] for each in (frame, *(each[0] for each in found))
+        ):
+            filmed = Filmed(frame.filmed, room([frame.filmed], len(found))[0])
+            for made, (other, there, trusted) in zip(filmed.apart, found, strict=True):
+                differences([frame.filmed], [other.filmed], there, trusted, [made])
         found_noise = noise_of(frame.planes[0], apart[0]) if self._smoothing else None
         if found_noise is None and not self._sharpen:
             return Fused(None, 0.0)
         return fuse(
             frame.planes,
             apart,
+            filmed=filmed,
             noise=found_noise,
             smoothing=self._smoothing,
             sharpen=self._sharpen,
@@ -137,8 +163,8 @@ class Burst:
         if not self._sharpen or not others:
             return ()
         # By how much each is sharper than the frame, where it is the sharpest of all.
-        detail = np.stack([each.guide.detail for each in others])
-        gain = detail / (frame.guide.detail + 1e-6) - _SHARPER
+        detail = np.stack([each.detail for each in others])
+        gain = detail / (frame.detail + 1e-6) - _SHARPER
         gain[detail < _NEARLY * detail.max(0)] = 0
         use = np.maximum(gain, 0).sum((1, 2))
         best = sorted(np.argsort(-use, kind="stable")[:_ASKED].tolist())

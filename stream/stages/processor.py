@@ -65,6 +65,8 @@ class _Fusing:
     planes: Sequence[Tensor]
     values: list[Tensor]
     """Its planes as they are by now."""
+    filmed: Tensor
+    """Its luma as it would be by now, had no network restored it."""
     changes: list[Tensor] | None = None
     """What has been added to them; None: nothing."""
     share: float = 0.0
@@ -199,7 +201,7 @@ class Processor:
                 change = change * self._spread(frame.need, change.shape)
         if self._fusion:
             values = seen.values or values_of(planes, frame.coding)
-            fusing = _Fusing(frame, planes, list(values))
+            fusing = _Fusing(frame, planes, list(values), values[0])
             fusing.add(None if change is None else changes_of(change, frame.coding))
             self._fuse([fusing], 0)
             return
@@ -227,7 +229,13 @@ class Processor:
             waiting.append(fusing)
             frame = fusing.frame
             # What a damaged frame shows is nobody's help.
-            made = burst.push(fusing.values, frame.coding, cut=frame.cut, usable=not frame.damaged)
+            made = burst.push(
+                fusing.values,
+                frame.coding,
+                filmed=None if fusing.filmed is fusing.values[0] else fusing.filmed,
+                cut=frame.cut,
+                usable=not frame.damaged,
+            )
             self._fuse(_taken(waiting, made), index + 1)
 
     @torch.inference_mode()
@@ -278,7 +286,12 @@ def _taken(waiting: deque[_Fusing], made: Iterable[Fused]) -> Iterator[_Fusing]:
     """The frames that have been fused, with what was made of them."""
     for fused in made:
         fusing = waiting.popleft()
+        restored = fusing.filmed is not fusing.values[0]
         fusing.add(fused.changes)
+        if fused.filmed is not None:
+            fusing.filmed = fusing.filmed + fused.filmed
+        elif not restored:
+            fusing.filmed = fusing.values[0]
         fusing.share = max(fusing.share, fused.share)
         yield fusing
 

@@ -70,15 +70,19 @@ def fused(
     burst: Burst | None = None,
     *,
     coding: Coding = FULL,
+    filmed: Sequence[NDArray[Any]] | None = None,
     cuts: Sequence[int] = (),
     damaged: Sequence[int] = (),
 ) -> list[Picture]:
-    """Frames after fusion, as files have it unless told otherwise."""
+    """Frames after fusion, as files have it unless told otherwise; `filmed`: before a network."""
     burst = burst or Burst(3, 3)
     values = [planes(frame, coding) for frame in frames]
     made: list[Fused] = []
     for index, value in enumerate(values):
-        made += burst.push(value, coding, cut=index in cuts, usable=index not in damaged)
+        luma = planes(filmed[index], coding)[0] if filmed is not None else None
+        made += burst.push(
+            value, coding, filmed=luma, cut=index in cuts, usable=index not in damaged
+        )
     made += burst.flush()
     assert len(made) == len(frames)
     return [
@@ -146,6 +150,24 @@ def test_a_blurred_frame_takes_from_sharp_ones_and_these_stay_what_they_are() ->
     assert psnr(made[3], sharp[3]) > psnr(frames[3], sharp[3]) + 5
     for index in (0, 1, 2, 4, 5, 6):
         assert psnr(made[index], frames[index]) > 44, index
+
+
+def test_what_was_kept_outweighs_what_a_network_has_guessed() -> None:
+    sharp = shifted(7, [(3 * n, n) for n in range(7)])
+    filmed = list(sharp)
+    filmed[3] = smeared(sharp[3], 15, 20)
+    wrong = noisy(np.full_like(sharp[3], 128), 60, 1)
+    invented = cv2.GaussianBlur(wrong, (0, 0), 1.5).astype(float) - 128
+    restored = list(sharp)
+    restored[3] = np.asarray(np.clip(filmed[3] + invented, 0, 255), np.uint8)
+    trusting, told = fused(restored)[3], fused(restored, filmed=filmed)[3]
+    assert psnr(trusting, sharp[3]) < psnr(fused(filmed)[3], sharp[3]) - 5
+    assert psnr(told, sharp[3]) > psnr(trusting, sharp[3]) + 3
+
+
+def test_where_a_network_changed_nothing_it_is_as_if_there_were_none() -> None:
+    _, blurred = shaken()
+    assert all(map(np.array_equal, fused(blurred), fused(blurred, filmed=blurred)))
 
 
 @pytest.mark.parametrize("sigma", [2.0, 4.0, 6.0])
@@ -330,7 +352,8 @@ def test_on_a_gpu_the_result_is_that_of_the_cpu() -> None:
         burst = Burst(3, 3)
         made: list[Fused] = []
         for frame in blurred:
-            made += burst.push([plane.to(device) for plane in planes(frame)], FULL)
+            values = [plane.to(device) for plane in planes(frame)]
+            made += burst.push(values, FULL, filmed=values[0] * 0.9)
         made += burst.flush()
         results.append(made)
     for on_cpu, on_gpu in zip(*results, strict=True):
