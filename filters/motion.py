@@ -85,13 +85,12 @@ def guide(planes: Sequence[Tensor], coding: Coding) -> FlowFrame:
     slope = cv2.GaussianBlur(np.hypot(across, down), (0, 0), max(_LOW_PASS / factor, 0.6)) / factor
     luma = np.clip(small[0].numpy() * 255 + 0.5, 0, 255).astype(np.uint8)
     return FlowFrame(
-        luma, color, np.asarray(slope, np.float32), detail_of(planes[0]), width / size[0]
+        luma, color, np.asarray(slope, np.float32), _detail(planes[0]), width / size[0]
     )
 
 
-def detail_of(luma: Tensor) -> NDArray[np.float32]:
-    """How much detail there is in each region, as `FlowFrame` has it, of luma, (h, w), at full
-    size."""
+def _detail(luma: Tensor) -> NDArray[np.float32]:
+    """What `FlowFrame` tells of detail, of luma at full size, (h, w)."""
     if luma.device.type == "cpu":
         light = luma.numpy()
         size = max(light.shape[1] // 2, 1), max(light.shape[0] // 2, 1)
