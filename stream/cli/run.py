@@ -281,7 +281,7 @@ def _strength(text: str) -> float | Literal["auto"]:
 
 def _run_batch(batch: "Batch", page: "PreviewThread | None", kind: str, *, as_json: bool) -> None:
     import stream
-    from stream.files.batch import summary
+    from stream.files.batch import State, summary
     from stream.stages.advice import said_of
 
     handle_signals(batch)
@@ -309,9 +309,9 @@ def _run_batch(batch: "Batch", page: "PreviewThread | None", kind: str, *, as_js
                 typer.echo(json.dumps(outcome.to_json()))
     say(summary(outcomes, total))
     states = {outcome.state for outcome in outcomes}
-    if "stopped" in states or len(outcomes) < total:
+    if State.STOPPED in states or len(outcomes) < total:
         raise typer.Exit(130)
-    if states & {"failed", "outdated"}:
+    if states & {State.FAILED, State.OUTDATED}:
         raise typer.Exit(stream.SomeFailedError.exit_code)
-    if "differs" in states:
+    if State.DIFFERS in states:
         raise typer.Exit(stream.DiffersError.exit_code)

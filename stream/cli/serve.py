@@ -108,11 +108,18 @@ def serve(
             watch,
             settle,
         )
+        # It listens from here on, so whoever started it may end it in order from here on.
+        signal.signal(signal.SIGTERM, _leave)
         server = Server(serving, lambda text: say(f"{time.strftime('%H:%M:%S')} {text}"))
         say(f"serving: {access.address(server.port, given is None, shown=err.is_terminal)}")
         if server.waiting:
             say(f"going on with {server.waiting} jobs from before")
         asyncio.run(_run(server))
+
+
+def _leave(number: int, frame: object) -> None:
+    """End before anything is at work."""
+    raise SystemExit(0)
 
 
 async def _run(server: "Server") -> None:

@@ -3,7 +3,8 @@
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from enum import StrEnum
+from typing import Any
 
 from stream import provenance
 from stream.compute.models import find_upscaler, fingerprint, load_for
@@ -20,7 +21,16 @@ from stream.output.checkpoint import folder_of, model_of
 from stream.output.fingerprint import asked_for
 from stream.paths import check_input, target_of
 
-State = Literal["done", "differs", "skipped", "outdated", "stopped", "failed"]
+
+class State(StrEnum):
+    """What became of a file of several."""
+
+    DONE = "done"
+    DIFFERS = "differs"
+    SKIPPED = "skipped"
+    OUTDATED = "outdated"
+    STOPPED = "stopped"
+    FAILED = "failed"
 
 
 @dataclass(frozen=True)
@@ -70,13 +80,13 @@ class Batch(JobSequence):
                 task.output.parent.mkdir(parents=True, exist_ok=True)
                 report = restored(task, show)
             except CancelledError as error:
-                yield Outcome(task, "stopped", str(error))
+                yield Outcome(task, State.STOPPED, str(error))
                 return
             except DeblurError as error:
-                yield Outcome(task, "failed", str(error))
+                yield Outcome(task, State.FAILED, str(error))
                 continue
             except OSError as error:
-                yield Outcome(task, "failed", f"cannot write {task.output}: {error.strerror}")
+                yield Outcome(task, State.FAILED, f"cannot write {task.output}: {error.strerror}")
                 continue
             yield _outcome(task, report)
 
@@ -115,31 +125,31 @@ class Batch(JobSequence):
             check_input(task.input)
             asked = asked_for(task.input, self.settings)
         except DeblurError as error:
-            return Outcome(task, "failed", str(error))
+            return Outcome(task, State.FAILED, str(error))
         except OSError as error:
-            return Outcome(task, "failed", f"cannot read {error.filename}: {error.strerror}")
+            return Outcome(task, State.FAILED, f"cannot read {error.filename}: {error.strerror}")
         known = provenance.of(output)
         other = [f"--{key}" for key in asked if known and known.get(key, asked[key]) != asked[key]]
         if not other:
-            return Outcome(task, "skipped", f"{output} is there already")
+            return Outcome(task, State.SKIPPED, f"{output} is there already")
         if "--input" in other:
             why = f"{task.input.name} was another file then"
         else:
             why = f"it was made with another {', '.join(other)}"
         said = f"{output} is out of date, {why}; make it again with --overwrite, or remove it"
-        return Outcome(task, "outdated", said)
+        return Outcome(task, State.OUTDATED, said)
 
 
 def summary(outcomes: Sequence[Outcome], planned: int) -> str:
     """What became of all files, in one line."""
     counts = Counter(outcome.state for outcome in outcomes)
-    words: dict[State, str] = {
-        "done": "done",
-        "differs": "done with losses",
-        "skipped": "done before",
-        "outdated": "out of date",
-        "stopped": "stopped",
-        "failed": "failed",
+    words = {
+        State.DONE: "done",
+        State.DIFFERS: "done with losses",
+        State.SKIPPED: "done before",
+        State.OUTDATED: "out of date",
+        State.STOPPED: "stopped",
+        State.FAILED: "failed",
     }
     said = [f"{counts[state]} {word}" for state, word in words.items() if counts[state]]
     if left := planned - len(outcomes):
@@ -151,8 +161,8 @@ def summary(outcomes: Sequence[Outcome], planned: int) -> str:
 def _outcome(task: Task, report: Report) -> Outcome:
     done = f"{report.frames} frames ({report.fps:.1f} fps) -> {report.output}"
     if report.conformance is None:
-        return Outcome(task, "stopped", f"{done}; the same command goes on", report)
-    state: State = "done" if report.conforms else "differs"
+        return Outcome(task, State.STOPPED, f"{done}; the same command goes on", report)
+    state = State.DONE if report.conforms else State.DIFFERS
     said = done
     if not report.conforms:
         said = f"{done}; {report.conformance.summary.removeprefix('differs: ')}"

@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from stream.serve.jobs import STATES
+from stream.serve.jobs import State
 
 
 def made(*bodies: type[BaseModel]) -> dict[str, Any]:
@@ -93,7 +93,7 @@ _SCHEMAS: dict[str, Any] = {
             "path": _or_null("string", "In the folder of inputs; null of an upload."),
             "size": {"type": "integer", "description": "Bytes of the input."},
             "options": {"type": "object"},
-            "state": {"type": "string", "enum": [*STATES]},
+            "state": {"type": "string", "enum": [*State]},
             "created": {"type": "number", "description": "Seconds since 1970, as all times."},
             "started": _or_null("number"),
             "finished": _or_null("number"),
@@ -110,7 +110,7 @@ _SCHEMAS: dict[str, Any] = {
     "Jobs": _object(
         {
             "jobs": {"type": "array", "items": {"$ref": "#/components/schemas/Job"}},
-            "counts": _object({state: {"type": "integer"} for state in STATES}),
+            "counts": _object({state: {"type": "integer"} for state in State}),
         }
     ),
     "Health": _object({"queue": {"type": "string", "const": "ok"}}),
@@ -133,7 +133,7 @@ _PATHS: dict[str, Any] = {
         "get": {
             "summary": "List jobs, the newest first.",
             "parameters": [
-                _query("state", {"type": "string", "enum": [*STATES]}, "Of this state alone."),
+                _query("state", {"type": "string", "enum": [*State]}, "Of this state alone."),
                 _query("before", {"type": "integer"}, "With lower numbers than this."),
                 _query("limit", {"type": "integer", "default": 100}, "At most so many, up to 500."),
             ],

@@ -10,13 +10,12 @@ import sqlite3
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from stream.errors import SinkError
 
-State = Literal["queued", "running", "done", "failed", "cancelled"]
-STATES = get_args(State)
 Origin = Literal["path", "upload", "watch"]
 MOST_ATTEMPTS = 20
 """A job during which the service died so often is not begun again by itself: it may be why."""
@@ -45,6 +44,16 @@ CREATE INDEX job_state ON job (state, number);
 CREATE TABLE taken (path TEXT PRIMARY KEY, size INTEGER NOT NULL, changed INTEGER NOT NULL);
 PRAGMA user_version = 1;
 """
+
+
+class State(StrEnum):
+    """What a job is at."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
 
 
 @dataclass(frozen=True)
@@ -78,6 +87,11 @@ class Job:
     """In the folder of outputs, once it is whole; before, the name that it is about to get."""
     report: dict[str, Any] | None
     """What `deblur run --json` said."""
+
+    @property
+    def whole(self) -> str | None:
+        """The output, once it is whole."""
+        return self.output if self.state == State.DONE else None
 
 
 _COLUMNS = [each.name for each in fields(Job)]
@@ -167,10 +181,10 @@ class Jobs:
         )
         return [_job(row) for row in found]
 
-    def counts(self) -> dict[str, int]:
+    def counts(self) -> dict[State, int]:
         """How many jobs there are of each state."""
         found = dict(self._base.execute("SELECT state, count(*) FROM job GROUP BY state"))
-        return {state: int(found.get(state, 0)) for state in STATES}
+        return {state: int(found.get(state, 0)) for state in State}
 
     def keys(self) -> set[str]:
         return {key for (key,) in self._base.execute("SELECT key FROM job")}
@@ -218,4 +232,4 @@ def _job(row: tuple[Any, ...]) -> Job:
     values = dict(zip(_COLUMNS, row, strict=True))
     for name in _JSON:
         values[name] = json.loads(values[name]) if values[name] is not None else None
-    return Job(**values)
+    return Job(**values | {"state": State(values["state"])})

@@ -7,7 +7,7 @@ from typing import Any
 
 from aiohttp import web
 
-from stream.serve.jobs import Job
+from stream.serve.jobs import Job, State
 
 _BEAT_S = 15.0
 """A comment is sent after so long without news, so that nothing on the way takes it for dead."""
@@ -89,5 +89,5 @@ class _Listener:
 
 def _ended(changed: Job | int | None) -> bool:
     return isinstance(changed, int) or (
-        changed is not None and changed.state not in ("queued", "running")
+        changed is not None and changed.state not in (State.QUEUED, State.RUNNING)
     )

@@ -33,7 +33,7 @@ class Pairs:
         return made
 
     async def _make(self, job: Job, made: Path) -> None:
-        output = self._folders.output(job.output) if job.output and job.state == "done" else None
+        output = self._folders.output(job.whole) if job.whole else None
         if output is None:
             raise web.HTTPNotFound(text="there is no output to compare with\n")
         try:

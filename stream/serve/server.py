@@ -12,7 +12,7 @@ from stream.errors import UsageError, WriteError
 from stream.preview.access import Access, Guard
 from stream.preview.site import runner_of
 from stream.serve.folders import Folders
-from stream.serve.jobs import Job, Jobs
+from stream.serve.jobs import Job, Jobs, State
 from stream.serve.site import Service
 from stream.serve.watch import Watch
 from stream.serve.worker import Worker, recover
@@ -67,7 +67,7 @@ class Server:
             cancel=self._cancel,
         )
         recover(self._jobs, folders)
-        self.waiting = self._jobs.counts()["queued"]
+        self.waiting = self._jobs.counts()[State.QUEUED]
         """Jobs that wait from before."""
 
     async def run(self) -> None:
@@ -92,7 +92,7 @@ class Server:
             self._jobs.close()
 
     def _told(self, job: Job | int) -> None:
-        if isinstance(job, Job) and job.state in ("done", "failed", "cancelled"):
+        if isinstance(job, Job) and job.state in (State.DONE, State.FAILED, State.CANCELLED):
             self._say(f"job {job.number}, {job.name}: {job.state}: {job.said}")
 
     def _work(self) -> None:

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Callable, Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 from urllib.parse import quote
 
 from aiohttp import web
@@ -106,11 +106,11 @@ class Service(Site):
         told: dict[str, Any] = {
             name: value for name, value in vars(job).items() if name not in ("key", "attempts")
         }
-        if job.state != "done":
+        if job.state != State.DONE:
             told["output"] = None
         report = job.report or {}
         told["conforms"] = (report.get("conformance") or {}).get("conforms")
-        told["progress"] = self._progress.get(job.number) if job.state == "running" else None
+        told["progress"] = self._progress.get(job.number) if job.state == State.RUNNING else None
         if not whole:
             del told["report"]
         return told
@@ -122,7 +122,7 @@ class Service(Site):
             self.news.tell(job)
 
     def _changed(self, job: Job | int) -> None:
-        if not isinstance(job, Job) or job.state != "running":
+        if not isinstance(job, Job) or job.state != State.RUNNING:
             self._progress.pop(job.number if isinstance(job, Job) else job, None)
         self.news.tell(job)
 
@@ -162,11 +162,11 @@ class Service(Site):
 
     async def _list(self, request: web.Request) -> web.StreamResponse:
         state = request.query.get("state")
-        if state is not None and state not in get_args(State):
-            raise UsageError(f"state= must be one of {', '.join(get_args(State))}")
+        if state is not None and state not in list(State):
+            raise UsageError(f"state= must be one of {', '.join(State)}")
         limit = min(_number(request, "limit", 100), _MOST_LISTED)
         before = _number(request, "before", 0) or None
-        found = self._jobs.all(state, before, limit)  # type: ignore[arg-type]
+        found = self._jobs.all(State(state) if state else None, before, limit)
         listed = [self.shown(job) for job in found]
         return web.json_response({"jobs": listed, "counts": self._jobs.counts()})
 
@@ -205,9 +205,9 @@ class Service(Site):
     async def _cancel(self, request: web.Request) -> web.StreamResponse:
         _no_form(request)
         job = self._job(request)
-        if job.state == "queued":
-            self._jobs.set(job.number, state="cancelled", said="cancelled before it was begun")
-        elif job.state == "running":
+        if job.state == State.QUEUED:
+            self._jobs.set(job.number, state=State.CANCELLED, said="cancelled before it was begun")
+        elif job.state == State.RUNNING:
             await self._cancel_running(job.number)
         else:
             raise web.HTTPConflict(text=f"the job is {job.state}\n")
@@ -216,15 +216,15 @@ class Service(Site):
     async def _resume(self, request: web.Request) -> web.StreamResponse:
         _no_form(request)
         job = self._job(request)
-        if job.state not in ("cancelled", "failed"):
+        if job.state not in (State.CANCELLED, State.FAILED):
             raise web.HTTPConflict(text=f"the job is {job.state}\n")
-        job = self._jobs.set(job.number, state="queued", attempts=0, finished=None, said="")
+        job = self._jobs.set(job.number, state=State.QUEUED, attempts=0, finished=None, said="")
         self._work()
         return web.json_response(self.shown(job), status=202)
 
     async def _delete(self, request: web.Request) -> web.StreamResponse:
         job = self._job(request)
-        if job.state == "running":
+        if job.state == State.RUNNING:
             raise web.HTTPConflict(text="the job is at work; cancel it first\n")
         self._jobs.delete(job.number)
         if request.query.get("output") == "delete" and job.output is not None:
@@ -236,7 +236,7 @@ class Service(Site):
 
     async def _download(self, request: web.Request) -> web.StreamResponse:
         job = self._job(request)
-        file = self._folders.output(job.output) if job.output and job.state == "done" else None
+        file = self._folders.output(job.whole) if job.whole else None
         if file is None:
             raise web.HTTPNotFound(text="there is no output\n")
         disposition = f"attachment; filename*=UTF-8''{quote(file.name)}"

@@ -19,7 +19,7 @@ import psutil
 from stream.errors import DeblurError, NoInputError, WriteError
 from stream.files.tasks import place_of
 from stream.serve.folders import Folders
-from stream.serve.jobs import MOST_ATTEMPTS, Job, Jobs
+from stream.serve.jobs import MOST_ATTEMPTS, Job, Jobs, State
 from stream.serve.options import Options
 
 RUN = "-m", "stream", "run"
@@ -65,15 +65,15 @@ class Worker:
             try:
                 await self._do(job)
             except DeblurError as error:
-                self._end(job, "failed", str(error), error.exit_code)
+                self._end(job, State.FAILED, str(error), error.exit_code)
             except OSError as error:
                 code = WriteError.exit_code
-                self._end(job, "failed", f"cannot write: {error.strerror or error}", code)
+                self._end(job, State.FAILED, f"cannot write: {error.strerror or error}", code)
             except sqlite3.Error:
                 raise  # nothing can be said of any job
             except Exception as error:  # such as options that this version has no more
                 text = f"unexpected {type(error).__name__}: {error}"
-                self._end(job, "failed", text, DeblurError.exit_code)
+                self._end(job, State.FAILED, text, DeblurError.exit_code)
             finally:
                 self.number = None
                 self._ended.set()
@@ -110,13 +110,13 @@ class Worker:
             source = input_of(self._folders, job)
             code, said = await self._run([*command, "--", str(source)], job)
             if self._cancelled and not whole.exists():
-                self._end(job, "cancelled", "cancelled; resume goes on with what is done", None)
+                self._end(job, State.CANCELLED, "cancelled; resume goes on with what is done", None)
                 return
             notes = [self._clean(line.removeprefix("note: "), job) for line in said]
             line = notes[-1].removeprefix("deblur: ") if notes else ""
             job = self._jobs.set(job.number, exit_code=code, notes=notes[:-1], said=line)
             if code not in (0, 1) or not whole.exists():
-                self._end(job, "failed", line if code >= 0 else _killed(code, line), code)
+                self._end(job, State.FAILED, line if code >= 0 else _killed(code, line), code)
                 return
         deliver(self._jobs, self._folders, job)
 
@@ -175,7 +175,7 @@ class Worker:
             line = line.replace(f"{folder}{os.sep}", "")
         return line
 
-    def _end(self, job: Job, state: str, said: str, code: int | None) -> None:
+    def _end(self, job: Job, state: State, said: str, code: int | None) -> None:
         said = " ".join(said.split())
         self._jobs.set(job.number, state=state, said=said, exit_code=code, finished=time.time())
 
@@ -225,25 +225,25 @@ def deliver(jobs: Jobs, folders: Folders, job: Job) -> Job:
     report = _report(report_of(folders, job))
     summary = report["conformance"]["summary"] if report is not None else ""
     said = job.said or summary or "done; the service was not there to hear how"
-    return jobs.set(job.number, state="done", report=report, said=said, finished=time.time())
+    return jobs.set(job.number, state=State.DONE, report=report, said=said, finished=time.time())
 
 
 def recover(jobs: Jobs, folders: Folders) -> None:
     """Put right what was at work when the service was killed: all that is whole is done, and all
     else waits again."""
     end_orphans(folders)
-    for job in jobs.all("running", limit=-1):
+    for job in jobs.all(State.RUNNING, limit=-1):
         # A name is chosen for what is whole alone.
         if job.output is not None or whole_of(folders, job).exists():
             try:
                 deliver(jobs, folders, job)
             except (DeblurError, OSError) as error:
-                jobs.set(job.number, state="failed", said=str(error), finished=time.time())
+                jobs.set(job.number, state=State.FAILED, said=str(error), finished=time.time())
         elif job.attempts >= MOST_ATTEMPTS:
             said = f"the service ended {job.attempts} times while this was at work"
-            jobs.set(job.number, state="failed", said=said, finished=time.time())
+            jobs.set(job.number, state=State.FAILED, said=said, finished=time.time())
         else:
-            jobs.set(job.number, state="queued")
+            jobs.set(job.number, state=State.QUEUED)
     folders.clear(jobs.keys())
 
 
