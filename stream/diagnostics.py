@@ -64,7 +64,10 @@ def keep_traceback(error: BaseException, secrets: Secrets) -> Path | None:
         *traceback.format_exception(error),
     ]
     text = secrets.hide("\n".join(line.rstrip("\n") for line in lines)) + "\n"
-    name = f"fault-{time.strftime('%Y%m%d-%H%M%S')}-{time.time_ns() % 10**9:09}-{os.getpid()}.txt"
+    # One look at the clock, and no summer time: names are in the order in which things happened.
+    seconds, nanoseconds = divmod(time.time_ns(), 10**9)
+    now = time.strftime("%Y%m%d-%H%M%S", time.gmtime(seconds))
+    name = f"fault-{now}-{nanoseconds:09}-{os.getpid()}.txt"
     try:
         folder().mkdir(parents=True, exist_ok=True)
         descriptor = os.open(folder() / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
