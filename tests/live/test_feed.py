@@ -79,10 +79,9 @@ def test_two_signals_end_at_once(tmp_path: Path) -> None:
                 each.suspend()  # nothing in hand will ever be finished
         feed.process.send_signal(signal.SIGINT)
         until(lambda: "stopping" in feed.said, "it does not answer", 5)
-        begun = time.monotonic()
         feed.process.send_signal(signal.SIGINT)
-        assert feed.process.wait(10) == 130
-        assert time.monotonic() - begun < 1
+        # Less than what is waited for when there is one signal alone.
+        assert feed.process.wait(2) == 130
 
 
 def test_one_signal_has_a_bound_whatever_hangs(tmp_path: Path) -> None:
