@@ -436,7 +436,9 @@ def test_its_page_starts_it_as_it_should(line: str, tmp_path: Path) -> None:
         command = [DEBLUR, words[0], "--port", str(port), *words[1:]]
         process = subprocess.Popen(command, cwd=tmp_path, stdout=out, stderr=out)
     try:
-        until(lambda: process.poll() is not None or listens(port), "it does not listen")
+        # It says so once it listens.
+        until(lambda: process.poll() is not None or "serving:" in log.read_text(), "nothing said")
+        assert listens(port)
     finally:
         process.terminate()
     assert process.wait(30) == 0, log.read_text()
