@@ -92,6 +92,8 @@ class Chain:
         self.as_they_are: set[Size] = set()
         """Sizes of pictures that are not enlarged, though others are."""
         self._rung = self.rungs[0]
+        self._exits: dict[str, mssnet.Exit | None] = {}
+        """Where each network is left; frames that wait are restored by the one they came to."""
         self._stages: list[Stage[Frame]] = []
         self._size: Size | None = None
         self._waiting: deque[Picture] = deque()
@@ -134,6 +136,8 @@ class Chain:
         """Go on at this step; returns what waited, where pictures so far are no neighbors of those
         that follow. Where only the network is left elsewhere they are."""
         before, self._rung = self._rung, rung
+        exits = self._models[rung.model].exits
+        self._exits[rung.model] = exits[rung.exit] if exits else None
         # Where the network is left is asked for each frame.
         return [] if replace(before, exit=rung.exit, every=rung.every) == rung else self.forget()
 
@@ -153,14 +157,9 @@ class Chain:
         # The first one is slower, and on a busy machine any of them may have to wait for its turn.
         for _ in range(_TURNS):
             begun = time.monotonic()
-            model(piece, exit=self._exit())
+            model(piece, exit=self._exits[self._rung.model])
             took.append(time.monotonic() - begun)
         return min(took) * size[0] * size[1] / _SAMPLE**2
-
-    def _exit(self) -> mssnet.Exit | None:
-        """Where the network is left."""
-        exits = self._models[self._rung.model].exits
-        return exits[self._rung.exit] if exits else None
 
     def push(self, picture: Picture) -> list[RestoredPicture]:
         """Restore a picture; returns what is ready, the oldest first: without a delay that one.
@@ -193,7 +192,12 @@ class Chain:
             options = _AS_IT_IS
         enlarge = self._enlarger(size)
         stages_with = partial(
-            stages_of, options, model, memory={}, shutter=shutter, leave_at=self._exit
+            stages_of,
+            options,
+            model,
+            memory={},
+            shutter=shutter,
+            leave_at=lambda: self._exits[rung.model],
         )
         if not rung.half:
             return list(stages_with(enlarge).values())
