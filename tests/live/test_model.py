@@ -529,6 +529,35 @@ def test_a_picture_is_fused_with_those_after_it() -> None:
     assert all(apart(a.picture, b.picture) for a, b in zip(before, after, strict=False))
 
 
+class Noted(mssnet.Deblurrer):
+    """Notes where it was left."""
+
+    def __init__(self, widths: tuple[int, int, int], stages: tuple[int, int, int]) -> None:
+        config = mssnet.Config(widths=widths, stages=stages, blocks=1, unshuffle=2, motion=True)
+        super().__init__(mssnet.MSSNet(config))
+        self.asked: list[mssnet.Exit | None] = []
+
+    def submit(
+        self, image: Tensor, told: Tensor | None = None, *, exit: mssnet.Exit | None = None
+    ) -> mssnet.Result:
+        self.asked.append(exit)
+        return super().submit(image, told, exit=exit)
+
+
+def test_pictures_that_wait_are_restored_by_the_network_they_came_to() -> None:
+    networks = {"large": Noted((8, 8, 8), (1, 1, 3)), "lite": Noted((4, 4, 4), (1, 1, 1))}
+    restoring = LiveRestoreOptions(model="large", delay=1)
+    chain = Chain(restoring, lambda name: networks[name], 1_000_000)
+    given = [picture(planes, index) for index, planes in enumerate(views(4), 1)]
+    made = [each for one in given[:3] for each in chain.push(one)]
+    (lighter, *_) = [rung for rung in chain.rungs if rung.model == "lite"]
+    made += chain.use(lighter) + chain.push(given[3]) + chain.forget()
+    assert [each.source for each in made] == given
+    large, lite = networks.values()
+    assert large.asked == [large.exits[-1]] * 3
+    assert lite.asked == [lite.exits[lighter.exit]]
+
+
 @pytest.mark.parametrize("delay", [0, 2])
 def test_nothing_crosses_a_cut(delay: int) -> None:
     """Not even where both scenes look alike: of the same one, seen again."""
