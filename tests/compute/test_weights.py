@@ -127,7 +127,8 @@ def test_nothing_is_unpickled_without_weights_only() -> None:
     root = Path(__file__).parents[2]
     loads = 0
     for file in root.glob("*/**/*.py"):
-        if ".venv" in file.parts:
+        # The environments of `make setup` and `make dist` are other people's code.
+        if {".venv", "build"} & set(file.relative_to(root).parts):
             continue
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.load":
