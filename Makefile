@@ -19,7 +19,8 @@ help:
 	@echo "make test                 set up everything, run the tests; TESTS=files runs a folder of them,"
 	@echo "                          SLOW=1 runs those that take minutes as well,"
 	@echo "                          COVER=1 measures which branches of the code they reach"
-	@echo "make test-docs            those that read the documentation, which is what a change to it needs"
+	@echo "make test-docs            those that read the documentation, which is what a change to it needs;"
+	@echo "                          TEXT=1 leaves out those that run its commands"
 	@echo "make check                formatting, lint, types"
 	@echo "make dist                 wheel and source archive, tried in a clean environment"
 	@echo "make bench [BENCH=--quick] measure speed and memory"
@@ -45,7 +46,7 @@ PYTEST := $(PY) -m pytest --numprocesses 2 --dist worksteal $(if $(SLOW),-m 'not
 # What a change to documents alone needs.
 test-docs: export OMP_WAIT_POLICY ?= PASSIVE
 test-docs: $(READY)
-	$(PYTEST) -m 'docs and not slow' $$(grep -rl --include='*.py' mark[.]docs tests)
+	$(PYTEST) -m 'docs and not slow$(if $(TEXT), and not commands)' $$(grep -rl --include='*.py' mark[.]docs tests)
 
 # Threads that spin while they wait, as PyTorch's do, take the cores from the other tests.
 test: export OMP_WAIT_POLICY ?= PASSIVE

@@ -212,9 +212,7 @@ def choose_dtype(name: str, device: torch.device) -> torch.dtype:
         raise UsageError(f"unknown --precision {name}; use {', '.join(PRECISIONS)}")
     if device.type != "cpu":
         return torch.float16
-    # Private, but the only way to ask; without it bfloat16 would be emulated, ten times slower.
-    fast = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
-    return torch.bfloat16 if fast else torch.float32
+    return torch.bfloat16 if mssnet.has_bfloat16(device) else torch.float32
 
 
 def import_checkpoint(file: Path, name: str) -> weights.Checkpoint:

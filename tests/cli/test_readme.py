@@ -73,6 +73,7 @@ SLOW = Fraction(1, 5)
 """Seconds per frame: clips that are long enough for every command, and quickly restored."""
 
 
+@pytest.mark.commands
 @pytest.mark.timeout(1200)  # dozens of them, on a busy machine as well
 def test_commands_work_one_after_the_other(tmp_path: Path) -> None:
     """Those that begin with `deblur` and end by themselves, in the order of the pages."""
@@ -144,6 +145,7 @@ def test_every_command_is_run_or_says_what_it_needs() -> None:
         assert live or known, f"nothing runs `{line}`"
 
 
+@pytest.mark.commands
 def test_a_file_is_looked_at(tmp_path: Path) -> None:
     make_clip(tmp_path / "shaky.mp4", size=(96, 64), frames=30)
     done = deblur(["run", "shaky.mp4", "--preview"], tmp_path)
@@ -151,6 +153,7 @@ def test_a_file_is_looked_at(tmp_path: Path) -> None:
     assert "preview: http://127.0.0.1:" in done.stderr
 
 
+@pytest.mark.commands
 def test_live_feeds_work_until_they_are_stopped(tmp_path: Path) -> None:
     """Those that need no camera."""
     make_clip(tmp_path / "shaky.mp4", size=(96, 64), frames=300)
@@ -177,6 +180,7 @@ def test_live_feeds_work_until_they_are_stopped(tmp_path: Path) -> None:
         assert "connected" in said, (words, said)
 
 
+@pytest.mark.commands
 @pytest.mark.parametrize("code", PYTHON)
 def test_python_works(code: str, tmp_path: Path) -> None:
     make_clip(tmp_path / "shaky.mp4", size=(96, 64), frames=4)
@@ -191,6 +195,7 @@ def test_python_works(code: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.commands
 @pytest.mark.parametrize(
     "page", ["docs/models.md", pytest.param("weights/README.md", marks=pytest.mark.slow)]
 )

@@ -544,6 +544,7 @@ PIPED = [
 
 
 @pytest.mark.docs
+@pytest.mark.commands
 @pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="there is no ffmpeg program here")
 def test_rows_of_pipes_that_the_pages_show_work(tmp_path: Path) -> None:
     make_clip(tmp_path / "shaky.mp4", size=(96, 64), time_base=Fraction(1, 10), audio=("eng",))

@@ -397,6 +397,7 @@ COMMANDS = [
 
 
 @pytest.mark.docs
+@pytest.mark.commands
 def test_what_its_page_tells_people_to_type_works(tmp_path: Path) -> None:
     """One after the other, at another port; each job has ended before the next request."""
     curl = shutil.which("curl")

@@ -147,6 +147,27 @@ def test_threads_compute_the_gradients_of_the_whole_batch() -> None:
         assert (one - two).norm() <= 0.03 * one.norm() + 1e-6  # bfloat16
 
 
+@pytest.mark.parametrize("has", [True, False])
+def test_half_precision_is_used_only_where_it_is_not_emulated(
+    monkeypatch: pytest.MonkeyPatch, has: bool
+) -> None:
+    for module in ("gradients", "optimizer"):
+        monkeypatch.setattr(f"weights.train.{module}.has_bfloat16", lambda device: has)
+    layer = torch.nn.Linear(4, 4)
+    seen: list[torch.dtype] = []
+
+    def loss(shown: Tensor, sharp: Tensor) -> Tensor:
+        answer: Tensor = layer(shown)
+        seen.append(answer.dtype)
+        return (answer.float() - sharp).square().mean()
+
+    gradients = Gradients(layer.parameters(), 1, CPU)
+    gradients(loss, torch.rand(2, 4), torch.rand(2, 4))
+    assert seen == [torch.bfloat16 if has else torch.float32]
+    made = orthogonal(torch.randn(1, 8, 8))
+    assert torch.equal(made, made.bfloat16().float()) == has
+
+
 def test_the_optimizer_trains_every_parameter_and_remembers() -> None:
     net, other = tiny_net(), tiny_net()
     optimizer, gradients = Optimizer(net), Gradients(net.parameters(), 1, CPU)

@@ -238,6 +238,7 @@ def test_an_error_before_it_is_told_and_not_the_end() -> None:
 
 
 @pytest.mark.docs
+@pytest.mark.commands
 def test_the_script_of_the_page_works_in_vspipe(tmp_path: Path) -> None:
     page = (Path(__file__).parents[2] / "docs" / "vapoursynth.md").read_text()
     script, made = tmp_path / "clean.vpy", tmp_path / "clean.y4m"

@@ -62,7 +62,8 @@ class EnlargingSamples:
         self._photos = Photos(settings.images, phase.photos, size=phase.patch, seed=settings.seed)
         self._blurred = round(phase.restored * phase.scenes) if settings.restorer else 0
         if self._blurred and settings.restorer:
-            self._restore = mssnet.load(settings.restorer, device=device, dtype=torch.bfloat16)
+            dtype = torch.bfloat16 if mssnet.has_bfloat16(device) else torch.float32
+            self._restore = mssnet.load(settings.restorer, device=device, dtype=dtype)
 
     @property
     def size(self) -> int:

@@ -7,8 +7,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mssnet import has_bfloat16
+
 Loss = Callable[[Tensor, Tensor], Tensor]
 """Inputs and targets of a batch to a scalar."""
+
+
+def autocast(device: torch.device, *, cached: bool = True) -> torch.autocast:
+    """What networks are trained in on a device: bfloat16 where it has that, float32 elsewhere."""
+    half = has_bfloat16(device)
+    return torch.autocast(device.type, torch.bfloat16, enabled=half, cache_enabled=cached)
 
 
 def loss(images: Sequence[Tensor], sharp: Tensor) -> Tensor:
@@ -89,7 +97,7 @@ class Gradients:
 
     def _part(self, loss: Loss, inputs: Tensor, targets: Tensor) -> tuple[Tensor, list[Tensor]]:
         # Without the cache of casted weights, which the threads would share.
-        with torch.autocast(inputs.device.type, torch.bfloat16, cache_enabled=not self._pool):
+        with autocast(inputs.device, cached=not self._pool):
             value = loss(inputs, targets)
         return value.detach(), list(torch.autograd.grad(value, self._parameters))
 

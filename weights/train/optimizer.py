@@ -5,6 +5,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from mssnet import has_bfloat16
+
 _MOMENTUM = 0.95
 _DECAY = 0.5
 _ITERATIONS = 5
@@ -83,9 +85,9 @@ class Optimizer:
 def orthogonal(matrices: Tensor) -> Tensor:
     """(N, rows, columns) with all singular values brought near 1, in float32.
 
-    By the Newton-Schulz iteration, in bfloat16.
+    By the Newton-Schulz iteration, in bfloat16 where the device has that.
     """
-    x = matrices.bfloat16()
+    x = matrices.bfloat16() if has_bfloat16(matrices.device) else matrices.float()
     turned = x.shape[1] > x.shape[2]
     x = x.mT if turned else x
     x = x / x.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mssnet import MSSNet
 from weights.train.data import Samples
+from weights.train.gradients import autocast
 
 KEPT_ASIDE = 2**31
 """The number of a group that no run reaches."""
@@ -36,7 +37,7 @@ class Sheet:
         averaged.load_state_dict(dict(mean))
         averaged = averaged.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         shown = self._shown[:, : net.config.inputs]
-        with torch.autocast(shown.device.type, torch.bfloat16):
+        with autocast(shown.device):
             after = torch.cat([averaged(each).float().clamp(0, 1) for each in shown[:, None]])
         return side_by_side(shown[:, :3], after, self._sharp)
 
