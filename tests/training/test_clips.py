@@ -178,6 +178,44 @@ def test_ways_begin_at_the_identity_and_are_as_long_as_told() -> None:
     assert np.allclose(still.at(np.linspace(-1, 1, 5)), np.eye(3))
 
 
+def test_planes_before_a_held_camera_move_as_their_points_do() -> None:
+    rng = np.random.default_rng(8)
+    for _ in range(4):
+        camera = motion.Handheld(12.0, 128, rng)
+        near, far = camera.before(1.0, rng), camera.before(4.0, rng)
+        assert near.at(np.zeros(())) == pytest.approx(np.eye(3), abs=1e-9)
+        # A point of the plane in space, seen from where the camera is a frame later.
+        pixel, time = np.array([100.0, 20.0, 1.0]), np.array(1.0)
+        lens, normal = camera._lens, near._plane
+        ray = np.linalg.inv(lens) @ pixel
+        point = ray / (normal @ ray)
+        turn = cv2.Rodrigues(camera._turn.at(time))[0]
+        seen = lens @ (turn @ point + camera._move.at(time))
+        mapped = near.at(time) @ pixel
+        assert mapped[:2] / mapped[2] == pytest.approx(seen[:2] / seen[2], abs=1e-6)
+        # What the camera turns moves all alike; what it moves, the near four times as far.
+        turned = lens @ turn @ ray
+        apart = [
+            np.linalg.norm(
+                (way.at(time) @ pixel)[:2] / (way.at(time) @ pixel)[2] - turned[:2] / turned[2]
+            )
+            for way in (near, far)
+        ]
+        assert 2.5 < apart[0] / apart[1] < 6.5
+
+
+def test_scenes_with_depth_are_filmed_and_followed() -> None:
+    left, rolled = [], []
+    for clip in filmed(replace(FAST, depth=1.0, objects=0), size=128):
+        before, now = clip.frames[NOW - 1][INSIDE], clip.frames[NOW][INSIDE]
+        there = look_up(clip.frames[NOW - 1], clip.flows[0])[INSIDE]
+        left.append(off(there, now) / off(before, now))
+    for clip in filmed(replace(FAST, depth=1.0, rolling=1.0, longest=40)):
+        rolled.append(off(clip.frames[NOW], clip.sharp))
+    assert np.median(left) < 0.4
+    assert np.median(rolled) < 0.01
+
+
 def test_uniform_ways_move_all_points_alike_and_straight_ahead() -> None:
     corners = np.array([[0, 96, 0, 96], [0, 0, 96, 96], [1, 1, 1, 1]])
     spreads, bends = [], []

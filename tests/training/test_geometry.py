@@ -1,21 +1,32 @@
 """Blur by depth: equal to the analytic one, and read from the layouts that data sets have."""
 
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from weights.evaluate.fidelity import evaluate_fidelity
+from weights.evaluate.pairs import PairsError, find_pairs
 from weights.geometry import (
     GeometryError,
+    Scene,
     View,
     blurred,
+    filmed,
+    found_again,
     generated,
     hammer,
     rgbd,
     seen_from,
     shaken,
+    write,
 )
 
 WIDTH, HEIGHT, FOCAL = 160, 120, 150.0
@@ -66,6 +77,81 @@ def test_what_is_near_covers_what_is_far() -> None:
     assert filled[60, 95:97] == pytest.approx(0.25)
 
 
+def views(count: int) -> list[View]:
+    """Of the plane, each some pixels from the one before, and turned a little."""
+    found = []
+    for index in range(count):
+        pose = views_between(index)
+        found.append(View(*plane(pose), MATRIX, pose))
+    return found
+
+
+def test_a_camera_that_moves_on_blurs_by_its_way_to_the_next_view() -> None:
+    made = list(filmed(iter(views(3)), 0.6))
+    assert len(made) == 3
+    steps = np.linspace(-0.3, 0.3, 17)
+    true = np.mean([plane(views_between(1 + step))[0] for step in steps], axis=0)
+    inner = (slice(16, -16), slice(16, -16))
+    contrast = true[inner].max() - true[inner].min()
+    assert np.abs(views(3)[1].color - true)[inner].max() > 0.05 * contrast
+    assert np.abs(made[1] - true)[inner].max() < 0.01 * contrast
+
+
+def views_between(place: float) -> NDArray[np.float64]:
+    pose = np.eye(4)
+    pose[:3, :3] = cv2.Rodrigues(np.array([0.0, 0.01, 0.03]) * place)[0]
+    pose[:3, 3] = np.array([0.1, -0.05, 0.02]) * place
+    return pose
+
+
+def test_what_a_view_shows_is_found_in_another() -> None:
+    one, other = views(2)
+    places = np.array([[20, 30], [80, 60], [130, 90]], np.float32)
+    there = found_again(one, other, places)
+    # Both show the same of the plane, whose colors tell where on it a pixel is.
+    for place, found in zip(places, there, strict=True):
+        shown = cv2.getRectSubPix(other.color, (1, 1), (float(found[0]), float(found[1])))
+        assert shown[0, 0] == pytest.approx(one.color[int(place[1]), int(place[0])], abs=0.01)
+        assert np.linalg.norm(found - place) > 1
+    # What is covered there, or outside, or of no clear depth, is not.
+    near = replace(other, depth=other.depth.copy())
+    near.depth[:, 70:100] = 0.5
+    assert np.isnan(found_again(one, near, places)[1]).all()
+    assert np.isnan(found_again(one, other, np.array([[0, 0]], np.float32))).all()
+    unclear = replace(one, depth=one.depth.copy())
+    unclear.depth[60, 81] = 0
+    assert np.isnan(found_again(unclear, other, places)).tolist() == [
+        [False] * 2,
+        [True] * 2,
+        [False] * 2,
+    ]
+
+
+def test_tracks_are_held_against_depth_and_poses(tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    scene = Scene(rng, 160, 120)
+    write(tmp_path / "room", map(scene.seen, shaken(rng, 3, angle=0.03, way=0.05)))
+    (found,) = find_pairs(tmp_path / "room")
+    blurred_frames, sharp = zip(*found.read(), strict=True)
+    assert [len(blurred_frames), found.pairs] == [3, 3]
+    assert all(
+        (one != other).mean() > 0.5 for one, other in zip(blurred_frames, sharp, strict=True)
+    )
+
+    def versions(frames: Iterable[NDArray[np.uint8]]) -> Iterator[dict[str, Tensor]]:
+        for index, _ in enumerate(frames):
+            # It jumps to and fro by two pixels.
+            jumping = np.roll(sharp[index], index % 2 * 2, axis=1)
+            yield {"jumping": torch.from_numpy(jumping).permute(2, 0, 1)[None] / 255}
+
+    figures = evaluate_fidelity(versions, [found])
+    assert figures["sharp"].reprojected < 0.15
+    assert figures["jumping"].reprojected == pytest.approx(2, abs=0.2)
+    shutil.rmtree(tmp_path / "room/pose")
+    with pytest.raises(PairsError, match="has no folder pose"):
+        find_pairs(tmp_path / "room")
+
+
 def test_generated_scenes_can_be_blurred() -> None:
     rng = np.random.default_rng(2)
     view = generated(rng, 96, 72)
@@ -79,7 +165,7 @@ def test_generated_scenes_can_be_blurred() -> None:
 
 
 def tree(folder: Path, depth: str) -> Path:
-    """A view in a folder, as `weights.geometry.read` documents it."""
+    """A view in a folder, as `weights.geometry.files` documents it."""
     for part in ("rgb", depth, "pose"):
         (folder / part).mkdir(parents=True)
     view = generated(np.random.default_rng(3), 64, 48)

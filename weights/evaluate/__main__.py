@@ -89,8 +89,9 @@ def main(
     pairs: Annotated[
         list[Path] | None,
         typer.Option(
-            help="Folder with blur/ and sharp/, or .mp4 clip or folder of clips with blurred, "
-            "depth and sharp frame side by side. May be given several times."
+            help="Folder with blur/ and sharp/, or with rgb/, depth/ and pose/, or .mp4 clip or "
+            "folder of clips with blurred, depth and sharp frame side by side. May be given "
+            "several times."
         ),
     ] = None,
     fuse: Annotated[

@@ -1,8 +1,10 @@
 """Whether restoring moves things: corners, edges and lines against the sharp frame, and tracks of
 features against the geometry of the sequence."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import tee
 from typing import Any, TypeAlias
 
@@ -13,11 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from weights.evaluate.measure import Versions
-from weights.evaluate.pairs import PairsError, PairSet
+from weights.evaluate.pairs import PairsError, PairSet, Places
 
 Gray: TypeAlias = NDArray[np.uint8]
 Floats: TypeAlias = NDArray[np.float64]
-Places: TypeAlias = NDArray[np.float32]
 _CORNERS = 400
 _WINDOW = (21, 21)
 _ENOUGH = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 0.003)
@@ -62,6 +63,9 @@ class Fidelity:
     epipolar: float
     """The distance (Sampson's) of tracks from the geometry of two views, as the sharp frames show
     it: the median."""
+    reprojected: float
+    """By how much a track's end differs from where depth and poses put it: the median; NaN where
+    these are not known."""
 
 
 @dataclass
@@ -74,6 +78,7 @@ class _Gathered:
     tracks: list[int] = field(default_factory=list)
     errors: list[Floats] = field(default_factory=list)
     distances: list[Floats] = field(default_factory=list)
+    reprojected: list[Floats] = field(default_factory=list)
 
     def result(self) -> Fidelity:
         ways = np.concatenate([np.zeros((0, 2), np.float32), *self.ways])
@@ -87,6 +92,7 @@ class _Gathered:
             tracks=_mean(self.tracks),
             imprecise=_median(self.errors),
             epipolar=_median(self.distances),
+            reprojected=_median(self.reprojected),
         )
 
 
@@ -114,7 +120,7 @@ def evaluate_fidelity(
         before: dict[str, Gray] | None = None
         blurred, kept = tee(one.read())
         made = versions(each for each, _ in blurred)
-        for (_, sharp), shown in zip(kept, made, strict=True):
+        for index, ((_, sharp), shown) in enumerate(zip(kept, made, strict=True)):
             now = {"sharp": _gray(sharp), **{name: _of(image) for name, image in shown.items()}}
             for name in now:
                 gathered.setdefault(name, _Gathered())
@@ -125,7 +131,8 @@ def evaluate_fidelity(
                 _lines(gathered[name], edges, now["sharp"], picture)
                 if before is not None:
                     own, true = (before[name], picture), (before["sharp"], now["sharp"])
-                    _tracks(gathered[name], own, true, views)
+                    moved = partial(one.moved, index - 1) if one.moved else None
+                    _tracks(gathered[name], own, true, views, moved)
             before = now
             on_pair()
     sharp_frames = gathered.pop("sharp")
@@ -148,7 +155,11 @@ def _corners(gathered: Mapping[str, _Gathered], versions: Mapping[str, Gray]) ->
 
 
 def _tracks(
-    gathered: _Gathered, own: tuple[Gray, Gray], sharp: tuple[Gray, Gray], views: Floats | None
+    gathered: _Gathered,
+    own: tuple[Gray, Gray],
+    sharp: tuple[Gray, Gray],
+    views: Floats | None,
+    moved: Callable[[Places], Places] | None,
 ) -> None:
     features = _features(own[0])
     there, ok = _followed(*own, features)
@@ -158,6 +169,9 @@ def _tracks(
     gathered.errors.append(np.linalg.norm(there - true, axis=1)[both].astype(np.float64))
     if views is not None and ok.any():
         gathered.distances.append(_sampson(views, features[ok], there[ok]))
+    if moved is not None and ok.any():
+        errors = np.linalg.norm(there[ok] - moved(features[ok]), axis=1).astype(np.float64)
+        gathered.reprojected.append(errors[np.isfinite(errors)])
 
 
 def _features(picture: Gray) -> Places:
@@ -266,12 +280,16 @@ def _of(image: Tensor) -> Gray:
 def lines(found: Mapping[str, Fidelity]) -> list[str]:
     """A table, line by line, in Markdown."""
     head = "| version | corners move | those in all | as a whole | corners found | edges move "
-    head += "| lines bent | tracks | their error | epipolar |"
+    head += "| lines bent | tracks | their error | epipolar | reprojected |"
     rows = [
         f"| {name} | {one.moved:.3f} px | {one.common:.3f} px | {one.shifted:.3f} px "
         f"| {one.found:.0%} "
         f"| {one.edges:.3f} px | {one.bent:.3f} px | {one.tracks:.0f} | {one.imprecise:.3f} px "
-        f"| {one.epipolar:.3f} px |"
+        f"| {one.epipolar:.3f} px | {_px(one.reprojected)} |"
         for name, one in found.items()
     ]
-    return [head, "|" + 10 * "---|", *rows]
+    return [head, "|" + 11 * "---|", *rows]
+
+
+def _px(length: float) -> str:
+    return "" if math.isnan(length) else f"{length:.3f} px"

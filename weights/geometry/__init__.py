@@ -1,16 +1,22 @@
 """Pictures with depth: reading them, making them, and blurring them as a shaken camera would."""
 
-from weights.geometry.blur import View, blurred, seen_from, shaken
-from weights.geometry.generate import generated
-from weights.geometry.read import GeometryError, hammer, rgbd
+from weights.geometry.blur import View, blurred, filmed, found_again, seen_from, shaken
+from weights.geometry.files import GeometryError, Sequence, codes, hammer, rgbd, write
+from weights.geometry.generate import Scene, generated
 
 __all__ = [
     "GeometryError",
+    "Scene",
+    "Sequence",
     "View",
     "blurred",
+    "codes",
+    "filmed",
+    "found_again",
     "generated",
     "hammer",
     "rgbd",
     "seen_from",
     "shaken",
+    "write",
 ]

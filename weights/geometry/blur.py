@@ -1,6 +1,6 @@
 """Blur that is true to depth: what is near moves farther than what is far, and covers it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,8 @@ Floats = NDArray[np.float64]
 _SAME = 0.05
 """The share of the depth by which two points of one surface may differ from pixel to pixel."""
 _ROUNDS = 3
+_STEPS = 17
+"""Sub-frames of a frame."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +55,65 @@ def blurred(view: View, path: Sequence[Floats], others: Sequence[View] = ()) -> 
     for step in path:
         total += seen_from(view, view.pose @ step, others)[0]
     return np.asarray(total / len(path), np.float32)
+
+
+def filmed(views: Iterable[View], share: float) -> Iterator[NDArray[np.float32]]:
+    """What a video camera sees that moves on from each view's place to that of the next one, its
+    shutter open for a `share` (0..1) of the time around each: (H, W, 3) for each view.
+
+    Before the first and after the last one it goes on as it did beside them. Three views are held.
+    """
+    before: View | None = None
+    now: View | None = None
+    for after in views:
+        if now is not None:
+            yield _exposed(now, before, after, share)
+            before = now
+        now = after
+    if now is not None:
+        yield _exposed(now, before, None, share)
+
+
+def _exposed(view: View, before: View | None, after: View | None, share: float) -> Any:
+    path = []
+    for time in np.linspace(-share / 2, share / 2, _STEPS):
+        ahead = (time > 0 and after is not None) or before is None
+        other = after if ahead else before
+        path.append(_toward(view, other, time if ahead else -time) if other else np.eye(4))
+    return blurred(view, path, [each for each in (before, after) if each])
+
+
+def _toward(view: View, other: View, share: float) -> Floats:
+    """From the camera at a share of the way from one view to another, to that of the one."""
+    whole = np.linalg.inv(view.pose) @ other.pose
+    part = np.eye(4)
+    part[:3, :3] = cv2.Rodrigues(cv2.Rodrigues(whole[:3, :3])[0] * share)[0]
+    part[:3, 3] = whole[:3, 3] * share
+    return part
+
+
+def found_again(view: View, other: View, places: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Where what a view shows at `places`, (n, 2), x and y in pixels, is in another view; NaN where
+    its depth is not known or not clear, and where something else covers it."""
+    column, row = (np.clip(np.rint(places), 0, np.array(view.depth.shape)[::-1] - 1).astype(int)).T
+    near = _range(view.depth)
+    depth = view.depth[row, column]
+    points = _points(places[:, 0].astype(float), places[:, 1].astype(float), depth, view.matrix)
+    x, y, z = _seen(_moved(points, np.linalg.inv(other.pose) @ view.pose), other.matrix)
+    height, width = other.depth.shape
+    inside = (x > 0) & (x < width - 1) & (y > 0) & (y < height - 1) & (z > 0)
+    seen = other.depth[
+        np.rint(np.where(inside, y, 0)).astype(int), np.rint(np.where(inside, x, 0)).astype(int)
+    ]
+    clear = near[row, column] & inside & (depth > 0) & (np.abs(seen - z) < _SAME * z)
+    return np.where(clear[:, None], np.stack([x, y], axis=-1), np.nan).astype(np.float32)
+
+
+def _range(depth: Floats) -> NDArray[np.bool_]:
+    """Where the depth is that of one surface, whichever pixel around is asked."""
+    single, around = depth.astype(np.float32), np.ones((3, 3), np.uint8)
+    nearest, farthest = cv2.erode(single, around), cv2.dilate(single, around)
+    return np.asarray((nearest > 0) & (farthest - nearest < _SAME * nearest))
 
 
 def seen_from(

@@ -182,7 +182,8 @@ def pairs(
     images: Images = None,
     seed: Seed = 2**20,
 ) -> None:
-    """Write pairs to measure with: light, moderate, heavy, noisy, compressed, and test charts."""
+    """Write pairs to measure with: light, moderate, heavy, noisy, compressed, a sequence with
+    depth and poses, and test charts."""
     with _errors_said():
         for folder in write_pairs(out, count, images, seed):
             typer.echo(folder)

@@ -7,12 +7,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from weights.geometry import Scene, shaken, write
 from weights.train.camera import CameraSettings
 from weights.train.data import DataSettings, Samples
 from weights.train.procedural import chart
 from weights.train.synthesis import BlurSettings
 
 _SIZE = 256
+_TURN, _MOVE = 0.02, 0.02
+"""Radians and meters from picture to picture of those with depth: several pixels each."""
 _CLEAN = CameraSettings(noise=0, h264=0, jpeg=0, subsampled=0)
 _MOVING = BlurSettings(bias=0.01, still=0, slight=0, defocus=0, whole=1, short=0, rolling=0)
 KINDS = {
@@ -25,7 +28,8 @@ KINDS = {
         camera=replace(_CLEAN, h264=1, lowest_crf=28, highest_crf=28),
     ),
 }
-"""What the sets of pairs are; beside these `charts` holds sharp test charts."""
+"""What the sets of pairs are; beside these `charts` holds sharp test charts, and `depth` a sequence
+of pictures with depth and poses."""
 
 
 def write_pairs(out: Path, count: int, images: Path | None, seed: int) -> list[Path]:
@@ -41,6 +45,10 @@ def write_pairs(out: Path, count: int, images: Path | None, seed: int) -> list[P
         arrays = (t.permute(0, 2, 3, 1).contiguous().numpy() for t in (blurred, sharp))
         folders.append(_write(out / kind, *arrays))
     rng = np.random.default_rng(seed)
+    scene = Scene(rng, _SIZE, _SIZE)
+    path = shaken(rng, count, angle=_TURN * count, way=_MOVE * count)
+    write(out / "depth", map(scene.seen, path))
+    folders.append(out / "depth")
     charts = np.stack([np.round(chart(_SIZE, rng) * 255).astype(np.uint8) for _ in range(count)])
     folders.append(_write(out / "charts", charts, charts))
     return folders

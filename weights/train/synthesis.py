@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from filters.motion import Flow, follow
-from weights.train.motion import Map, Path, inverse
+from weights.train.motion import Handheld, Map, Path, Way, inverse
 from weights.train.photos import Crop, Photos
 from weights.train.response import Response
 
@@ -35,6 +35,8 @@ _STEP_ROLLING = 0.8
 _MOST_STEPS = 48
 _FOLLOWED = 96
 """Side of what the motion is found in, pixels of its own size."""
+_DEPTHS = (1.5, 4.0)
+"""How far away a background is, where the nearest that anything can be is 1."""
 _FACTORS = (3, 7)
 """By how much smaller that is: for 480x360 and 1280x720, and what lies between."""
 
@@ -64,6 +66,9 @@ class BlurSettings:
     """Share of scenes that are also out of focus."""
     objects: float = 1.0
     """Mean number of objects in front; 0 leaves the path of the camera alone."""
+    depth: float = 0.0
+    """Share of scenes whose background and objects are planes at depths of their own, before a
+    camera that turns and moves: what is near moves farther. Else all of it moves as one."""
     uniform: float = 0.0
     """Share of scenes in which all moves alike, straight ahead: no turning, zoom or objects."""
 
@@ -88,8 +93,14 @@ class _Layer:
 
     full: NDArray[np.float32]
     small: NDArray[np.float32]
-    path: Path
-    opaque: bool
+    camera: Way
+    path: Path | None
+    """How it moves itself; None: it is the background, which covers all."""
+
+    def at(self, time: NDArray[np.float64]) -> Map:
+        """Where its points are at some times."""
+        camera = self.camera.at(time)
+        return camera if self.path is None else camera @ self.path.at(time)
 
 
 class _View:
@@ -127,7 +138,12 @@ class Scene:
         uniform = bool(rng.random() < settings.uniform)
         self.speed = speed = _speed(settings, rng)
         camera_share, object_share = (1.0, 0.0) if uniform else _who_moves(rng)
-        self._camera = Path(speed * camera_share, size, rng, uniform=uniform)
+        held = None
+        if settings.depth and not uniform and rng.random() < settings.depth:
+            held, depth = Handheld(speed * camera_share, size, rng), rng.uniform(*_DEPTHS)
+            camera: Way = held.before(depth, rng)
+        else:
+            camera = Path(speed * camera_share, size, rng, uniform=uniform)
         self._encoded = bool(rng.random() < settings.encoded)
         self._response = responses[int(rng.integers(len(responses)))]
         self._defocus = float(rng.uniform(0.5, 2.5)) if rng.random() < settings.defocus else 0.0
@@ -158,20 +174,15 @@ class Scene:
             return np.dstack([values, np.ones(values.shape[:2], np.float32)])
 
         crop = photos.crop(side, rng)
-        self._layers = [_Layer(paint(crop), paint(crop, factor, small), self._camera, True)]
+        self._layers = [_Layer(paint(crop), paint(crop, factor, small), camera, None)]
         count = 0 if uniform else min(_MOST_LAYERS, rng.poisson(settings.objects))
         for _ in range(count):
             full = paint(photos.crop(side, rng)) * _blob(side, size, rng)[..., None]
-            less = cv2.warpAffine(
-                cv2.resize(full, None, fx=1 / factor, fy=1 / factor, interpolation=cv2.INTER_AREA),
-                # To where the full picture's middle is; a fraction of a pixel does not matter.
-                np.array(
-                    [[1, 0, (small - side / factor) / 2], [0, 1, (small - side / factor) / 2]]
-                ),
-                (small, small),
-            )
             path = Path(speed * object_share * rng.random(), size, rng)
-            self._layers.append(_Layer(full, np.asarray(less, np.float32), path, False))
+            if held:
+                depth = rng.uniform(1, depth)
+                camera = held.before(depth, rng)
+            self._layers.append(_Layer(full, _smaller(full, factor, small), camera, path))
 
     def film(self, shares: Sequence[float]) -> list[Clip]:
         """A clip for each share of the frame interval, from 0 to 1, that the shutter is open."""
@@ -214,19 +225,15 @@ class Scene:
     def _at(self, view: _View, time: float) -> NDArray[np.float32]:
         """The picture of an instant, (size, size, 4)."""
         shape = view.size, view.size
-        camera = self._camera.at(np.array(time))
         frame: NDArray[np.float32] | None = None
         # Pictures of four channels are warped five times as fast as those of three.
         for layer in self._layers:
-            own = camera if layer.opaque else camera @ layer.path.at(np.array(time))
-            place = (view.to @ own @ view.back)[:2]
+            place = view.to @ layer.at(np.array(time)) @ view.back
             source = layer.full if view is self._full else layer.small
             if frame is None:
-                frame = np.asarray(
-                    cv2.warpAffine(source, place, shape, borderMode=cv2.BORDER_REFLECT), np.float32
-                )
+                frame = _warped(source, place, shape, cv2.BORDER_REFLECT)
             else:
-                over = cv2.warpAffine(source, place, shape)
+                over = _warped(source, place, shape, cv2.BORDER_CONSTANT)
                 frame *= 1 - over[..., 3:]
                 frame += over
         assert frame is not None
@@ -238,13 +245,11 @@ class Scene:
         if not self._rolling:
             return self._finished(self._at(view, 0.0))
         frame: NDArray[np.float32] | None = None
-        camera = self._camera.at(time)
         x, y = np.meshgrid(np.arange(view.size), np.arange(view.size))
         for layer in self._layers:
-            own = camera if layer.opaque else camera @ layer.path.at(time)
-            back = inverse(view.to @ own @ view.back)[:, None]
-            there = back[..., :2, 0] * x[..., None] + back[..., :2, 1] * y[..., None]
-            there = (there + back[..., :2, 2]).astype(np.float32)
+            back = inverse(view.to @ layer.at(time) @ view.back)[:, None]
+            there = back[..., 0] * x[..., None] + back[..., 1] * y[..., None] + back[..., 2]
+            there = (there[..., :2] / there[..., 2:]).astype(np.float32)
             border = cv2.BORDER_REFLECT if frame is None else cv2.BORDER_CONSTANT
             over = cv2.remap(
                 layer.full, there[..., 0], there[..., 1], cv2.INTER_LINEAR, borderMode=border
@@ -294,6 +299,26 @@ def _speed(settings: BlurSettings, rng: np.random.Generator) -> float:
     if kind < settings.still + settings.slight:
         return float(rng.uniform(0.3, 3.0))
     return 2.0 + (settings.longest - 2.0) * float(rng.random() ** settings.bias)
+
+
+def _smaller(full: NDArray[np.float32], factor: int, size: int) -> NDArray[np.float32]:
+    """A picture made `factor` times smaller, in the middle of one of `size` pixels."""
+    less = cv2.resize(full, None, fx=1 / factor, fy=1 / factor, interpolation=cv2.INTER_AREA)
+    # A fraction of a pixel does not matter.
+    shift = (size - len(full) / factor) / 2
+    place = np.array([[1, 0, shift], [0, 1, shift]])
+    return np.asarray(cv2.warpAffine(less, place, (size, size)), np.float32)
+
+
+def _warped(
+    picture: NDArray[np.float32], place: Map, shape: tuple[int, int], border: int
+) -> NDArray[np.float32]:
+    # Affine maps take half the time.
+    if place[2, 0] or place[2, 1]:
+        made = cv2.warpPerspective(picture, place, shape, borderMode=border)
+    else:
+        made = cv2.warpAffine(picture, place[:2], shape, borderMode=border)
+    return np.asarray(made, np.float32)
 
 
 def _who_moves(rng: np.random.Generator) -> tuple[float, float]:
