@@ -56,16 +56,18 @@ class Burst:
         *,
         smoothing: float = USUAL_SMOOTHING,
         sharpen: bool = True,
+        last: bool = False,
     ) -> None:
         """`smoothing`: how much noise is averaged away, from 0 to 1. Without `sharpen` that is all
-        that is done. Raises `ValueError` for counts below 0 and a smoothing outside of 0..1."""
+        that is done. What the `last` of several makes is not fused again. Raises `ValueError` for
+        counts below 0 and a smoothing outside of 0..1."""
         if min(before, after) < 0:
             raise ValueError(f"there cannot be {before} frames before and {after} after")
         if not 0 <= smoothing <= 1:
             raise ValueError(f"smoothing must be in 0..1, got {smoothing}")
         self.before, self.after = before, after
         self._smoothing = 4 * smoothing * smoothing
-        self._sharpen = sharpen
+        self._sharpen, self._last = sharpen, last
         self._frames: dict[int, _Shown] = {}
         self._count = self._fused = self._scene = 0
 
@@ -137,7 +139,8 @@ class Burst:
         if self._sharpen and any(
             each.filmed is not each.planes[0] for each in (frame, *(each[0] for each in found))
         ):
-            filmed = Filmed(frame.filmed, room([frame.filmed], len(found))[0])
+            apart_filmed = room([frame.filmed], len(found))[0]
+            filmed = Filmed(frame.filmed, apart_filmed, fused=not self._last)
             for made, (other, there, trusted) in zip(filmed.apart, found, strict=True):
                 differences([frame.filmed], [other.filmed], there, trusted, [made])
         found_noise = noise_of(frame.planes[0], apart[0]) if self._smoothing else None

@@ -58,7 +58,8 @@ class Fused:
     """The share of the picture that comes from neighbors, 0..1: the mean over blocks and
     frequencies."""
     filmed: Tensor | None = None
-    """What the same makes of the luma as it was filmed, to be added to it; None: nothing else."""
+    """What the same makes of the luma as it was filmed, to be added to it; None: nothing else, or
+    nobody asks."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +70,8 @@ class Filmed:
     """(h, w)."""
     apart: Tensor
     """(K, h, w): by how much that of the K registered neighbors differs from it."""
+    fused: bool = True
+    """Whether it is to be fused as well, as another pass needs it."""
 
 
 def fuse(
@@ -99,7 +102,8 @@ def fuse(
         places.append(places[0])
         beside.append(filmed.apart)
     given = [layout.padded(each, place) for each, place in zip(beside, places, strict=True)]
-    out = [torch.zeros(layout.room(place), device=luma.device) for place in places]
+    wanted = len(planes) + (filmed is not None and filmed.fused)
+    out = [torch.zeros(layout.room(place), device=luma.device) for place in places[:wanted]]
     share = 0.0
     for rows in layout.chunks():
 
@@ -115,15 +119,15 @@ def fuse(
         weights = _sharpening(kept, others) if sharpen else None
         weights = _weights(own, known[0], weights, noise, smoothing)
         share += float(weights.sum(0).mean()) * len(rows) / layout.rows
-        for index, place in enumerate(places):
+        for index, place in enumerate(places[:wanted]):
             found = known[index] if index in known else spectra(given[index], place)
             blocks = torch.fft.irfft2(_sum(found, _lower(weights, place.block)), s=place.block)
             layout.add(out[index], blocks.mul_(place.window), place, rows)
     changes = [
         made[place.margin[0] :, place.margin[1] :][: place.shape[0], : place.shape[1]]
-        for made, place in zip(out, places, strict=True)
+        for made, place in zip(out, places[:wanted], strict=True)
     ]
-    return Fused(changes[: len(planes)], share, changes[-1] if filmed is not None else None)
+    return Fused(changes[: len(planes)], share, *changes[len(planes) :])
 
 
 def _weights(

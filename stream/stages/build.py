@@ -69,7 +69,13 @@ def bursts_of(options: RestoreOptions, waited: int = 0) -> list[Burst]:
     smoothing, sharpen = options.smoothing, options.strength != 0
     # Noise is averaged away once; what is left of it is not worth as many neighbors.
     return [
-        Burst(before, after - waited, smoothing=0.0 if index else smoothing, sharpen=sharpen)
+        Burst(
+            before,
+            after - waited,
+            smoothing=0.0 if index else smoothing,
+            sharpen=sharpen,
+            last=index == len(options.passes) - 1,
+        )
         for index, (before, after) in enumerate(options.passes)
     ]
 

@@ -163,6 +163,9 @@ def test_what_was_kept_outweighs_what_a_network_has_guessed() -> None:
     trusting, told = fused(restored)[3], fused(restored, filmed=filmed)[3]
     assert psnr(trusting, sharp[3]) < psnr(fused(filmed)[3], sharp[3]) - 5
     assert psnr(told, sharp[3]) > psnr(trusting, sharp[3]) + 3
+    # For another pass it is told as well what became of the luma as filmed; the last makes the same
+    # picture without.
+    assert np.array_equal(told, fused(restored, Burst(3, 3, last=True), filmed=filmed)[3])
 
 
 def test_where_a_network_changed_nothing_it_is_as_if_there_were_none() -> None:
