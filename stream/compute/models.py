@@ -37,7 +37,7 @@ class Passthrough(mssnet.Deblurrer):
         self.engine, self.tile = engine, None
 
     def __repr__(self) -> str:
-        return f"Untouched({self.device})"
+        return f"Passthrough({self.device})"
 
     @property
     def exits(self) -> tuple[mssnet.Exit, ...]:
