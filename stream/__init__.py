@@ -24,10 +24,11 @@ if TYPE_CHECKING:
         WriteError,
     )
     from stream.files.batch import Batch, Outcome
-    from stream.files.job import Job, run
+    from stream.files.job import Job
     from stream.files.report import Progress, Report
     from stream.files.tasks import Task, tasks_of
     from stream.frame import Frame
+    from stream.iterators.files import run
     from stream.iterators.live import LiveFrame, LiveFrames, open_live
     from stream.iterators.restore import Restored, restore
     from stream.options.encoding import EncoderSettings
@@ -79,7 +80,8 @@ _HOMES = {
     "Settings": "options.settings",
     **dict.fromkeys(("Batch", "Outcome"), "files.batch"),
     **dict.fromkeys(("Task", "tasks_of"), "files.tasks"),
-    **dict.fromkeys(("Job", "run"), "files.job"),
+    "Job": "files.job",
+    "run": "iterators.files",
     **dict.fromkeys(("Progress", "Report"), "files.report"),
     **dict.fromkeys(("LiveFrame", "LiveFrames", "open_live"), "iterators.live"),
     **dict.fromkeys(("Restored", "restore"), "iterators.restore"),

@@ -76,7 +76,7 @@ MOST_LINES, MOST_PARAMETERS, MOST_ATTRIBUTES = 60, 8, 15
 COMMANDS = ("stream.cli", "weights.evaluate.__main__", "weights.train.__main__")
 """Functions in them that take more parameters than others are commands, whose options those are."""
 WIDE = {
-    "stream.files.job.run": "its keywords are the public interface",
+    "stream.iterators.files.run": "its keywords are the public interface",
     "stream.iterators.restore.restore": "its keywords are the public interface",
     "stream.iterators.live.open_live": "its keywords are the public interface",
     "stream.vapoursynth.deblur": "its keywords are the public interface",

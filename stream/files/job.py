@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import mssnet
 from filters import Shutter, Upscaler
@@ -27,8 +27,6 @@ from stream.files.restorer import Restorer, cores_for, out_of_memory, runs_on
 from stream.frame import Frame
 from stream.input.source import Source
 from stream.ipc.window import Window
-from stream.options.encoding import EncoderSettings
-from stream.options.reading import Span
 from stream.options.restore import AUTO, NONE
 from stream.options.settings import Settings
 from stream.output.checkpoint import JobCheckpoint, Segment, check_free, folder_of, model_of
@@ -358,32 +356,3 @@ class Job(Restorer):
             work.remove()
             return ""
         return f"; {work.done} frames are done and kept, go on with --resume"
-
-
-def run(  # noqa: PLR0913 (its keywords are its interface)
-    input: str | os.PathLike[str],
-    output: str | os.PathLike[str] | None = None,
-    *,
-    model: str = "auto",
-    strength: float | Literal["auto"] = 1.0,
-    device: str = "auto",
-    precision: str = "auto",
-    overwrite: bool = False,
-    resume: bool = False,
-    start: float = 0.0,
-    duration: float | None = None,
-    encoder: EncoderSettings | None = None,
-    progress: Callable[[Progress], None] | None = None,
-) -> Report:
-    """Restore a video file; everything in it but the blur stays as it is.
-
-        report = stream.run("shaky.mp4", "clean.mp4", strength=0.8)
-        print(report.frames, report.fps, report.conforms)
-
-    `output` is beside the input unless given. `start` and `duration` are seconds. Raises a
-    `DeblurError` that says in one line what is wrong.
-    """
-    given = {"device": device, "precision": precision, "overwrite": overwrite, "resume": resume}
-    span, coded = Span(start, duration), encoder or EncoderSettings()
-    settings = Settings(model=model, strength=strength, span=span, encoder=coded, **given)  # type: ignore[arg-type]
-    return Job(input, output, settings).run(progress)

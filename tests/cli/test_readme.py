@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from fractions import Fraction
 from importlib.util import find_spec
+from inspect import signature
 from pathlib import Path
 
 import cv2
@@ -257,6 +258,21 @@ def test_every_option_is_in_its_page(command: str, page: str) -> None:
     options = {name for name in named if name.startswith("--")} - {"--help"}
     missing = [name for name in sorted(options) if not re.search(rf"`{name}\b", PAGES[page])]
     assert not missing
+
+
+def test_a_call_takes_what_its_command_takes() -> None:
+    import stream
+    from stream.cli import app
+
+    group = get_command(app)
+    assert isinstance(group, TyperGroup)
+    options = {str(each.name) for each in group.commands["run"].params}
+    # Several files, what a terminal shows, pipes, and what `encoder` says.
+    options -= {"paths", "to", "list_file", "preset", "progress", "as_json", "verbose", "help"}
+    options -= {"preview", "preview_host", "trial", "part", "cluster", "end"}
+    options -= {"form", "size", "rate", "pix_fmt", "color", "sequence"}
+    options -= {"codec", "quality", "encoder_preset"}
+    assert options <= {*signature(stream.run).parameters}
 
 
 def test_every_exit_code_is_in_the_table() -> None:

@@ -282,10 +282,9 @@ def lines(found: Mapping[str, Fidelity]) -> list[str]:
     head = "| version | corners move | those in all | as a whole | corners found | edges move "
     head += "| lines bent | tracks | their error | epipolar | reprojected |"
     rows = [
-        f"| {name} | {one.moved:.3f} px | {one.common:.3f} px | {one.shifted:.3f} px "
-        f"| {one.found:.0%} "
-        f"| {one.edges:.3f} px | {one.bent:.3f} px | {one.tracks:.0f} | {one.imprecise:.3f} px "
-        f"| {one.epipolar:.3f} px | {_px(one.reprojected)} |"
+        f"| {name} | {_px(one.moved)} | {_px(one.common)} | {_px(one.shifted)} | {one.found:.0%} "
+        f"| {_px(one.edges)} | {_px(one.bent)} | {one.tracks:.0f} | {_px(one.imprecise)} "
+        f"| {_px(one.epipolar)} | {_px(one.reprojected)} |"
         for name, one in found.items()
     ]
     return [head, "|" + 11 * "---|", *rows]

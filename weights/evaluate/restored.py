@@ -162,8 +162,9 @@ def evaluate(
 ) -> list[Row]:
     """Measure `restore`, which never sees the sharp frame of what it restores.
 
-    With `stream.compute.models.Passthrough` fusion alone is measured. `fuse` is with how many frames
-    before and after it each one is fused, 0: not at all, and `smooth` how much of the noise is
+    With `stream.compute.models.Passthrough` fusion alone is measured. `fuse` is with how many
+    frames before and after it each one is fused, 0: not at all, and `smooth` how much of the noise
+    is
     averaged away by that, None: as much as is usual. Returns a row for each set, and a last one,
     `all`, with the means over all frames. `on_pair` is called after each pair. Raises `PairsError`
     for pairs that cannot be read.
