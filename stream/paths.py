@@ -17,6 +17,7 @@ from stream.errors import NoInputError, SinkError, WriteError
 Overwrite = bool | Literal["own"]
 """Whether files are replaced; "own": those that the program has made itself."""
 
+_ADDRESS = re.compile(r"(?i)[a-z][a-z0-9+.-]{2,9}:/(?!$)")
 _KINDS = {
     stat.S_IFIFO: "a named pipe",
     stat.S_IFSOCK: "a socket",
@@ -25,8 +26,16 @@ _KINDS = {
 }
 
 
+def is_address(path: Path) -> bool:
+    """Whether what shall be a file is an address, of which a path has lost a slash."""
+    return bool(_ADDRESS.match(str(path))) and not os.path.lexists(path)
+
+
 def check_input(path: Path) -> None:
     """Refuse what is no file that can be read, without opening what could block."""
+    if is_address(path):
+        # It may hold a password, and is not shown.
+        raise NoInputError("the input is an address, and a file is needed; see deblur live -h")
     try:
         kind = stat.S_IFMT(path.stat().st_mode)
         if kind == stat.S_IFDIR:
@@ -87,6 +96,8 @@ def target_of(output: Path) -> Path:
 
 def check_output(input: Path, output: Path, *, overwrite: Overwrite) -> None:
     """Refuse an output that is the input, by whatever name, or that would replace a file."""
+    if is_address(output):
+        raise SinkError("the output is an address, and a file is needed; see deblur live -h")
     try:
         found = _stat(output)
         if found is not None:

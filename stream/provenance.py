@@ -1,7 +1,7 @@
 """The files that the program has made, so that it knows them again.
 
-Of each there is a note in the user's own folder, by its path: size and time of change, by which it
-is told from another file of that name, and what it was made of and how.
+Of each there is a note in the user's own folder: what it was made of and how. It is found by the
+file's name, size and time of change, so that files are known in whatever folder they are by now.
 """
 
 import hashlib
@@ -28,15 +28,13 @@ def note(file: Path, job: Mapping[str, Any]) -> None:
             notes.sort(key=lambda each: each.stat().st_mtime)
             for old in notes[: _MOST // 2]:
                 Path(old.path).unlink()
-        where.write_text(json.dumps({"file": _identity(file), "job": dict(job)}))
+        where.write_text(json.dumps({"job": dict(job)}))
 
 
 def of(file: Path) -> dict[str, Any] | None:
     """What a file was made of and how; None where it is not known, or no longer what was made."""
     with suppress(OSError, ValueError, KeyError, TypeError):
-        said = json.loads(_where(file).read_bytes())
-        if said["file"] == _identity(file):
-            return dict(said["job"])
+        return dict(json.loads(_where(file).read_bytes())["job"])
     return None
 
 
@@ -46,10 +44,9 @@ def by_us(file: Path) -> bool:
 
 
 def _where(file: Path) -> Path:
+    """Where the note on a file is. Raises `OSError` where there is no such file."""
     folder = platformdirs.user_data_path("deblur-stream", appauthor=False) / "made"
-    return folder / f"{hashlib.sha256(os.fsencode(os.path.realpath(file))).hexdigest()[:32]}.json"
-
-
-def _identity(file: Path) -> list[int]:
-    found = file.stat()
-    return [found.st_size, found.st_mtime_ns]
+    real = Path(os.path.realpath(file))
+    found = real.stat()
+    known = f"{found.st_size} {found.st_mtime_ns} ".encode() + os.fsencode(real.name)
+    return folder / f"{hashlib.sha256(known).hexdigest()[:32]}.json"

@@ -41,6 +41,7 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         code = app(args=with_ports(sys.argv[1:]), prog_name="deblur", standalone_mode=False)
+        print(end="", flush=True)  # standard output may be closed
     except Exception as error:
         # Of Typer, whose own box would print what was typed, or matched by a shell, as it is.
         said, where = getattr(error, "format_message", None), getattr(error, "ctx", None)
@@ -60,6 +61,11 @@ def main() -> None:
 
 def _code_of(error: Exception) -> int:
     """Say what went wrong outside of what a command reports; the exit code."""
+    from stream.errors import WriteError
+
+    if isinstance(error, WriteError):
+        say(f"deblur: {error}")
+        return error.exit_code
     try:
         unexpected(error)
     except typer.Exit as end:

@@ -142,7 +142,7 @@ def run(
             engine=engine,
             decoder=decoder,
             tile=tile,
-            overwrite="own" if overwrite and named.by_place else overwrite,
+            overwrite=named.replaces if overwrite else False,
             resume=resume,
             drop=tuple(drop or ()),
             max_pixels=max_pixels,

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from warnings import catch_warnings
 
 import psutil
 import torch
@@ -231,7 +232,8 @@ def import_checkpoint(file: Path, name: str) -> weights.Checkpoint:
 
             state = load_file(file)
         else:
-            state = _state_of(torch.load(file, map_location="cpu", weights_only=True))
+            with catch_warnings(action="ignore"):  # of what is no checkpoint, which is said below
+                state = _state_of(torch.load(file, map_location="cpu", weights_only=True))
     except Exception as error:
         # A damaged or hostile pickle can raise about anything, and PyTorch's advice is to trust it.
         raise ModelError(f"{file} is no checkpoint") from error

@@ -255,6 +255,7 @@ class Job(Restorer):
         if not segments:
             if self._stopped:
                 raise CancelledError("stopped before the first frame was done")
+            self._check_end(source)
             raise SourceError(
                 f"there is no frame of {self.input} in the part asked for; "
                 f"it is {source.origin_s + (source.container.duration or 0) / 1e6:.1f} s long"

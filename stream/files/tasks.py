@@ -52,7 +52,12 @@ def tasks_of(
     folder = last if last is not None else _extra(inputs[0])
     if not is_folder(folder) and (os.path.lexists(folder) or (last and folder.suffix)):
         raise UsageError(f"the outputs of several files need a folder, and {folder} is none")
-    found = [pair for path in inputs for pair in _found(path, folder)]
+    found = []
+    for path in inputs:
+        if list_file is not None and not os.path.lexists(path) and not _matches(path):
+            found.append((path, Path(path.name)))  # which fails alone
+        else:
+            found += _found(path, folder)
     return _tasks(found, folder)
 
 

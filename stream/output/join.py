@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
+from statistics import median_low
 
 import av
 import av.container
@@ -52,6 +53,9 @@ _ATTACHED = "attachment"
 
 _LONGEST = (1 << 31) - 1
 """Muxers refuse packets that last longer, in ticks."""
+
+_JUMP = 10
+"""How many times longer than usual a frame is that is followed by a jump of the clock."""
 
 _OF_THE_STREAM = FIXED.keys() - {Type.ICC_PROFILE}
 """What containers say of a whole stream, and FFmpeg only writes for a stream that has it."""
@@ -301,7 +305,7 @@ def _pictures(
                     "begin anew with --overwrite"
                 )
             steps = [b - a for a, b in pairwise(segment.pts)]
-            steps.append(steps[-1] if steps else 0)
+            steps.append(_last_step(steps))
             if end is not None and segment.pts[-1] == end[0]:
                 steps[-1] = end[1]
             for packet, pts, step in zip(packets, segment.pts, steps, strict=True):
@@ -315,6 +319,15 @@ def _pictures(
                 packet.duration = min(round(step * time_base / fixed), _LONGEST)
                 packet.stream = video
                 yield packet
+
+
+def _last_step(steps: Sequence[int]) -> int:
+    """How long a last frame is shown, of which nothing says it: as the one before it, unless that
+    is followed by a jump."""
+    if not steps:
+        return 0
+    usual = median_low(steps)
+    return usual if steps[-1] > _JUMP * usual else steps[-1]
 
 
 def _others(source: Source, tracks: dict[int, Track]) -> Iterator[Packet]:

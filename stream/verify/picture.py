@@ -184,6 +184,8 @@ def _color(a: Picture, b: Picture, *, alike: bool) -> list[Row]:
         matrix = matrix.allowed("gray has no use for it")
     elif a.matrix == 0 and b.matrix == 2:
         matrix = matrix.allowed("RGB it is not")
+    elif b.track.codec == "vp8" and {a.matrix, b.matrix} <= {2, *_ONE_MATRIX}:
+        matrix = matrix.allowed("VP8 has no other")
     range = _coded("color range", _RANGES, a.range, b.range)
     ours, theirs = (each.range or (2 if each.chroma == (0, 0) else 1) for each in (a, b))
     if ours == theirs and a.range != b.range:

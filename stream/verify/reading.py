@@ -22,7 +22,14 @@ from av.video.reformatter import VideoReformatter
 from stream.errors import SourceError
 from stream.input.container.demux import Reader, discontinuous
 from stream.input.container.ending import early_end
-from stream.input.container.opening import Tail, decoder_of, main_video, open_input, threads_of
+from stream.input.container.opening import (
+    Tail,
+    decoder_of,
+    main_video,
+    no_frame,
+    open_input,
+    threads_of,
+)
 from stream.input.container.timeline import Timeline
 from stream.limits import DEFAULT_MAX_PIXELS
 from stream.media.convert import has_alpha
@@ -97,9 +104,7 @@ def _facts(
         frames.side.moving |= {*known.beside}
         reader = _read(container, video, packets, frames, clock, check)
         if (first := frames.first) is None:
-            raise SourceError(
-                f"no frame of {path} can be decoded; it is damaged, truncated or encrypted"
-            )
+            raise no_frame(path)
         tracks = [_track(stream, packets[stream.index]) for stream in container.streams]
         own = next(track for track in tracks if track.index == video.index)
         decoded = packets[video.index].decoded if container.format.name == "asf" else None

@@ -366,7 +366,8 @@ def test_a_run_says_what_it_did_on_stderr_alone(tmp_path: Path) -> None:
         ("run good.mp4 out.mp4 --model none", "2>/dev/full", 0),
         ("run missing.mp4", "2>&1 | true", 66),
         ("info good.mp4", "| true", 0),
-        ("info good.mp4", ">/dev/full", 120),
+        ("info good.mp4", ">/dev/full", 74),
+        ("--help", ">/dev/full", 74),
     ],
 )
 def test_whoever_reads_the_lines_may_go(words: str, gone: str, code: int, tmp_path: Path) -> None:

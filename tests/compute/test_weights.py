@@ -68,7 +68,8 @@ def test_a_pickle_that_runs_something_is_refused(tmp_path: Path) -> None:
 
     (tmp_path / "evil.pt").write_bytes(pickle.dumps({"model_state_dict": Evil()}))
     torch.save({"model_state_dict": Evil()}, tmp_path / "evil2.pt")
-    for name in ("evil.pt", "evil2.pt"):
+    (tmp_path / "plain.pt").write_bytes(pickle.dumps({"a": 1}, protocol=0))
+    for name in ("evil.pt", "evil2.pt", "plain.pt"):
         with pytest.raises(ModelError, match=rf"{name} is no checkpoint$"):
             import_checkpoint(tmp_path / name, "evil")
     assert not marker.exists()

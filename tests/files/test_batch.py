@@ -109,6 +109,16 @@ def test_what_makes_no_sense(
         tasks_of([footage / path for path in paths], footage / listed if listed else None)
 
 
+def test_a_name_in_a_list_that_is_not_there_fails_alone(footage: Path, tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text(f"{footage / 'a.mp4'}\nclip[1].mp4\n{footage / 'no*'}\n")
+    done = deblur(
+        "run", "--list", tmp_path / "list.txt", tmp_path / "out", "--strength", 0, "--fuse", 0
+    )
+    assert done.returncode == 3, done.stderr
+    assert "1 done" in done.stderr
+    assert "2 failed" in done.stderr
+
+
 def test_an_unknown_model_is_said_once(footage: Path, tmp_path: Path) -> None:
     done = deblur("run", footage, tmp_path / "clean", "--model", "lite2")
     assert done.returncode == 78

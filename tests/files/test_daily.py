@@ -125,6 +125,7 @@ def test_the_page_shows_the_presets_that_there_are() -> None:
     [
         ("[tram]\nshake = 1\n", "has shake; options in it are", 2),
         ("tram = 1\n", "no table of options", 2),
+        ("a = " + 5000 * "[" + 5000 * "]", "too deeply nested", 2),
         ("[tram]\nfuse = [1]\n", "no option's", 2),
         ("[tram\n", "is not TOML", 2),
         ('[tram]\nfuse = "many"\n', "integer", 2),

@@ -16,6 +16,7 @@ from av.stream import Discard
 import mssnet
 import stream
 from stream.verify import Facts, compare, facts, verify
+from tests.clips import make_clip
 from tests.harm import told as cues
 from tests.marked import Heard, film, hear
 from tests.tracks import told
@@ -135,6 +136,65 @@ def test_a_whole_file_is_no_cut_one(
     report = job(source, output, restore)
     assert report.conforms, told(report)
     assert report.frames == FRAMES
+
+
+ROWS = {
+    "y4m": ("wrapped_avframe", "yuv420p", "yuv4mpegpipe", {}),
+    "gif": ("gif", "rgb8", None, {}),
+    "mjpeg": ("mjpeg", "yuvj420p", None, {}),
+    "mxf": ("mpeg2video", "yuv420p", None, {}),
+    "front.mkv": (
+        "libx264",
+        "yuv420p",
+        None,
+        {"cues_to_front": "1", "reserve_index_space": "2000"},
+    ),
+}
+
+
+@pytest.mark.parametrize("form", ROWS)
+def test_pictures_in_a_row_that_end_within_one_are_cut(
+    form: str, tmp_path: Path, restore: mssnet.Deblurrer
+) -> None:
+    codec, pix_fmt, container, mux = ROWS[form]
+    whole, cut = tmp_path / f"whole.{form}", tmp_path / f"cut.{form}"
+    make_clip(whole, codec=codec, pix_fmt=pix_fmt, container=container, mux=mux, frames=40)
+    report = job(whole, tmp_path / "whole.out.mkv", restore)
+    assert (report.frames, report.warnings) == (40, [])
+    data = whole.read_bytes()
+    if "mkv" in form:
+        # Between two frames, the last of which are gone.
+        with av.open(str(whole)) as opened:
+            places = sorted(each.pos for each in opened.demux(video=0) if each.pos)
+        cut.write_bytes(data[: places[-3]])
+    else:
+        cut.write_bytes(data[: int(len(data) * 0.7)])
+    there = decoded(cut)
+    with pytest.raises(stream.SourceError, match="ends early") as early:
+        job(cut, tmp_path / "out.mkv", restore)
+    assert f"the {there} frames that it has are in" in str(early.value)
+    with pytest.raises(stream.SourceError, match="ends early"):
+        job(cut, tmp_path / "late.mkv", restore, span=stream.Span(start=1.59))
+
+
+def test_nut_without_its_index_is_said(tmp_path: Path, restore: mssnet.Deblurrer) -> None:
+    whole = make_clip(tmp_path / "whole.nut", codec="ffv1", frames=20)
+    assert not job(whole, tmp_path / "a.mkv", restore).warnings
+    cut = tmp_path / "cut.nut"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size * 7 // 10])
+    assert "has no index" in " ".join(job(cut, tmp_path / "b.mkv", restore).warnings)
+
+
+def test_a_jump_before_the_last_frame_is_not_its_length(
+    tmp_path: Path, restore: mssnet.Deblurrer
+) -> None:
+    times = [*range(12), 90_000]
+    source = make_clip(tmp_path / "in.mkv", codec="mjpeg", pix_fmt="yuvj420p", frames=13, pts=times)
+    output = tmp_path / "out.mp4"
+    assert job(source, output, restore).frames == 13
+    with av.open(str(output)) as made:
+        assert made.duration is not None
+        assert made.duration / av.time_base == pytest.approx(3600.04, abs=0.1)
 
 
 @pytest.mark.parametrize("form", ["mp4", "mkv"])

@@ -58,6 +58,57 @@ def test_an_original_is_replaced_by_no_argument_that_stands_where_an_output_may(
     assert kept(tmp_path) == before
 
 
+@pytest.mark.parametrize(
+    ("name", "words"), [("a.deblurred.mp4", []), ("made/a.mp4", ["-o", "made"])]
+)
+def test_an_original_is_replaced_by_no_name_that_nobody_wrote(
+    name: str, words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    a, mine = clip(tmp_path / "a.mp4"), clip(tmp_path / name)
+    before = mine.read_bytes()
+    given = ["run", str(a), *words, "--overwrite", "--strength", "0", "--fuse", "0"]
+    done = CliRunner().invoke(app, given)
+    assert done.exit_code in (73, 3)
+    assert "was not made by deblur" in done.stderr
+    assert mine.read_bytes() == before
+
+
+def test_what_the_program_made_is_known_in_another_folder(tmp_path: Path) -> None:
+    a, out = clip(tmp_path / "a.mp4"), tmp_path / "made" / "out.mp4"
+    out.parent.mkdir()
+    Job(a, out, PLAIN).run()
+    (tmp_path / "made").rename(tmp_path / "moved")
+    assert provenance.by_us(tmp_path / "moved" / "out.mp4")
+    clip(tmp_path / "moved" / "out.mp4")
+    assert not provenance.by_us(tmp_path / "moved" / "out.mp4")
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["run", "a.mp4", "-o", "http://u:secret1@h/x.mp4?psw=secret1"], 73),
+        (["run", "rtsp://u:secret1@h/x?loginpas=secret1", "-o", "o.mkv"], 66),
+        (["run", "rtsps://h:7441/secret1secret1?enableSrtp"], 66),
+        (["info", "http://h/x;jsessionid=secret1?pw=secret1"], 66),
+        (["verify", "a.mp4", "rtsp://u:secret1@h/x"], 66),
+        (["compare", "a.mp4", "rtsp://u:secret1@h/x"], 66),
+        (["compare", "a.mp4", "a.mp4", "--to", "rtsp://u:secret1@h/x.html"], 73),
+        (["adapt", "rtsp://u:secret1@h/x", "--name", "n"], 66),
+        (["models", "import", "https://u:secret1@h/x.pt", "--name", "n"], 78),
+    ],
+)
+def test_an_address_is_no_file_and_is_not_shown(
+    words: list[str], code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    clip(tmp_path / "a.mp4")
+    ended, line = refused(*words)
+    assert ended == code, line
+    assert "is an address" in line
+    assert "secret1" not in line
+
+
 def test_originals_in_a_folder_of_outputs_are_not_replaced(tmp_path: Path) -> None:
     a = clip(tmp_path / "in" / "a.mp4")
     mine = clip(tmp_path / "originals" / "a.mp4")

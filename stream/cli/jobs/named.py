@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 if TYPE_CHECKING:
     from stream.colors import ColorTags
@@ -56,6 +56,10 @@ class Named:
         sequence: bool,
     ) -> Self:
         """Raises a `DeblurError`."""
+        from stream.paths import check_input, is_address
+
+        for path in filter(is_address, paths):
+            check_input(path)
         shots = _shots_of(paths if list_file is None else [], to, sequence=sequence)
         ends = _ends_of(paths, list_file, to, raw)
         if shots is not None and raw is None:
@@ -83,10 +87,12 @@ class Named:
         return self.paths[1] if len(self.paths) == 2 else None
 
     @property
-    def by_place(self) -> bool:
-        """Whether the output, if any, is named by its place alone, as *.mp4 does on the way: which
-        is no word for replacing it."""
-        return self.to is None and (self.tasks is not None or len(self.paths) == 2)
+    def replaces(self) -> Literal[True, "own"]:
+        """What an output that is there is replaced for: whatever it is where -o names the file,
+        else "own". A place alone, as *.mp4 may name on the way, is no word for it."""
+        named = self.to is not None and self.tasks is None
+        # Images and pipes have no name of their own that is not written.
+        return True if named or (self.ends is not None and len(self.paths) < 2) else "own"
 
     def check_input(self) -> None:
         """Raise a `DeblurError` if one file is to be read that is not there."""

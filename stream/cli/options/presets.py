@@ -62,6 +62,8 @@ def _read(file: Path) -> dict[str, Any]:
         raise NoInputError(f"cannot read the preset {file}: {error.strerror}") from error
     except ValueError as error:
         raise UsageError(f"{file} is not TOML that can be read: {error}") from error
+    except RecursionError as error:
+        raise UsageError(f"{file} is not TOML that can be read: too deeply nested") from error
 
 
 def _checked(options: Any, where: str) -> dict[str, Any]:

@@ -126,6 +126,12 @@ class _UnbreakableStream(io.RawIOBase):
             written = self._raw.write(data)
         except self._gone:
             return size
+        except OSError as error:
+            # Said once; the rest has nowhere to go either, at the end of the program least of all.
+            from stream.errors import WriteError
+
+            self._gone = OSError
+            raise WriteError(f"cannot write the output: {error.strerror}") from error
         return size if written is None else written  # None: it has no room now
 
 

@@ -1,6 +1,6 @@
 """Whether a file ends before the end that it promises: cut off, or never finished."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -8,13 +8,35 @@ from typing import BinaryIO
 import av
 import av.container
 from av.stream import Stream
+from av.video.stream import VideoStream
 
 from stream.input.container.demux import wanted
-from stream.input.container.unfinished import endless, half_element, half_pack, half_page
+from stream.input.container.unfinished import (
+    endless,
+    half_cluster,
+    half_element,
+    half_frame,
+    half_gif,
+    half_jpeg,
+    half_pack,
+    half_page,
+    half_partition,
+)
 from stream.media.remux import describe, is_cover
 
 _BLANK = 1024
 """Bytes at the end of which not all are zero by chance."""
+_LOOSE = {"mpegts", "mpeg", "avi", "asf", "ogg", "gif", "mjpeg", "jpeg_pipe", "yuv4mpegpipe"}
+"""Formats that are written as pictures and sound come."""
+_HALF: Mapping[str, Callable[[BinaryIO], bool]] = {
+    "ogg": half_page,
+    "mpeg": half_pack,
+    "mxf": half_partition,
+    "gif": half_gif,
+    "mjpeg": half_jpeg,
+    "jpeg_pipe": half_jpeg,
+}
+"""Whether a file of a format ends within something."""
 _WHOLE = -1
 """Stands for the whole file beside the streams' indices."""
 
@@ -62,10 +84,14 @@ def early_end(
         slack = 1.0  # whose writers count exactly
     with path.open("rb") as file:
         lacks = lacks_bytes(file, kinds)
+        if lacks and "matroska" in kinds:
+            missing = missing or half_cluster(file)
+        if "yuv4mpegpipe" in kinds and container.streams.video:
+            lacks = lacks or half_frame(file, _bytes_of(container.streams.video[0]))
     if damaged or lacks:
         slack = 1.5 * frame_s
     # What is written as it comes says little of its length, but ends with something whole.
-    loose = bool({"mpegts", "mpeg", "avi", "asf", "ogg"} & kinds) or _open_ended(path, kinds)
+    loose = bool(_LOOSE & kinds) or _open_ended(path, kinds)
     missing = missing or (lacks and loose)
     origin = (container.start_time or 0) / av.time_base
     promises = _promised(container)
@@ -104,10 +130,17 @@ def _promised(container: av.container.InputContainer) -> dict[int, float]:
     # Others say it of the file alone, which may have more streams that last longer. Matroska counts
     # from zero, not from where the streams start. Of all further formats FFmpeg guesses it.
     alone = not ends and len(streams) == len(container.streams)
-    if alone and container.duration and {"matroska", "avi", "flv", "asf"} & kinds:
+    if alone and container.duration and {"matroska", "avi", "flv", "asf", "mxf"} & kinds:
         start = 0 if "matroska" in kinds else container.start_time or 0
         ends = {_WHOLE: (start + container.duration) / av.time_base}
     return ends
+
+
+def _bytes_of(video: VideoStream) -> int:
+    """Of a frame that is not compressed."""
+    form = video.format
+    planes = form.components if form else ()
+    return sum(each.width * each.height * (-(-each.bits // 8)) for each in planes)
 
 
 def lacks_bytes(file: BinaryIO, kinds: set[str]) -> bool:
@@ -146,15 +179,11 @@ def lacks_bytes(file: BinaryIO, kinds: set[str]) -> bool:
         head = _at(file, 0, 4096)
         place = head.find(bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")) + 40
         return place >= 40 and int.from_bytes(head[place : place + 8], "little") > end
-    elif "ogg" in kinds:
-        return half_page(file)
-    elif "mpeg" in kinds:
-        return half_pack(file)
     elif "mpegts" in kinds:
         # Packets of 188 bytes, or on Blu-ray of 192, which begin with four of their own.
         starts = [[end - n * size + skip for n in (1, 2)] for size, skip in ((188, 0), (192, 4))]
         return not any(all(_at(file, each, 1) == b"G" for each in pair) for pair in starts)
-    return False
+    return any(ends_within(file) for kind, ends_within in _HALF.items() if kind in kinds)
 
 
 def whole_boxes(file: BinaryIO) -> tuple[bool, int]:

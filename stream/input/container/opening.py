@@ -221,12 +221,17 @@ def first_frames(
         _log.debug("reading ended early: %s", error)
     if found and not encrypted:
         return found
+    raise no_frame(path, encrypted=encrypted)
+
+
+def no_frame(path: Path, *, encrypted: bool = False) -> SourceError:
+    """That no frame of a file decodes."""
     with path.open("rb") as opened:
         kind = kind_of(opened.read(1024))
     if kind and not encrypted:
-        raise SourceError(f"{path} is {kind}")
+        return SourceError(f"{path} is {kind}")
     hint = "it is encrypted" if encrypted else "it is damaged, truncated or encrypted"
-    raise SourceError(f"no frame of {path} can be decoded; {hint}")
+    return SourceError(f"no frame of {path} can be decoded; {hint}")
 
 
 def frames_of(packet: Packet, decoder: av.VideoCodecContext) -> list[av.VideoFrame]:

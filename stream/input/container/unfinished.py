@@ -1,4 +1,5 @@
-"""Files whose end promises nothing: MPEG, Ogg, and Matroska that was streamed or broken off."""
+"""Files whose end promises nothing: MPEG, Ogg, pictures in a row, and Matroska that was streamed or
+broken off."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +18,13 @@ _TAIL: Final = 1 << 20
 """... and of Ogg and MPEG's program streams."""
 _PACK, _LAST = 0xBA, 0xB9
 """Of a program stream, what its packs begin with, and what it may end with."""
+_JPEG_END: Final = b"\xff\xd9"
+_FRAME: Final = b"FRAME\n"
+"""How frames of Y4M begin."""
+_PARTITION: Final = bytes.fromhex("060e2b34020501010d01020101")
+"""How the key of a partition of MXF begins."""
+_INDEX: Final = bytes.fromhex("4e58dd672f23e64e")
+"""How the index of NUT begins."""
 _APART_S = 1.0
 """By how much picture and sound may end apart without a word."""
 
@@ -48,6 +56,11 @@ def hints(
                 said.append(
                     "the input lacks the mark at which streams of Ogg end: its recording was "
                     "broken off, or its end cut off"
+                )
+        elif "nut" in kinds:
+            if _INDEX not in _tail(file):
+                said.append(
+                    "the input has no index: its recording was broken off, or its end cut off"
                 )
         else:
             return []
@@ -83,6 +96,53 @@ def half_element(file: BinaryIO) -> bool:
             place = content + (size or 0)
         return place > end
     return False
+
+
+def half_cluster(file: BinaryIO) -> bool:
+    """Whether the last cluster of a Matroska file, which holds its frames, is not all there."""
+    end = file.seek(0, 2)
+    for tail in _TAILS:
+        begin = max(0, end - tail)
+        file.seek(begin)
+        found = file.read().rfind(_CLUSTER)
+        if found >= 0:
+            size, content = _sized(file, begin + found)
+            return size is not None and content + size > end
+    return False
+
+
+def half_gif(file: BinaryIO) -> bool:
+    """Whether a GIF lacks the mark at which it ends."""
+    return not _tail(file).rstrip(b"\0\r\n").endswith(b";")
+
+
+def half_jpeg(file: BinaryIO) -> bool:
+    """Whether a row of JPEGs ends within one."""
+    tail = _tail(file)
+    # Cameras that leave out the end of a picture leave it out of all.
+    return _JPEG_END in tail[:-2] and not tail.rstrip(b"\0\r\n").endswith(_JPEG_END)
+
+
+def half_frame(file: BinaryIO, size: int) -> bool:
+    """Whether a Y4M file, whose frames have `size` bytes, ends within one of them."""
+    file.seek(0)
+    head = file.readline(1024)
+    plain = file.read(len(_FRAME)) == _FRAME  # a frame's own header may say more
+    end = file.seek(0, 2)
+    return plain and bool((end - len(head)) % (len(_FRAME) + size))
+
+
+def half_partition(file: BinaryIO) -> bool:
+    """Whether an MXF file (SMPTE ST 377-1, 7.1) lacks the footer that its header speaks of."""
+    file.seek(0)
+    begins = file.read(1 << 16)
+    place = begins.find(_PARTITION)
+    if place < 0:
+        return False
+    length = begins[place + 16]  # of the length, where it has more than a byte
+    content = place + 17 + (length & 0x7F if length & 0x80 else 0)
+    footer = int.from_bytes(begins[content + 24 : content + 32], "big")
+    return footer >= file.seek(0, 2)
 
 
 def _sized(file: BinaryIO, place: int) -> tuple[int | None, int]:
