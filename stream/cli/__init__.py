@@ -41,7 +41,7 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         code = app(args=with_ports(sys.argv[1:]), prog_name="deblur", standalone_mode=False)
-        print(end="", flush=True)  # standard output may be closed
+        typer.echo(nl=False)  # and so what is left is written, or that fails here
     except Exception as error:
         # Of Typer, whose own box would print what was typed, or matched by a shell, as it is.
         said, where = getattr(error, "format_message", None), getattr(error, "ctx", None)
