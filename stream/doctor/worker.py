@@ -10,6 +10,7 @@ from multiprocessing.connection import Connection
 
 from stream.doctor.checks.finding import Finding, Group, failed
 from stream.doctor.clean import cleaner
+from stream.ipc.workers import uninterrupted
 
 LIMIT_S = 60.0
 """How long a check may take: on a GPU that is new to it, PyTorch loads and builds much."""
@@ -27,7 +28,8 @@ def examine(names: Sequence[str], limit_s: float = LIMIT_S) -> Iterator[Group]:
     while left:
         ours, theirs = context.Pipe(duplex=False)
         process = context.Process(target=_work, args=(tuple(left), theirs))
-        process.start()
+        with uninterrupted():
+            process.start()
         theirs.close()
         try:
             while left:

@@ -4,10 +4,11 @@ import asyncio
 import multiprocessing
 import os
 import select
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -39,6 +40,20 @@ _LEAVE_S = 1.0
 
 Say = Callable[[str, str], None]
 """Shows a line: who says it, and what."""
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Processes that are started meanwhile never see Ctrl-C, which a terminal sends to all of them:
+    while they still load modules it would end them with a traceback."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class Life:
@@ -155,7 +170,8 @@ class Worker:
             daemon=True,
         )
         try:
-            process.start()
+            with uninterrupted():
+                process.start()
         except OSError:
             line.close()
             raise

@@ -1,9 +1,11 @@
 """`deblur live` as its users meet it: the whole command, with real players and real faults."""
 
+import os
 import re
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -82,6 +84,27 @@ def test_two_signals_end_at_once(tmp_path: Path) -> None:
         feed.process.send_signal(signal.SIGINT)
         # Less than what is waited for when there is one signal alone.
         assert feed.process.wait(2) == 130
+
+
+def test_ctrl_c_while_its_processes_begin_is_quiet() -> None:
+    """A terminal sends it to all of them, while they still load modules as well."""
+    command = [DEBLUR, "live", "testsrc:", "null:", "--model", "none", "--http", "off"]
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as feed:
+
+        def loading() -> bool:
+            with suppress(psutil.Error):
+                for each in psutil.Process(feed.pid).children():
+                    if any("numpy" in part.path for part in each.memory_maps()):
+                        return True
+            return False
+
+        until(loading, "nothing begins")
+        os.killpg(feed.pid, signal.SIGINT)
+        said = feed.communicate(timeout=START_S)[1]
+    assert "Traceback" not in said
+    assert feed.returncode == 0, said
 
 
 def test_one_signal_has_a_bound_whatever_hangs(tmp_path: Path) -> None:
