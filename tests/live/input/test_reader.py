@@ -2,6 +2,7 @@
 
 import functools
 import http.server
+import multiprocessing
 import re
 import ssl
 import subprocess
@@ -10,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -22,8 +24,10 @@ import pytest
 from stream.colors import tags_of
 from stream.errors import SourceError
 from stream.ipc.backoff import Backoff, back_off
+from stream.ipc.child import Control
 from stream.ipc.convert import Unpacker
 from stream.ipc.sound_ring import SoundFormat
+from stream.live.output.record import Recorder
 from tests.clips import make_clip, picture
 from tests.rig.chaos import Chaos
 from tests.rig.command import until
@@ -93,6 +97,29 @@ def test_transparency_is_left_out_and_said_once(
             reading.cut()
     assert len(reading.lines) == 1
     assert reading.lines[0].endswith("25 fps (with transparency, which is left out)")
+
+
+def test_sound_with_headers_of_its_own_is_recorded_as_others(tmp_path: Path) -> None:
+    """AAC of MPEG-TS tells in each packet what it is, which Matroska and RTP do not take."""
+    clip = make_clip(tmp_path / "clip.ts", frames=25, audio=["eng"], options={"bf": "0"})
+    with Reading(str(clip), realtime=True) as reading:
+        first = reading.picture()
+        reading.until(lambda: reading.heartbeat.state == "ended")
+        sound = reading.sounds.format()
+        assert sound == SoundFormat("aac", 48000, 2, bytes.fromhex("1190"))
+        heard, _ = reading.sounds.since(0)
+        first = replace(first, timestamp=heard[0].timestamp)
+        target = Recorder(tmp_path / "yard.mkv")
+        output = target.open(first, sound, Control(multiprocessing.Pipe()[0]))
+        output.push(first)
+        for each in heard:
+            output.sound(each)
+        output.close()
+    (file,) = tmp_path.glob("yard-*.mkv")
+    with av.open(str(file)) as container:
+        (stream,) = container.streams.audio
+        assert stream.codec_context.profile == "LC"
+        assert sum(frame.samples for frame in container.decode(stream)) == 1024 * len(heard) > 0
 
 
 def test_a_file_in_a_loop_goes_on(tmp_path: Path) -> None:
