@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 _REDIRECTED = re.compile(r"^Protocol '.*' not on whitelist", re.M)
 """FFmpeg follows a camera anywhere, with the password and without end, where that is allowed."""
-_LOCATION = re.compile(r"^line='location: *(\S+) *'$", re.M | re.I)
+_LOCATION = re.compile(r"^location: *(\S+) *$", re.M | re.I)
+_MOVED = re.compile(r"^http_code=30[12378]$", re.M)
 _REFUSED = re.compile(r"^method (\w+) failed: (\d{3}) \((.*)\)$", re.M)
 _CODE = re.compile(r"^http_code=([45]\d\d)$", re.M)
 _CHALLENGE = re.compile(r"www-authenticate: *digest\b(.*)$", re.M | re.I)
@@ -32,13 +33,18 @@ class Answers:
 
     @property
     def redirects(self) -> bool:
-        """Whether it names another address instead of itself."""
-        return _REDIRECTED.search(self._text("rtsp")) is not None
+        """Whether it names another address instead of itself, which FFmpeg does not follow."""
+        return _REDIRECTED.search(self._text("rtsp", "http")) is not None
+
+    @property
+    def moves(self) -> int:
+        """How often one was sent on by HTTP, which FFmpeg does itself."""
+        return len(_MOVED.findall(self._text("http")))
 
     @property
     def location(self) -> str | None:
         """The address that it redirects to, where the log is of the finest level."""
-        found = _LOCATION.findall(self._text("rtsp"))
+        found = _LOCATION.findall(self._text("rtsp", "http"))
         return str(found[-1]) if found else None
 
     @property
@@ -76,7 +82,7 @@ class Answers:
 
     def _text(self, *names: str) -> str:
         lines = (text for _, name, text in self._log if name in names)
-        return "\n".join(re.sub(r"^header='(.*)'$", r"\1", line.strip()) for line in lines)
+        return "\n".join(re.sub(r"^(?:header|line)='(.*)'$", r"\1", line.strip()) for line in lines)
 
 
 def _shown(words: str) -> str:

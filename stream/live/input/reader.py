@@ -26,11 +26,15 @@ from stream.live.input.ffmpeg_log import Answers
 from stream.live.input.session import Session, Sink
 from stream.live.input.streams import LostError
 from stream.options.live import LiveSettings
-from stream.secrets import split_login
+from stream.secrets import hidden, split_login
 
 _LOOK_UP_S = 60.0
 """For looking up a name, which has no time limit of ours, and asking whether anybody is there."""
 _MOST_REDIRECTS = 4
+_MOST_MOVES = 8
+"""Of the same by HTTP, where FFmpeg counts."""
+_SHOWN = 200
+"""Characters of an address that a camera names."""
 _MOST_LOGGED = 2_000
 """Messages of FFmpeg that are kept while it opens."""
 _MOST_TOLD = 20
@@ -264,6 +268,11 @@ def _explained(error: Exception, answers: Answers, camera: Camera) -> Exception:
             f"it wants a login by {answers.login}, which cannot be had here; set the "
             "camera to Digest with MD5, or to Basic"
         )
+    if answers.redirects and answers.location is not None:
+        where = hidden(answers.location)[:_SHOWN]
+        return LostError(f"it redirects from {camera.kind} to {where}, which is not followed")
+    if answers.moves >= _MOST_MOVES:
+        return LostError(f"it redirects more than {_MOST_MOVES} times")
     if answers.refusal is None or any(isinstance(error, kind) for kind in _LOGIN):
         return error
     method, status, said = answers.refusal

@@ -243,6 +243,10 @@ class Handler(http.server.SimpleHTTPRequestHandler):
             self._camera()
         elif self.path == "/sizes":
             self._camera(sizes=[(16 * n, 16 * n) for n in range(2, 20)])
+        elif self.path.startswith("/to/"):
+            self.send_response(302)
+            self.send_header("Location", self.path.removeprefix("/to/"))
+            self.end_headers()
         elif self.path[1:4] in ("401", "403", "404", "429"):
             self.send_error(int(self.path[1:4]))
         else:
@@ -329,6 +333,26 @@ def test_refused_logins_are_told_apart_and_not_hammered(tmp_path: Path) -> None:
 def test_what_the_web_refuses_is_said(tmp_path: Path) -> None:
     with web(tmp_path) as (host, _), Reading(f"http://{host}/429") as reading:
         reading.until(lambda: reading.says("it refused GET (429); trying again"))
+
+
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        (
+            "rtsp://a:geheim@127.0.0.1:9/x",
+            "it redirects from http to rtsp://***@127.0.0.1:9/x, which",
+        ),
+        ("file:///etc/hostname", "it redirects from http to file:///etc/hostname, which is not"),
+        ("", "it redirects more than 8 times"),
+    ],
+)
+def test_redirects_of_the_web_that_lead_nowhere_are_said(
+    place: str, words: str, tmp_path: Path
+) -> None:
+    with web(tmp_path) as (host, _), Reading(f"http://{host}/to/{place}") as reading:
+        reading.until(lambda: reading.lines)
+    assert words in reading.lines[0]
+    assert "geheim" not in reading.lines[0]
 
 
 def test_a_playlist_from_the_web_opens_no_local_file(tmp_path: Path) -> None:
