@@ -1,7 +1,11 @@
 """What a camera answers while FFmpeg opens it, from its log: its errors leave most of that out."""
 
+import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import av.logging
 
 _REDIRECTED = re.compile(r"^Protocol '.*' not on whitelist", re.M)
 """FFmpeg follows a camera anywhere, with the password and without end, where that is allowed."""
@@ -17,13 +21,28 @@ _DIRECTION = re.compile(r"^a=(sendonly|recvonly|sendrecv|inactive)\s*$", re.M)
 _REASON = 60
 """Characters of what a camera says of its own that are shown."""
 
+Log = list[tuple[int, str, str]]
+"""FFmpeg's messages, each with its level and who says it."""
+
+
+@contextmanager
+def kept(level: int) -> Iterator[Log]:
+    """Keep what FFmpeg says meanwhile, up to a level of `av.logging`."""
+    # What is told while nobody listens, as an opening that was given up goes on.
+    logging.getLogger("libav").setLevel(logging.CRITICAL + 1)
+    av.logging.set_level(level)
+    try:
+        with av.logging.Capture(local=False) as log:
+            yield log
+    finally:
+        av.logging.set_level(None)
+
 
 class Answers:
     """What a camera answered to one opening."""
 
     def __init__(self, log: Sequence[tuple[int, str, str]]) -> None:
-        """`log`: FFmpeg's messages, each with its level and who says it; of RTSP those for
-        debugging, and of HTTP the finest."""
+        """`log`: a `Log`; of RTSP the messages for debugging, and of HTTP the finest."""
         self._log = log
 
     @property

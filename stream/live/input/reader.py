@@ -2,7 +2,6 @@
 
 import errno
 import gc
-import logging
 import time
 from collections.abc import Callable
 
@@ -22,7 +21,7 @@ from stream.ipc.sound_ring import SoundRing
 from stream.ipc.timed_calls import ConnectionThread, LateError, StoppedError
 from stream.live.input.camera import Camera
 from stream.live.input.clock_mapping import ClockMapping
-from stream.live.input.ffmpeg_log import Answers
+from stream.live.input.ffmpeg_log import Answers, Log, kept
 from stream.live.input.session import Session, Sink
 from stream.live.input.streams import LostError
 from stream.options.live import LiveSettings
@@ -102,7 +101,7 @@ class _Reader:
         self._backoff = Backoff(camera.address)
         self._told: set[str] = set()
         """Why there is no connection, as far as it was said since there was one."""
-        self._log: list[tuple[int, str, str]] = []
+        self._log: Log = []
         """What FFmpeg says while it opens."""
         self._redirects = False
         """Whether it has redirected, ..."""
@@ -200,24 +199,18 @@ class _Reader:
         """What opens a camera, and keeps what FFmpeg says meanwhile."""
         # HTTP's headers are told at the finest level only; of RTSP that has each single byte.
         fine = self._redirects or camera.kind in ("http", "https")
-        # What is told while nobody listens, as an opening that was given up goes on.
-        logging.getLogger("libav").setLevel(logging.CRITICAL + 1)
 
         def open_() -> av.container.InputContainer:
-            av.logging.set_level(av.logging.TRACE if fine else av.logging.DEBUG)
-            try:
-                with av.logging.Capture(local=False) as self._log:
-                    opened.append(
-                        av.open(
-                            camera.url,
-                            format=camera.format,
-                            options=dict(camera.options),
-                            timeout=(camera.open_s, camera.stall_s + 1),
-                            metadata_errors="replace",
-                        )
+            with kept(av.logging.TRACE if fine else av.logging.DEBUG) as self._log:
+                opened.append(
+                    av.open(
+                        camera.url,
+                        format=camera.format,
+                        options=dict(camera.options),
+                        timeout=(camera.open_s, camera.stall_s + 1),
+                        metadata_errors="replace",
                     )
-            finally:
-                av.logging.set_level(None)
+                )
             return opened[-1]
 
         return open_
