@@ -13,6 +13,8 @@ _LOCATION = re.compile(r"^location: *(\S+) *$", re.M | re.I)
 _MOVED = re.compile(r"^http_code=30[12378]$", re.M)
 _REFUSED = re.compile(r"^method (\w+) failed: (\d{3}) \((.*)\)$", re.M)
 _CODE = re.compile(r"^http_code=([45]\d\d)$", re.M)
+_TEXT = re.compile(r"^content-type: *(text/|application/(json|xml|xhtml))", re.M | re.I)
+_PROBED = re.compile(r"^Format \w+ probed", re.M)
 _CHALLENGE = re.compile(r"www-authenticate: *digest\b(.*)$", re.M | re.I)
 _WANTED = re.compile(r"\b(algorithm|qop) *= *(?:\"([^\"]*)\"|([\w-]+))", re.I)
 _KNOWN = ("", "MD5", "MD5-SESS")
@@ -49,6 +51,16 @@ class Answers:
     def connected(self) -> bool:
         """Whether anybody was there."""
         return "Successfully connected to" in self._text("tcp")
+
+    @property
+    def sends(self) -> bool:
+        """Whether what comes has begun like video."""
+        return any(_PROBED.match(text) for _, _, text in self._log)
+
+    @property
+    def text(self) -> bool:
+        """Whether a web server says that it is text."""
+        return _TEXT.search(self._text("http")) is not None
 
     @property
     def redirects(self) -> bool:

@@ -40,6 +40,8 @@ _MOST_TOLD = 20
 """Reasons why there is no connection; some carry words of the camera."""
 _PLAYLISTS = {"hls", "concat", "dash", "sdp", "webvtt", "ffmetadata", "tty"}
 """Text formats, of which the first ones would make FFmpeg open other files."""
+_ENDED = "the connection ended"
+_NO_VIDEO = "what it sends is not video"
 _WORDS: tuple[tuple[type[Exception], str], ...] = (
     (av.error.HTTPUnauthorizedError, "the login was refused (401); check user and password"),
     (av.error.HTTPForbiddenError, "it is forbidden (403); check what this user may see"),
@@ -48,7 +50,7 @@ _WORDS: tuple[tuple[type[Exception], str], ...] = (
     (av.error.ExitError, "it does not answer"),
     (av.error.TimeoutError, "it does not answer"),
     (av.error.EOFError, "it closed the connection"),
-    (av.error.InvalidDataError, "what it sends is not video"),
+    (av.error.InvalidDataError, _NO_VIDEO),
     (av.error.FileNotFoundError, "there is no such device; is it plugged in?"),
     (MemoryError, "what it sends as one piece is larger than any picture may be; see --max-pixels"),
 )
@@ -126,7 +128,7 @@ class _Reader:
         error: Exception
         try:
             self._connect()
-            error = LostError("the connection ended")
+            error = LostError(_ENDED)
         except (LostError, av.error.FFmpegError, OSError, IndexError, ValueError) as caught:
             # PyAV raises IndexError where a stream appears on the way.
             error = caught
@@ -166,7 +168,7 @@ class _Reader:
             except LateError:
                 # Not None: PyAV would compare it with what the other thread says just now.
                 av.logging.set_level(av.logging.PANIC)
-                raise LostError("it does not answer") from None
+                raise _silence(Answers(self._log), camera) from None
             except av.error.FFmpegError as error:
                 answers = Answers(self._log)
                 unknown = redirects and split_login(camera.url)[1] is None
@@ -228,10 +230,14 @@ class _Reader:
         login = isinstance(error, _LOGIN)
         delay = self._backoff.failed(login=login)
         why = _words(error)
-        failed = getattr(error, "errno", None) == errno.EIO and worked_s is None
-        if failed and Answers(self._log).connected and not self._camera.kind.endswith("s"):
+        failed = getattr(error, "errno", None) == errno.EIO and self._camera.address is not None
+        if failed and worked_s is not None:
+            why = _ENDED
+        elif failed and Answers(self._log).text:
+            why = _NO_VIDEO
+        elif failed and Answers(self._log).connected and not self._camera.kind.endswith("s"):
             why = "the connection broke before a picture had come"
-        elif failed and self._camera.address:
+        elif failed:
             # What FFmpeg says of names that nobody knows, and of certificates.
             why = "it cannot be reached; is the name right, and the network up?"
             if self._camera.kind.endswith("s"):
@@ -254,6 +260,16 @@ class _Reader:
             return link.call(self._backoff.reachable, _LOOK_UP_S)
 
 
+def _silence(answers: Answers, camera: Camera) -> LostError:
+    """What has not come in time."""
+    if not answers.sends:
+        return LostError("it does not answer")
+    return LostError(
+        f"it sends, but no whole picture within {camera.open_s:g} s; that takes too long, or is "
+        "larger than any picture may be"
+    )
+
+
 def _explained(error: Exception, answers: Answers, camera: Camera) -> Exception:
     """The error, or what the camera answered, where that says more."""
     if isinstance(error, av.error.HTTPUnauthorizedError) and answers.login is not None:
@@ -261,6 +277,8 @@ def _explained(error: Exception, answers: Answers, camera: Camera) -> Exception:
             f"it wants a login by {answers.login}, which cannot be had here; set the "
             "camera to Digest with MD5, or to Basic"
         )
+    if isinstance(error, av.error.ExitError | av.error.TimeoutError):
+        return _silence(answers, camera)
     if answers.redirects and answers.location is not None:
         where = hidden(answers.location)[:_SHOWN]
         return LostError(f"it redirects from {camera.kind} to {where}, which is not followed")

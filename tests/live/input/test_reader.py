@@ -243,6 +243,13 @@ class Handler(http.server.SimpleHTTPRequestHandler):
             self._camera()
         elif self.path == "/sizes":
             self._camera(sizes=[(16 * n, 16 * n) for n in range(2, 20)])
+        elif self.path == "/short":
+            self._camera(count=5)
+        elif self.path == "/page":
+            self._begin("text/html")
+            self.wfile.write(b"<!doctype html><html>a camera's page</html>")
+        elif self.path == "/endless":
+            self._endless()
         elif self.path.startswith("/to/"):
             self.send_response(302)
             self.send_header("Location", self.path.removeprefix("/to/"))
@@ -252,12 +259,23 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         else:
             super().do_GET()
 
-    def _camera(self, sizes: Sequence[tuple[int, int]] = ((322, 240),)) -> None:
-        kind = "multipart/x-mixed-replace; boundary=cut"
+    def _begin(self, kind: str = "multipart/x-mixed-replace; boundary=cut") -> None:
         self.send_response(200)
         self.send_header("Content-Type", kind)
         self.end_headers()
-        for index in range(100_000):
+
+    def _endless(self) -> None:
+        self._begin()
+        self.wfile.write(b"--cut\r\nContent-Type: image/jpeg\r\n\r\n\xff\xd8")
+        while True:
+            self.wfile.write(bytes(4096))
+            time.sleep(0.02)
+
+    def _camera(
+        self, sizes: Sequence[tuple[int, int]] = ((322, 240),), count: int = 100_000
+    ) -> None:
+        self._begin()
+        for index in range(count):
             encoded, data = cv2.imencode(".jpg", picture(index, *sizes[index % len(sizes)]))
             assert encoded
             head = f"--cut\r\nContent-Type: image/jpeg\r\nContent-Length: {data.size}\r\n\r\n"
@@ -328,6 +346,20 @@ def test_refused_logins_are_told_apart_and_not_hammered(tmp_path: Path) -> None:
             told = repr(reading.lines) + repr(reading.heartbeats)
             assert SECRET not in told
             assert CODED not in told
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("short", "the camera is lost: the connection ended; trying again"),
+        ("page", "no connection to the camera: what it sends is not video; trying again"),
+        ("endless", "it sends, but no whole picture within 5 s; that takes too long, or is larger"),
+    ],
+)
+def test_what_comes_from_the_web_and_is_no_camera(path: str, words: str, tmp_path: Path) -> None:
+    with web(tmp_path) as (host, _), Reading(f"http://{host}/{path}") as reading:
+        reading.until(lambda: reading.says(words))
+    assert not any("no connection" in line for line in reading.lines if words not in line)
 
 
 def test_what_the_web_refuses_is_said(tmp_path: Path) -> None:
