@@ -41,6 +41,7 @@ _MOST_TOLD = 20
 _PLAYLISTS = {"hls", "concat", "dash", "sdp", "webvtt", "ffmetadata", "tty"}
 """Text formats, of which the first ones would make FFmpeg open other files."""
 _ENDED = "the connection ended"
+_OVER = "the stream has ended"
 _NO_VIDEO = "what it sends is not video"
 _WORDS: tuple[tuple[type[Exception], str], ...] = (
     (av.error.HTTPUnauthorizedError, "the login was refused (401); check user and password"),
@@ -103,6 +104,8 @@ class _Reader:
         self._backoff = Backoff(camera.address)
         self._told: set[str] = set()
         """Why there is no connection, as far as it was said since there was one."""
+        self._shown: int | None = None
+        """How long the playlist is that was shown to its end; 0: not known, None: there is none."""
         self._log: Log = []
         """What FFmpeg says while it opens."""
         self._redirects = False
@@ -150,12 +153,32 @@ class _Reader:
             camera, container = self._open(link, opened)
             if not camera.live and set(container.format.name.split(",")) & _PLAYLISTS:
                 raise LostError("it is a text or playlist file, not a video")
+            playlist = "hls" in container.format.name.split(",")
+            if playlist:
+                self._look_for_end(container.duration or 0)
             self._sink.timestamps.renew()
             quiet = not camera.live and self._heartbeat.frames > 0
             silent = Answers(self._log).loudspeakers
             Session(
                 *(camera, container, link, self._heartbeat, self._sink), quiet=quiet, silent=silent
             ).run()
+            if playlist and container.duration:
+                self._shown = container.duration
+                raise LostError(_OVER)
+
+    def _look_for_end(self, length: int) -> None:
+        """Raise `LostError` for a playlist that was shown to its end; `length`: how long it is, 0
+        as long as it goes on."""
+        if not length:
+            self._shown = 0  # whatever follows, its end is not shown anew
+        elif self._shown in (0, length):
+            self._shown = length
+            raise LostError(_OVER)
+        else:
+            self._heartbeat.control.say(
+                "it is a recording that has ended, and is shown once; to show it again, save it as "
+                "a file and play that with --realtime"
+            )
 
     def _open(
         self, link: ConnectionThread, opened: list[av.container.InputContainer]

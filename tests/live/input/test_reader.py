@@ -400,12 +400,52 @@ def test_a_playlist_from_the_web_opens_no_local_file(tmp_path: Path) -> None:
         with Reading(f"http://{host}/good.m3u8") as reading:
             first = reading.picture()
             # Played at its pace, although it can be had faster.
-            reading.until(lambda: reading.says("is lost: the connection ended"))
+            reading.until(lambda: reading.says("is lost: the stream has ended"))
             assert time.monotonic() - begun > 0.9
             assert first.size == (64, 48)
         with Reading(f"http://{host}/evil.m3u8") as reading:
             reading.until(lambda: reading.says("no connection"))
             assert reading.heartbeat.frames == 0
+
+
+def test_a_playlist_that_has_ended_is_not_shown_again_until_it_goes_on(tmp_path: Path) -> None:
+    make_clip(tmp_path / "a.ts", frames=25, options={"bf": "0"})
+    make_clip(tmp_path / "b.ts", frames=25, options={"bf": "0"}, size=(96, 64))
+    head = "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXT-X-VERSION:3\n#EXT-X-MEDIA-SEQUENCE:{}\n"
+    playlist, end = tmp_path / "x.m3u8", "#EXT-X-ENDLIST\n"
+
+    def write(number: int, name: str, end: str) -> None:
+        text = head.format(number) + f"#EXTINF:1.0,\n{name}\n{end}"
+        (tmp_path / "new").write_text(text)
+        (tmp_path / "new").replace(playlist)
+
+    with web(tmp_path) as (host, hits):
+
+        def asked(times: int) -> None:
+            """Wait until the playlist was asked for so often again."""
+            count = hits.count("/x.m3u8") + times
+            reading.until(lambda: hits.count("/x.m3u8") >= count)
+
+        write(0, "a.ts", end)
+        with Reading(f"http://{host}/x.m3u8") as reading:
+            reading.until(lambda: reading.says("is lost: the stream has ended"))
+            asked(3)
+            assert reading.heartbeat.frames == 25
+            write(1, "b.ts", "")
+            reading.until(lambda: reading.heartbeat.connects == 2)
+            write(1, "b.ts", end)
+            reading.until(lambda: reading.says("no connection to the camera: the stream has ended"))
+            asked(3)
+            assert reading.heartbeat.frames == 50
+    said = [re.sub(r"(connected: h264 \w+).*", r"\1", line) for line in reading.lines]
+    assert said.pop(0).startswith("it is a recording that has ended, and is shown once; to show")
+    assert said == [
+        "connected: h264 64x48",
+        "the camera is lost: the stream has ended; trying again",
+        "connected: h264 96x64",
+        "the camera is lost: the connection ended; trying again",
+        "no connection to the camera: the stream has ended; trying again",
+    ]
 
 
 def test_what_is_not_there_is_told_once_and_asked_for_cheaply() -> None:
