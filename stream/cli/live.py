@@ -210,7 +210,12 @@ def _keep_up(
             page.show(list(cameras.feeds))
 
     cameras = Cameras(
-        described, tokens=[private.token], say=tell, preview=page is not None, changed=show
+        described,
+        tokens=[private.token],
+        say=tell,
+        named=config is not None,
+        preview=page is not None,
+        changed=show,
     )
     beside = page.processes if page is not None else tuple
     figures = Http(cameras.watched, address, beside) if address is not None else None

@@ -56,11 +56,12 @@ class Cameras:
         *,
         tokens: list[str],
         say: Say,
+        named: bool = True,
         preview: bool = False,
         changed: Callable[[], None] = lambda: None,
     ) -> None:
-        """`tokens` are secrets beside those of the addresses; `changed` is called when `feeds` are
-        others."""
+        """`tokens` are secrets beside those of the addresses; `named`: whether a user gave the
+        names; `changed` is called when `feeds` are others."""
         self.feeds: list[Supervisor] = []
         """Those that run; always the same list."""
         self.watched: list[Supervisor | Failed] = []
@@ -75,7 +76,7 @@ class Cameras:
         this."""
         self._tokens = tokens
         self._say = say
-        self._preview = preview
+        self._told = named, preview
         self._changed = changed
         self._stopping = False
         self._news = asyncio.Event()
@@ -155,6 +156,7 @@ class Cameras:
         self._over.pop(name, None)
         self._failed.pop(name, None)
         doors = ExitStack()
+        named, preview = self._told
         try:
             secrets = Secrets(description.addresses, self._tokens)
             feed = Supervisor(
@@ -164,7 +166,8 @@ class Cameras:
                 secrets=secrets,
                 say=lambda who, text: self._say(f"{name}: {who}", text),
                 name=name,
-                preview=self._preview,
+                shown=name if named else "",
+                preview=preview,
             )
         except Exception as error:  # of this camera, and no matter to the others
             doors.close()

@@ -23,6 +23,7 @@ from stream.errors import DeblurError, NoInputError, SinkError, UsageError
 from stream.live.description import Description
 from stream.live.output.null import Null
 from stream.live.output.serve import Serve
+from stream.live.output.targets import place as place_of
 from stream.live.rtsp.mounts import SHARES
 from stream.secrets import Secrets, hidden
 
@@ -96,7 +97,7 @@ class _Reader:
         if "source" in usual or "outputs" in usual:
             raise self._wrong(("defaults",), "source and outputs belong to a camera")
         described: dict[str, Description] = {}
-        taken: dict[tuple[object, object], str] = {}
+        taken: dict[tuple[object, ...], str] = {}
         for name, options in cameras.items():
             table = ("cameras", name)
             if not _NAME.fullmatch(name):
@@ -118,7 +119,7 @@ class _Reader:
         description: Description,
         own: Mapping[str, object],
         defaults: Mapping[str, object],
-        taken: dict[tuple[object, object], str],
+        taken: dict[tuple[object, ...], str],
     ) -> Description:
         """Raise `UsageError` where it makes no sense, alone or beside those before it.
 
@@ -128,7 +129,7 @@ class _Reader:
         """
         name = table[-1]
         try:
-            addresses = description.addresses[1:]
+            _ = description.addresses
         except UsageError:
             return description
         try:
@@ -142,19 +143,16 @@ class _Reader:
             key = _key_in(said)
             usual = key in defaults and key not in own
             raise self._wrong(("defaults",) if usual else table, said, key) from None
-        for target, address in zip(targets, addresses, strict=True):
+        for target in targets:
             if isinstance(target, Null):
                 continue
-            place: tuple[object, object] = ("address", address)
+            place = place_of(target)
             said = f"{target.name} is an output of {{}} as well"
             if isinstance(target, Serve) and SHARES:
-                place = f"path of port {target.port}", target.path
-                hosts = {host: of for (kind, host), of in taken.items() if kind == target.port}
-                for host, other in hosts.items():
-                    if host != target.host:
+                for (kind, host, *rest), other in taken.items():
+                    if kind == "serve" and rest[0] == target.port and host != target.host:
                         said = f"port {target.port} is served at {host} by {other}; use that host"
                         raise self._wrong(table, said, "outputs")
-                taken[target.port, target.host] = name
             elif isinstance(target, Serve):
                 place = "port", target.port
                 said = f"port {target.port} serves {{}} as well; each output needs its own"

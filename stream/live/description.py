@@ -107,8 +107,10 @@ class Description:
             self.transport, self.insecure_tls, self.segment, keep_s=keep_s, keep_bytes=keep_bytes
         )
         found = [targets.parse(each, asked) for each in self.addresses[1:]]
-        if len(set(self.addresses[1:])) < len(found):
-            raise UsageError("two outputs are the same")
+        places = [targets.place(each) for each in found]
+        for number, each in enumerate(found):
+            if places.index(places[number]) < number:
+                raise UsageError(f"two outputs are the same, {each.name}")
         return found
 
 

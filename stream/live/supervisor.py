@@ -59,9 +59,11 @@ class Supervisor:
         secrets: Secrets,
         say: Say,
         name: str = ALONE,
+        shown: str = "",
         preview: bool = False,
     ) -> None:
-        """With `preview` there is a `window`, and pictures may become larger than at first."""
+        """`shown` is the camera's name where there is no signal; with `preview` there is a
+        `window`, and pictures may become larger than at first."""
         self.name = name
         self.settings = settings
         self.in_use: InUse | None = None
@@ -87,7 +89,7 @@ class Supervisor:
             (camera, settings, self._camera, self._sounds),
             _SILENT_S["reader"] + settings.stall_s,
         )
-        self._writers = [*self._writing(targets)]
+        self._writers = [*self._writing(targets, shown)]
         self._kept = Workers(
             self.workers, context, secrets=secrets, say=say, fail=self._fail, asked=self._told
         )
@@ -96,14 +98,14 @@ class Supervisor:
         self._change = _Change()
         self._error: DeblurError | None = None
 
-    def _writing(self, targets: Sequence[Target]) -> Iterator[Worker]:
+    def _writing(self, targets: Sequence[Target], shown: str) -> Iterator[Worker]:
         """The processes that write, one for each output."""
         settings, names = self.settings, [target.name for target in targets]
         for index, target in enumerate(targets):
             feed = Feed(
                 *(self._restored, self._camera, self._sounds, index),
                 upscale=settings.restoring.upscale,
-                name=self.name if self.name != ALONE else "",
+                name=shown,
             )
             # Stream keys are hidden, so that two addresses may be called alike.
             twice = names.count(target.name) > 1

@@ -93,6 +93,19 @@ def test_one_that_cannot_work_does_not_end_the_others(tmp_path: Path) -> None:
         assert feed.figure("restarts_total", "model") == 0
 
 
+def test_without_a_signal_the_name_of_a_camera_is_shown(tmp_path: Path) -> None:
+    """Also the one that a feed without a name has in figures and lines."""
+    file, port = tmp_path / "cameras.toml", free_port()
+    lines = [f'source = "rtsp://127.0.0.1:{free_port()}/x"', f'outputs = ["serve:{port}/x"]']
+    file.write_text("\n".join(["[cameras.live]", *lines, 'size = "320x180"']))
+    with live(tmp_path, "--config", str(file)) as feed:
+        until(lambda: feed.figure("repeats_total", "writer") > 0, "there is no slate")
+        options = {"rtsp_transport": "tcp"}
+        with av.open(f"rtsp://127.0.0.1:{port}/x", options=options) as player:
+            luma = next(player.decode(video=0)).to_ndarray()[:180]
+    assert (luma[50:75] > 150).any(), "the name is missing"
+
+
 def test_cameras_share_a_port(tmp_path: Path) -> None:
     """Each path has its own login and its own process, whose death is no matter to the other."""
     file, port = tmp_path / "cameras.toml", free_port()

@@ -109,11 +109,24 @@ def test_an_output_is_named_after_its_camera() -> None:
         ),
         (
             '[cameras.a]\nsource = "testsrc:"\noutputs = ["serve:8554/a", "serve:u:p@8554/a"]',
-            "c.toml:3: serve:127.0.0.1:8554/a is an output of a as well",
+            "c.toml:1: two outputs are the same, serve:127.0.0.1:8554/a",
         ),
         (
             '[cameras.a]\nsource = "testsrc:"\noutputs = ["null:", "a.mkv", "a.mkv"]',
-            "c.toml:1: two outputs are the same",
+            "c.toml:1: two outputs are the same, a.mkv",
+        ),
+        *(
+            (
+                f'[cameras.a]\nsource = "testsrc:"\noutputs = "{one}"\n'
+                f'[cameras.b]\nsource = "testsrc:"\noutputs = "{other}"',
+                f"c.toml:6: {name} is an output of a as well",
+            )
+            for one, other, name in (
+                ("a.mkv", "./a.mkv", "a.mkv"),
+                ("record:yard", "yard/../yard/live.mkv", "yard/../yard/live.mkv"),
+                ("hls:web", "hls:./web", "hls:web"),
+                ("rtsp://Relay/a", "rtsp://u:p@relay:554/a/", "rtsp://***@relay:554/a/"),
+            )
         ),
         ('[cameras.a]\nsource = "testsrc:"\ndevice = "gpu"', "c.toml:3: unknown --device gpu"),
         ('[cameras.a]\nsource = "testsrc:"\nengine = "opnvino"', "c.toml:3: unknown --engine"),
@@ -139,7 +152,10 @@ def test_an_output_is_named_after_its_camera() -> None:
         ("[" + "a." * 5000 + "a]", "c.toml:1: unknown a"),
     ],
 )
-def test_what_is_wrong_is_said_with_its_line(text: str, said: str) -> None:
+def test_what_is_wrong_is_said_with_its_line(
+    text: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     if said == "c.toml:1":  # the second camera is the wrong one
         said = "c.toml:4: --strength"
     with pytest.raises(UsageError) as error:

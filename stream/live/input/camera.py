@@ -17,7 +17,7 @@ from stream.media.formats import NAMED_ALONE
 from stream.options.live import LiveSettings
 from stream.secrets import hidden, split_login
 
-_PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443, "rtmp": 1935, "rtmps": 443}
+PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443, "rtmp": 1935, "rtmps": 443}
 _PROTOCOLS = {
     "rtsp": "rtp,udp,tcp",
     "rtsps": "rtp,srtp,udp,tcp,tls",
@@ -94,7 +94,7 @@ class Camera:
         text = resolve(text)
         scheme, colon, rest = text.partition(":")
         scheme = scheme.lower()
-        if colon and scheme in _PORTS and rest.startswith("//"):
+        if colon and scheme in PORTS and rest.startswith("//"):
             return _network(scheme, text, settings)
         if text.startswith("/dev/video"):
             scheme, rest = "webcam", text
@@ -160,7 +160,7 @@ def _network(scheme: str, text: str, settings: LiveSettings) -> Camera:
     bare, user, password = split_login(text)
     try:
         parts = urlsplit(bare)
-        host, port = parts.hostname, parts.port or _PORTS[scheme]
+        host, port = parts.hostname, parts.port or PORTS[scheme]
     except ValueError:
         # Neither the address nor the error is shown: the login may not have been found in it.
         raise UsageError(

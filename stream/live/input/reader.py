@@ -2,7 +2,6 @@
 
 import errno
 import gc
-import logging
 import time
 from collections.abc import Callable
 
@@ -22,21 +21,28 @@ from stream.ipc.sound_ring import SoundRing
 from stream.ipc.timed_calls import ConnectionThread, LateError, StoppedError
 from stream.live.input.camera import Camera
 from stream.live.input.clock_mapping import ClockMapping
-from stream.live.input.ffmpeg_log import Answers
+from stream.live.input.ffmpeg_log import Answers, Log, kept
 from stream.live.input.session import Session, Sink
 from stream.live.input.streams import LostError
 from stream.options.live import LiveSettings
-from stream.secrets import split_login
+from stream.secrets import hidden, split_login
 
 _LOOK_UP_S = 60.0
 """For looking up a name, which has no time limit of ours, and asking whether anybody is there."""
 _MOST_REDIRECTS = 4
+_MOST_MOVES = 8
+"""Of the same by HTTP, where FFmpeg counts."""
+_SHOWN = 200
+"""Characters of an address that a camera names."""
 _MOST_LOGGED = 2_000
 """Messages of FFmpeg that are kept while it opens."""
 _MOST_TOLD = 20
 """Reasons why there is no connection; some carry words of the camera."""
 _PLAYLISTS = {"hls", "concat", "dash", "sdp", "webvtt", "ffmetadata", "tty"}
 """Text formats, of which the first ones would make FFmpeg open other files."""
+_ENDED = "the connection ended"
+_OVER = "the stream has ended"
+_NO_VIDEO = "what it sends is not video"
 _WORDS: tuple[tuple[type[Exception], str], ...] = (
     (av.error.HTTPUnauthorizedError, "the login was refused (401); check user and password"),
     (av.error.HTTPForbiddenError, "it is forbidden (403); check what this user may see"),
@@ -45,7 +51,7 @@ _WORDS: tuple[tuple[type[Exception], str], ...] = (
     (av.error.ExitError, "it does not answer"),
     (av.error.TimeoutError, "it does not answer"),
     (av.error.EOFError, "it closed the connection"),
-    (av.error.InvalidDataError, "what it sends is not video"),
+    (av.error.InvalidDataError, _NO_VIDEO),
     (av.error.FileNotFoundError, "there is no such device; is it plugged in?"),
     (MemoryError, "what it sends as one piece is larger than any picture may be; see --max-pixels"),
 )
@@ -98,7 +104,9 @@ class _Reader:
         self._backoff = Backoff(camera.address)
         self._told: set[str] = set()
         """Why there is no connection, as far as it was said since there was one."""
-        self._log: list[tuple[int, str, str]] = []
+        self._shown: int | None = None
+        """How long the playlist is that was shown to its end; 0: not known, None: there is none."""
+        self._log: Log = []
         """What FFmpeg says while it opens."""
         self._redirects = False
         """Whether it has redirected, ..."""
@@ -123,7 +131,7 @@ class _Reader:
         error: Exception
         try:
             self._connect()
-            error = LostError("the connection ended")
+            error = LostError(_ENDED)
         except (LostError, av.error.FFmpegError, OSError, IndexError, ValueError) as caught:
             # PyAV raises IndexError where a stream appears on the way.
             error = caught
@@ -145,12 +153,32 @@ class _Reader:
             camera, container = self._open(link, opened)
             if not camera.live and set(container.format.name.split(",")) & _PLAYLISTS:
                 raise LostError("it is a text or playlist file, not a video")
+            playlist = "hls" in container.format.name.split(",")
+            if playlist:
+                self._look_for_end(container.duration or 0)
             self._sink.timestamps.renew()
             quiet = not camera.live and self._heartbeat.frames > 0
             silent = Answers(self._log).loudspeakers
             Session(
                 *(camera, container, link, self._heartbeat, self._sink), quiet=quiet, silent=silent
             ).run()
+            if playlist and container.duration:
+                self._shown = container.duration
+                raise LostError(_OVER)
+
+    def _look_for_end(self, length: int) -> None:
+        """Raise `LostError` for a playlist that was shown to its end; `length`: how long it is, 0
+        as long as it goes on."""
+        if not length:
+            self._shown = 0  # whatever follows, its end is not shown anew
+        elif self._shown in (0, length):
+            self._shown = length
+            raise LostError(_OVER)
+        else:
+            self._heartbeat.control.say(
+                "it is a recording that has ended, and is shown once; to show it again, save it as "
+                "a file and play that with --realtime"
+            )
 
     def _open(
         self, link: ConnectionThread, opened: list[av.container.InputContainer]
@@ -163,7 +191,7 @@ class _Reader:
             except LateError:
                 # Not None: PyAV would compare it with what the other thread says just now.
                 av.logging.set_level(av.logging.PANIC)
-                raise LostError("it does not answer") from None
+                raise _silence(Answers(self._log), camera) from None
             except av.error.FFmpegError as error:
                 answers = Answers(self._log)
                 unknown = redirects and split_login(camera.url)[1] is None
@@ -196,24 +224,18 @@ class _Reader:
         """What opens a camera, and keeps what FFmpeg says meanwhile."""
         # HTTP's headers are told at the finest level only; of RTSP that has each single byte.
         fine = self._redirects or camera.kind in ("http", "https")
-        # What is told while nobody listens, as an opening that was given up goes on.
-        logging.getLogger("libav").setLevel(logging.CRITICAL + 1)
 
         def open_() -> av.container.InputContainer:
-            av.logging.set_level(av.logging.TRACE if fine else av.logging.DEBUG)
-            try:
-                with av.logging.Capture(local=False) as self._log:
-                    opened.append(
-                        av.open(
-                            camera.url,
-                            format=camera.format,
-                            options=dict(camera.options),
-                            timeout=(camera.open_s, camera.stall_s + 1),
-                            metadata_errors="replace",
-                        )
+            with kept(av.logging.TRACE if fine else av.logging.DEBUG) as self._log:
+                opened.append(
+                    av.open(
+                        camera.url,
+                        format=camera.format,
+                        options=dict(camera.options),
+                        timeout=(camera.open_s, camera.stall_s + 1),
+                        metadata_errors="replace",
                     )
-            finally:
-                av.logging.set_level(None)
+                )
             return opened[-1]
 
         return open_
@@ -231,10 +253,14 @@ class _Reader:
         login = isinstance(error, _LOGIN)
         delay = self._backoff.failed(login=login)
         why = _words(error)
-        failed = getattr(error, "errno", None) == errno.EIO and worked_s is None
-        if failed and Answers(self._log).connected and not self._camera.kind.endswith("s"):
+        failed = getattr(error, "errno", None) == errno.EIO and self._camera.address is not None
+        if failed and worked_s is not None:
+            why = _ENDED
+        elif failed and Answers(self._log).text:
+            why = _NO_VIDEO
+        elif failed and Answers(self._log).connected and not self._camera.kind.endswith("s"):
             why = "the connection broke before a picture had come"
-        elif failed and self._camera.address:
+        elif failed:
             # What FFmpeg says of names that nobody knows, and of certificates.
             why = "it cannot be reached; is the name right, and the network up?"
             if self._camera.kind.endswith("s"):
@@ -257,6 +283,16 @@ class _Reader:
             return link.call(self._backoff.reachable, _LOOK_UP_S)
 
 
+def _silence(answers: Answers, camera: Camera) -> LostError:
+    """What has not come in time."""
+    if not answers.sends:
+        return LostError("it does not answer")
+    return LostError(
+        f"it sends, but no whole picture within {camera.open_s:g} s; that takes too long, or is "
+        "larger than any picture may be"
+    )
+
+
 def _explained(error: Exception, answers: Answers, camera: Camera) -> Exception:
     """The error, or what the camera answered, where that says more."""
     if isinstance(error, av.error.HTTPUnauthorizedError) and answers.login is not None:
@@ -264,6 +300,13 @@ def _explained(error: Exception, answers: Answers, camera: Camera) -> Exception:
             f"it wants a login by {answers.login}, which cannot be had here; set the "
             "camera to Digest with MD5, or to Basic"
         )
+    if isinstance(error, av.error.ExitError | av.error.TimeoutError):
+        return _silence(answers, camera)
+    if answers.redirects and answers.location is not None:
+        where = hidden(answers.location)[:_SHOWN]
+        return LostError(f"it redirects from {camera.kind} to {where}, which is not followed")
+    if answers.moves >= _MOST_MOVES:
+        return LostError(f"it redirects more than {_MOST_MOVES} times")
     if answers.refusal is None or any(isinstance(error, kind) for kind in _LOGIN):
         return error
     method, status, said = answers.refusal

@@ -1,7 +1,9 @@
 """One connection to a camera: its packets to pictures and sound, until nothing comes any more."""
 
 import time
+from collections import deque
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -32,8 +34,13 @@ from stream.live.input.streams import (
 _VIDEO, _SOUND = 0, 1
 _KEY_S = 20.0
 """A camera whose packets come is given so long for its first picture: it waits for a key frame."""
+_HOLD_S = 1.0
+"""Sound whose packets alone tell what it is may come so much later than the first picture."""
 _GAP_NS = 1_000_000_000
 """After so long without a picture nothing may be carried on from the one before."""
+
+_Taken = tuple["av.Packet[Any] | None", int]
+"""A packet and when it came; None at the end."""
 
 
 @dataclass(frozen=True)
@@ -85,13 +92,12 @@ class Session:
     def run(self) -> None:
         """Work until the stream ends; raises `LostError`, `StoppedError`, and what FFmpeg has."""
         sound = self._sound
-        told = sound.format if sound is not None else None
-        if self._sink.sounds.format() != told:
-            self._sink.sounds.announce(told)
         streams = [self._video.stream, *([sound.stream] if sound is not None else [])]
         packets = self._container.demux(streams)
+        held = self._hold(packets)
+        self._announce()
         while True:
-            packet, arrived = self._take(packets)
+            packet, arrived = held.popleft() if held else self._take(packets)
             if packet is None:
                 playback = self._playback
                 if (
@@ -105,8 +111,27 @@ class Session:
             elif packet.size and sound is not None:
                 self._hear(sound, packet, arrived)
 
-    def _take(self, packets: Iterator["av.Packet[Any]"]) -> tuple["av.Packet[Any] | None", int]:
-        """The next packet and when it came; None at the end."""
+    def _hold(self, packets: Iterator["av.Packet[Any]"]) -> deque[_Taken]:
+        """What has to be read before it is known what the sound is."""
+        sound, held = self._sound, deque[_Taken]()
+        while sound is not None and not sound.known and time.monotonic() < self._opened_s + _HOLD_S:
+            packet, _ = taken = self._take(packets)
+            held.append(taken)
+            if packet is None:
+                break
+            if packet.stream_index == sound.stream.index:
+                with suppress(av.error.FFmpegError):
+                    sound.plain(packet)
+        return held
+
+    def _announce(self) -> None:
+        """Say what the sound is."""
+        told = self._sound.format if self._sound is not None and self._sound.known else None
+        if self._sink.sounds.format() != told:
+            self._sink.sounds.announce(told)
+
+    def _take(self, packets: Iterator["av.Packet[Any]"]) -> _Taken:
+        """The next packet."""
         left = self._alive_s + self._camera.stall_s - time.monotonic()
         try:
             if left <= 0:
@@ -200,7 +225,15 @@ class Session:
         if self._playback is not None and pts is not None:
             arrived = self._playback.due(pts)
         timestamp, _ = self._sink.timestamps.place(_SOUND, pts, arrived, duration)
-        if not sound.put(bytes(packet), timestamp, duration, self._sink.sounds):
+        late = not sound.known
+        try:
+            data = sound.plain(packet)
+        except av.error.FFmpegError:
+            self._complain()
+            return
+        if late:
+            self._announce()
+        if not sound.put(data, timestamp, duration, self._sink.sounds):
             self._complain()
 
     def _complain(self) -> None:

@@ -1,11 +1,13 @@
 """Which streams of a camera are taken, and what is known of them."""
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from fractions import Fraction
+from typing import Any
 
 import av
 import av.container
+from av.bitstream import BitStreamFilterContext
 
 from stream.input.container.opening import main_video
 from stream.ipc.convert import Unpacker
@@ -26,12 +28,32 @@ class LostError(Exception):
     """Why a connection ended, as it is told."""
 
 
-@dataclass(frozen=True)
 class Sound:
     """A stream of sound that is passed on as it is."""
 
-    stream: av.AudioStream
-    format: SoundFormat
+    def __init__(self, stream: av.AudioStream, format: SoundFormat) -> None:
+        self.stream, self.format = stream, format
+        self._adts: BitStreamFilterContext | None = None
+        if format.codec == "aac" and not format.extradata:
+            # Each packet has a header of its own, as in MPEG-TS, which only there is understood.
+            self._adts = BitStreamFilterContext("aac_adtstoasc", stream)
+
+    @property
+    def known(self) -> bool:
+        """Whether `format` has all that it will have."""
+        return self._adts is None or bool(self.format.extradata)
+
+    def plain(self, packet: "av.Packet[Any]") -> bytes:
+        """What is passed on of a packet; the first one can complete `format`. Raises an
+        `av.error.FFmpegError` where it is damaged."""
+        if self._adts is None:
+            return bytes(packet)
+        made = self._adts.filter(av.Packet(bytes(packet)))
+        for each in made:
+            if each.has_sidedata("new_extradata"):
+                config = bytes(each.get_sidedata("new_extradata"))
+                self.format = replace(self.format, extradata=config)
+        return b"".join(bytes(each) for each in made)
 
     def put(self, data: bytes, timestamp: int, duration: int, ring: SoundRing) -> bool:
         """Pass a packet on, in pieces where it is large; returns whether that was possible."""

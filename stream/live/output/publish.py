@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 import av
 import av.error
+import av.logging
 
 from stream.ipc.child import Control
 from stream.ipc.mailbox import Picture
@@ -14,6 +15,7 @@ from stream.ipc.sound_ring import SoundFormat
 from stream.live.encoding.mux import LiveOutput, takes
 from stream.live.encoding.video import Quality
 from stream.live.input.camera import trust
+from stream.live.input.ffmpeg_log import Answers, Log, kept
 from stream.live.output.writer import LoginRefusedError, PlainTarget
 from stream.secrets import hidden, split_login
 
@@ -56,12 +58,14 @@ class Publisher(PlainTarget):
     def open(self, first: Picture, sound: SoundFormat | None, control: Control) -> LiveOutput:
         """Connect. Raises `LoginRefusedError`, or another `OSError`."""
         format = self._format
+        log: Log = []
         try:
-            container = self._flv() if format == "flv" else self._rtsp()
-            inner = "flv" if format == "flv" else ""
-            output = LiveOutput(container, first, sound, format=inner, quality=self.quality)
+            with kept(av.logging.DEBUG) as log:
+                container = self._flv() if format == "flv" else self._rtsp()
+                inner = "flv" if format == "flv" else ""
+                output = LiveOutput(container, first, sound, format=inner, quality=self.quality)
         except av.error.HTTPUnauthorizedError as error:
-            raise LoginRefusedError("the server refuses the user or password") from error
+            raise LoginRefusedError(_refused(Answers(log).login)) from error
         except av.error.FFmpegError as error:
             raise OSError(self._reason(error)) from error
         return output
@@ -110,6 +114,16 @@ class Publisher(PlainTarget):
             secure = ", or its certificate is not trusted" if self._tls() else ""
             return f"the server is not found{secure}"
         return _SAID.get(type(error)) or error.strerror or type(error).__name__
+
+
+def _refused(login: str | None) -> str:
+    """Why a login is refused; `login`: which kind is wanted, where FFmpeg cannot give that."""
+    if login is None:
+        return "the server refuses the user or password"
+    return (
+        f"the server wants a login by {login}, which cannot be had here; set it to Digest with "
+        "MD5, or to Basic"
+    )
 
 
 def _address(address: str) -> str:

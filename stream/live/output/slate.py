@@ -15,6 +15,8 @@ _DIM = 0.35
 _NO_SIGNAL = "no signal"
 _READABLE = 14
 """Pixels of the height of letters."""
+_PLAIN = str.maketrans({"ß": "ss", "æ": "ae", "Æ": "Ae", "ø": "o", "Ø": "O", "ł": "l", "Ł": "L"})
+"""What letters become that are not just another one with a mark."""
 _LESS = 0.6
 """How large the other words are beside those."""
 
@@ -75,10 +77,12 @@ def square_size(size: Size, aspect: Fraction) -> Size:
 
 
 def _written(name: str) -> str:
-    """A name in the letters that the font has: without accents, and else not at all."""
-    plain = unicodedata.normalize("NFKD", name)
+    """A name in the letters that the font has."""
+    if hasattr(cv2, "FontFace"):  # the fonts of OpenCV 5 have nearly all letters
+        return unicodedata.normalize("NFC", name)
+    plain = unicodedata.normalize("NFKD", name.translate(_PLAIN))
     plain = "".join(each for each in plain if not unicodedata.combining(each))
-    return plain if plain.isascii() else ""
+    return "".join(each if each.isascii() else "?" for each in plain)
 
 
 def _write(luma: Plane, lines: list[str]) -> None:

@@ -1,11 +1,13 @@
 """What the outputs of a live feed are called on the command line."""
 
 from dataclasses import dataclass
+from os.path import realpath
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from stream.errors import SinkError, UsageError
 from stream.live.encoding.video import Quality
+from stream.live.input.camera import PORTS
 from stream.live.output.hls import Hls
 from stream.live.output.null import Null
 from stream.live.output.publish import Publisher
@@ -72,6 +74,22 @@ def parse(text: str, settings: OutputSettings | None = None) -> Target:
     if Path(text).suffix.lower() in CONTAINERS and "://" not in text:
         return _record(Path(text), settings)
     raise UsageError(f"{hidden(text)} is no output; {_KNOWN}")
+
+
+def place(target: Target) -> tuple[object, ...]:
+    """Where an output goes, however that is written: two at one place harm each other."""
+    match target:
+        case Serve():
+            return "serve", target.host, target.port, target.path
+        case Hls():
+            return "hls", realpath(target.folder)
+        case Recorder():
+            return "file", realpath(target.path)
+        case Publisher():
+            parts = urlsplit(split_login(target.address)[0])
+            port = parts.port or PORTS[parts.scheme]
+            return parts.scheme, parts.hostname, port, parts.path.rstrip("/"), parts.query
+    return (target.name,)
 
 
 def _record(path: Path, settings: OutputSettings) -> Recorder:

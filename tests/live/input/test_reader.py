@@ -2,6 +2,7 @@
 
 import functools
 import http.server
+import multiprocessing
 import re
 import ssl
 import subprocess
@@ -10,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -22,8 +24,10 @@ import pytest
 from stream.colors import tags_of
 from stream.errors import SourceError
 from stream.ipc.backoff import Backoff, back_off
+from stream.ipc.child import Control
 from stream.ipc.convert import Unpacker
 from stream.ipc.sound_ring import SoundFormat
+from stream.live.output.record import Recorder
 from tests.clips import make_clip, picture
 from tests.rig.chaos import Chaos
 from tests.rig.command import until
@@ -93,6 +97,29 @@ def test_transparency_is_left_out_and_said_once(
             reading.cut()
     assert len(reading.lines) == 1
     assert reading.lines[0].endswith("25 fps (with transparency, which is left out)")
+
+
+def test_sound_with_headers_of_its_own_is_recorded_as_others(tmp_path: Path) -> None:
+    """AAC of MPEG-TS tells in each packet what it is, which Matroska and RTP do not take."""
+    clip = make_clip(tmp_path / "clip.ts", frames=25, audio=["eng"], options={"bf": "0"})
+    with Reading(str(clip), realtime=True) as reading:
+        first = reading.picture()
+        reading.until(lambda: reading.heartbeat.state == "ended")
+        sound = reading.sounds.format()
+        assert sound == SoundFormat("aac", 48000, 2, bytes.fromhex("1190"))
+        heard, _ = reading.sounds.since(0)
+        first = replace(first, timestamp=heard[0].timestamp)
+        target = Recorder(tmp_path / "yard.mkv")
+        output = target.open(first, sound, Control(multiprocessing.Pipe()[0]))
+        output.push(first)
+        for each in heard:
+            output.sound(each)
+        output.close()
+    (file,) = tmp_path.glob("yard-*.mkv")
+    with av.open(str(file)) as container:
+        (stream,) = container.streams.audio
+        assert stream.codec_context.profile == "LC"
+        assert sum(frame.samples for frame in container.decode(stream)) == 1024 * len(heard) > 0
 
 
 def test_a_file_in_a_loop_goes_on(tmp_path: Path) -> None:
@@ -216,17 +243,39 @@ class Handler(http.server.SimpleHTTPRequestHandler):
             self._camera()
         elif self.path == "/sizes":
             self._camera(sizes=[(16 * n, 16 * n) for n in range(2, 20)])
+        elif self.path == "/short":
+            self._camera(count=5)
+        elif self.path == "/page":
+            self._begin("text/html")
+            self.wfile.write(b"<!doctype html><html>a camera's page</html>")
+        elif self.path == "/endless":
+            self._endless()
+        elif self.path.startswith("/to/"):
+            self.send_response(302)
+            self.send_header("Location", self.path.removeprefix("/to/"))
+            self.end_headers()
         elif self.path[1:4] in ("401", "403", "404", "429"):
             self.send_error(int(self.path[1:4]))
         else:
             super().do_GET()
 
-    def _camera(self, sizes: Sequence[tuple[int, int]] = ((322, 240),)) -> None:
-        kind = "multipart/x-mixed-replace; boundary=cut"
+    def _begin(self, kind: str = "multipart/x-mixed-replace; boundary=cut") -> None:
         self.send_response(200)
         self.send_header("Content-Type", kind)
         self.end_headers()
-        for index in range(100_000):
+
+    def _endless(self) -> None:
+        self._begin()
+        self.wfile.write(b"--cut\r\nContent-Type: image/jpeg\r\n\r\n\xff\xd8")
+        while True:
+            self.wfile.write(bytes(4096))
+            time.sleep(0.02)
+
+    def _camera(
+        self, sizes: Sequence[tuple[int, int]] = ((322, 240),), count: int = 100_000
+    ) -> None:
+        self._begin()
+        for index in range(count):
             encoded, data = cv2.imencode(".jpg", picture(index, *sizes[index % len(sizes)]))
             assert encoded
             head = f"--cut\r\nContent-Type: image/jpeg\r\nContent-Length: {data.size}\r\n\r\n"
@@ -299,9 +348,43 @@ def test_refused_logins_are_told_apart_and_not_hammered(tmp_path: Path) -> None:
             assert CODED not in told
 
 
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("short", "the camera is lost: the connection ended; trying again"),
+        ("page", "no connection to the camera: what it sends is not video; trying again"),
+        ("endless", "it sends, but no whole picture within 5 s; that takes too long, or is larger"),
+    ],
+)
+def test_what_comes_from_the_web_and_is_no_camera(path: str, words: str, tmp_path: Path) -> None:
+    with web(tmp_path) as (host, _), Reading(f"http://{host}/{path}") as reading:
+        reading.until(lambda: reading.says(words))
+    assert not any("no connection" in line for line in reading.lines if words not in line)
+
+
 def test_what_the_web_refuses_is_said(tmp_path: Path) -> None:
     with web(tmp_path) as (host, _), Reading(f"http://{host}/429") as reading:
         reading.until(lambda: reading.says("it refused GET (429); trying again"))
+
+
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        (
+            "rtsp://a:geheim@127.0.0.1:9/x",
+            "it redirects from http to rtsp://***@127.0.0.1:9/x, which",
+        ),
+        ("file:///etc/hostname", "it redirects from http to file:///etc/hostname, which is not"),
+        ("", "it redirects more than 8 times"),
+    ],
+)
+def test_redirects_of_the_web_that_lead_nowhere_are_said(
+    place: str, words: str, tmp_path: Path
+) -> None:
+    with web(tmp_path) as (host, _), Reading(f"http://{host}/to/{place}") as reading:
+        reading.until(lambda: reading.lines)
+    assert words in reading.lines[0]
+    assert "geheim" not in reading.lines[0]
 
 
 def test_a_playlist_from_the_web_opens_no_local_file(tmp_path: Path) -> None:
@@ -317,12 +400,52 @@ def test_a_playlist_from_the_web_opens_no_local_file(tmp_path: Path) -> None:
         with Reading(f"http://{host}/good.m3u8") as reading:
             first = reading.picture()
             # Played at its pace, although it can be had faster.
-            reading.until(lambda: reading.says("is lost: the connection ended"))
+            reading.until(lambda: reading.says("is lost: the stream has ended"))
             assert time.monotonic() - begun > 0.9
             assert first.size == (64, 48)
         with Reading(f"http://{host}/evil.m3u8") as reading:
             reading.until(lambda: reading.says("no connection"))
             assert reading.heartbeat.frames == 0
+
+
+def test_a_playlist_that_has_ended_is_not_shown_again_until_it_goes_on(tmp_path: Path) -> None:
+    make_clip(tmp_path / "a.ts", frames=25, options={"bf": "0"})
+    make_clip(tmp_path / "b.ts", frames=25, options={"bf": "0"}, size=(96, 64))
+    head = "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXT-X-VERSION:3\n#EXT-X-MEDIA-SEQUENCE:{}\n"
+    playlist, end = tmp_path / "x.m3u8", "#EXT-X-ENDLIST\n"
+
+    def write(number: int, name: str, end: str) -> None:
+        text = head.format(number) + f"#EXTINF:1.0,\n{name}\n{end}"
+        (tmp_path / "new").write_text(text)
+        (tmp_path / "new").replace(playlist)
+
+    with web(tmp_path) as (host, hits):
+
+        def asked(times: int) -> None:
+            """Wait until the playlist was asked for so often again."""
+            count = hits.count("/x.m3u8") + times
+            reading.until(lambda: hits.count("/x.m3u8") >= count)
+
+        write(0, "a.ts", end)
+        with Reading(f"http://{host}/x.m3u8") as reading:
+            reading.until(lambda: reading.says("is lost: the stream has ended"))
+            asked(3)
+            assert reading.heartbeat.frames == 25
+            write(1, "b.ts", "")
+            reading.until(lambda: reading.heartbeat.connects == 2)
+            write(1, "b.ts", end)
+            reading.until(lambda: reading.says("no connection to the camera: the stream has ended"))
+            asked(3)
+            assert reading.heartbeat.frames == 50
+    said = [re.sub(r"(connected: h264 \w+).*", r"\1", line) for line in reading.lines]
+    assert said.pop(0).startswith("it is a recording that has ended, and is shown once; to show")
+    assert said == [
+        "connected: h264 64x48",
+        "the camera is lost: the stream has ended; trying again",
+        "connected: h264 96x64",
+        "the camera is lost: the connection ended; trying again",
+        "no connection to the camera: the stream has ended; trying again",
+    ]
 
 
 def test_what_is_not_there_is_told_once_and_asked_for_cheaply() -> None:

@@ -80,6 +80,15 @@ def test_servers_that_do_not_want_the_video(
     assert "secret" not in "".join(output.said)
 
 
+def test_a_login_that_cannot_be_had(lane: Lane) -> None:
+    answer = '401 No\nWWW-Authenticate: Digest realm="x", nonce="1", algorithm="SHA-256"'
+    with Fake("answering", answer) as fake:
+        output = lane.start(parse(fake.url.replace("://", "://user:right-secret@")))
+        wanted = "the server wants a login by Digest SHA-256, which cannot be had here; set it to"
+        assert lane.show(lambda: output.has_said(wanted))
+    assert "secret" not in "".join(output.said)
+
+
 @pytest.fixture(scope="module")
 def relay(needs_rtsp: None) -> Iterator[RtspServer]:
     with RtspServer(Serving(user="user", password=ODD)) as relay:
