@@ -82,33 +82,33 @@ def endless(file: BinaryIO) -> bool:
 
 def half_element(file: BinaryIO) -> bool:
     """Whether a Matroska file that does not say its length ends within an element."""
-    end = file.seek(0, 2)
-    for tail in _TAILS:
-        begin = max(0, end - tail)
-        file.seek(begin)
-        found = file.read().rfind(_CLUSTER)
-        if found < 0:
-            continue
-        place = begin + found
-        while place < end:
-            size, content = _sized(file, place)
-            # What has no size is followed by what is in it.
-            place = content + (size or 0)
-        return place > end
-    return False
+    place, end = _last_cluster(file), file.seek(0, 2)
+    while place is not None and place < end:
+        size, content = _sized(file, place)
+        # What has no size is followed by what is in it.
+        place = content + (size or 0)
+    return place is not None and place > end
 
 
 def half_cluster(file: BinaryIO) -> bool:
     """Whether the last cluster of a Matroska file, which holds its frames, is not all there."""
+    place, end = _last_cluster(file), file.seek(0, 2)
+    if place is None:
+        return False
+    size, content = _sized(file, place)
+    return size is not None and content + size > end
+
+
+def _last_cluster(file: BinaryIO) -> int | None:
+    """Where it begins; None where there is none."""
     end = file.seek(0, 2)
     for tail in _TAILS:
         begin = max(0, end - tail)
         file.seek(begin)
         found = file.read().rfind(_CLUSTER)
         if found >= 0:
-            size, content = _sized(file, begin + found)
-            return size is not None and content + size > end
-    return False
+            return begin + found
+    return None
 
 
 def half_gif(file: BinaryIO) -> bool:
