@@ -1,6 +1,7 @@
 """Which processes are taken for hung: those that could say something and do not."""
 
 import asyncio
+import math
 import multiprocessing
 import os
 import subprocess
@@ -131,6 +132,7 @@ def test_a_process_that_hangs_is_killed_and_given_longer_each_time(
 
 def test_ends_are_counted_and_told_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     worker = Worker("dying", "reader", dying, (), 5.0)
+    monkeypatch.setattr(backoff, "_SAY_S", math.inf)
     said, _ = tend(worker, lambda: worker.meter.restarts == 4)
     assert worker.figures().restarts == 4
     assert said == ["ended with 3; started again"]

@@ -102,9 +102,15 @@ def test_mjpeg_takes_over_where_webrtc_cannot(browser: Browser, feed: Live, port
     seen.close()
 
 
+def until_restored(page: Page) -> None:
+    """Wait for frames that are restored: a machine that is busy may pass some on as they are."""
+    until_shown(page, lambda: drawn(page) > 3, "no frames come")
+    until_shown(page, lambda: not np.array_equal(*still(page)), "the feed changes nothing")
+
+
 def test_the_divider_is_dragged(watching: Watching) -> None:
     page = watching.page
-    until_shown(page, lambda: drawn(page) > 3, "no frames come")
+    until_restored(page)
     page.click("#pause")
     until_shown(page, lambda: page.get_attribute("#pause", "aria-pressed") == "true", "goes on")
     page.wait_for_timeout(300)
@@ -189,10 +195,9 @@ def test_all_can_be_done_by_keyboard(watching: Watching) -> None:
 
 def test_a_still_has_every_pixel(watching: Watching) -> None:
     page = watching.page
-    until_shown(page, lambda: drawn(page) > 3, "no frames come")
+    until_restored(page)
     before, after = still(page)
     assert before.shape == after.shape == (SIZE[1], SIZE[0], 3)
-    assert np.any(before != after)
 
 
 def test_every_switch_changes_what_comes_next(watching: Watching, feed: Live) -> None:
