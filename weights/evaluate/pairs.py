@@ -12,7 +12,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from weights.geometry import GeometryError, Sequence, codes, filmed, found_again
+from weights.geometry import GeometryError, ViewFolder, codes, filmed, found_again
 from weights.pictures import read_rgb
 
 Frame: TypeAlias = NDArray[np.uint8]
@@ -98,7 +98,7 @@ def _read_folder(files: list[tuple[Path, Path]]) -> Iterator[Pair]:
 
 def _posed(path: Path) -> PairSet:
     try:
-        found = Sequence(path)
+        found = ViewFolder(path)
     except GeometryError as error:
         raise PairsError(str(error)) from error
     if not found.has_poses:
@@ -111,7 +111,7 @@ def _posed(path: Path) -> PairSet:
     return PairSet(path.resolve().name, len(found), True, partial(_read_posed, found), moved)
 
 
-def _read_posed(found: Sequence) -> Iterator[Pair]:
+def _read_posed(found: ViewFolder) -> Iterator[Pair]:
     try:
         views, again = tee(map(found.view, range(len(found))))
         for view, light in zip(views, filmed(again, _OPEN), strict=True):

@@ -74,7 +74,9 @@ def filmed(views: Iterable[View], share: float) -> Iterator[NDArray[np.float32]]
         yield _exposed(now, before, None, share)
 
 
-def _exposed(view: View, before: View | None, after: View | None, share: float) -> Any:
+def _exposed(
+    view: View, before: View | None, after: View | None, share: float
+) -> NDArray[np.float32]:
     path = []
     for time in np.linspace(-share / 2, share / 2, _STEPS):
         ahead = (time > 0 and after is not None) or before is None
@@ -96,7 +98,7 @@ def found_again(view: View, other: View, places: NDArray[np.float32]) -> NDArray
     """Where what a view shows at `places`, (n, 2), x and y in pixels, is in another view; NaN where
     its depth is not known or not clear, and where something else covers it."""
     column, row = (np.clip(np.rint(places), 0, np.array(view.depth.shape)[::-1] - 1).astype(int)).T
-    near = _range(view.depth)
+    near = _clear(view.depth)
     depth = view.depth[row, column]
     points = _points(places[:, 0].astype(float), places[:, 1].astype(float), depth, view.matrix)
     x, y, z = _seen(_moved(points, np.linalg.inv(other.pose) @ view.pose), other.matrix)
@@ -109,7 +111,7 @@ def found_again(view: View, other: View, places: NDArray[np.float32]) -> NDArray
     return np.where(clear[:, None], np.stack([x, y], axis=-1), np.nan).astype(np.float32)
 
 
-def _range(depth: Floats) -> NDArray[np.bool_]:
+def _clear(depth: Floats) -> NDArray[np.bool_]:
     """Where the depth is that of one surface, whichever pixel around is asked."""
     single, around = depth.astype(np.float32), np.ones((3, 3), np.uint8)
     nearest, farthest = cv2.erode(single, around), cv2.dilate(single, around)

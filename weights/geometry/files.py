@@ -41,11 +41,11 @@ def hammer(root: Path, camera: str = "polarization", depth: str = "_gt") -> Iter
 
 def rgbd(folder: Path, *, depth: str = "depth") -> Iterator[View]:
     """All views of a folder, by name. Raises `GeometryError`."""
-    found = Sequence(folder, depth)
+    found = ViewFolder(folder, depth)
     yield from map(found.view, range(len(found)))
 
 
-class Sequence:
+class ViewFolder:
     """A folder of views, which are read as they are asked for."""
 
     def __init__(self, folder: Path, depth: str = "depth") -> None:
@@ -65,6 +65,7 @@ class Sequence:
 
     @property
     def has_poses(self) -> bool:
+        """Whether it is known where the camera was."""
         return (self.folder / "pose").is_dir()
 
     def view(self, index: int) -> View:
