@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mssnet.motion import Neighbor, planes
+from mssnet.motion import AROUND, Neighbor, planes
 
 if TYPE_CHECKING:
     import av
@@ -39,12 +39,14 @@ def image(index: int, width: int, height: int) -> Tensor:
 
 def told(index: int, width: int, height: int) -> Tensor:
     """What a network is told beside it, by a shutter that is open for half of the time."""
-    drawn, before, after = (
-        torch.from_numpy(picture(number, width, height)) for number in (index, index - 1, index + 1)
-    )
+    drawn = torch.from_numpy(picture(index, width, height))
     # What is seen goes the other way than the view.
     there = np.full((height // 4 or 1, width // 4 or 1, 2), (-0.5, -0.25), np.float32)
-    return planes(drawn, Neighbor(before, -there), Neighbor(after, there), 0.5)
+    neighbors = [
+        Neighbor(torch.from_numpy(picture(index + step, width, height)), step * there)
+        for step in AROUND
+    ]
+    return planes(drawn, neighbors, 0.5)
 
 
 def clip(path: Path, width: int, height: int, frames: int) -> Path:

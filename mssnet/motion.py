@@ -5,6 +5,7 @@ blur looks the same, whatever its direction and length, and what undoes it lies 
 """
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -20,11 +21,12 @@ Flow = NDArray[np.float32]
 pixels of this size, which may be smaller than that of the frames."""
 TAPS: Final = (-1.0, -0.5, 0.5, 1.0)
 """Where the frame is sampled, as shares of the blur's length, from the pixel's own place on."""
-PLANES: Final = 2 + 3 * len(TAPS) + 6
+AROUND: Final = (-1, 1, -2, 2)
+"""Which frames beside it a network sees, counted from the frame itself, in this order."""
+PLANES: Final = 2 + 3 * len(TAPS) + 3 * len(AROUND)
 """What there is beside the frame, in this order: the blur, x and y, in units of 20 pixels and with
-x not below 0; the frame at each tap, R'G'B' in 0..1; the frame before and the one after it, each
-registered to it, R'G'B' in 0..1. Where the one after is not there yet, as live, its place
-is taken by the frame two before. What is not known is the frame itself, and a blur of 0."""
+x not below 0; the frame at each tap, R'G'B' in 0..1; the frames `AROUND` it, each registered to it,
+R'G'B' in 0..1. What is not known is the frame itself, and a blur of 0."""
 _UNIT = 20.0
 
 
@@ -40,32 +42,31 @@ class Neighbor:
 
 def planes(
     frame: Tensor,
-    before: Neighbor | None,
-    after: Neighbor | None,
+    neighbors: Sequence[Neighbor | None],
     share: float,
     *,
-    earlier: Neighbor | None = None,
     blur: Flow | None = None,
 ) -> Tensor:
     """What to tell a network of a frame: (1, PLANES, H, W).
 
     `frame` is (H, W, 3) uint8 RGB on a CPU, of which float16 is made, or (1, 3, H, W)
-    floating-point RGB in 0..1 on any device, of which float32 is. `share` is that of the frame
-    interval for which the shutter was open, 0..1. Where there is only one neighbor the motion is
-    taken to be steady; without any it is not known. `earlier`, the frame two before, is shown in
-    the place of the one after where that is missing. `blur`, where it was measured, is the way of
-    each point while the shutter was open, in the place of the motion times `share`.
+    floating-point RGB in 0..1 on any device, of which float32 is. `neighbors` are those of
+    `AROUND`, the first ones at least, None where there is none. `share` is that of the frame
+    interval for which the shutter was open, 0..1. Where there is only one of those next to the
+    frame, the motion is taken to be steady; without any it is not known. `blur`, where it was
+    measured, is the way of each point while the shutter was open, in the place of the motion times
+    `share`.
     """
-    back, ahead = (each.there if each else None for each in (before, after))
+    beside = (*neighbors, *(None,) * len(AROUND))[: len(AROUND)]
+    back, ahead = (each.there if each else None for each in beside[:2])
     if back is None and ahead is None and blur is None:
         return unknown(frame.float() if frame.ndim == 4 else _values(frame))
     motion = steady(back, ahead)
     sample = _by_torch if frame.ndim == 4 else _by_opencv
-    second = earlier if after is None else after
     if blur is None:
         assert motion is not None
         blur = np.asarray(motion * np.float32(share), np.float32)
-    return sample(frame, before, second, blur)
+    return sample(frame, beside, blur)
 
 
 def steady(back: Flow | None, ahead: Flow | None) -> Flow | None:
@@ -81,9 +82,7 @@ def unknown(image: Tensor) -> Tensor:
     return torch.cat([torch.zeros_like(image[:, :2]), image.repeat(1, count, 1, 1)], dim=1)
 
 
-def _by_opencv(
-    frame: Tensor, before: Neighbor | None, after: Neighbor | None, motion: Flow
-) -> Tensor:
+def _by_opencv(frame: Tensor, beside: Sequence[Neighbor | None], motion: Flow) -> Tensor:
     picture = frame.numpy()
     height, width = picture.shape[:2]
     blur = _enlarged(motion, (width, height))
@@ -91,7 +90,7 @@ def _by_opencv(
     np.copyto(blur, -blur, where=blur[..., :1] < 0)
     own = _own(height, width)
     shown = [_at(picture, cv2.scaleAdd(blur, tap, own)) for tap in TAPS]
-    for each in (before, after):
+    for each in beside:
         if each is None:
             shown.append(picture)
         else:
@@ -127,9 +126,7 @@ def _values(picture: Tensor) -> Tensor:
     return picture.permute(2, 0, 1)[None].half() / 255
 
 
-def _by_torch(
-    frame: Tensor, before: Neighbor | None, after: Neighbor | None, motion: Flow
-) -> Tensor:
+def _by_torch(frame: Tensor, beside: Sequence[Neighbor | None], motion: Flow) -> Tensor:
     height, width = frame.shape[2:]
     image = frame.float()
     # In units of the grid, whose corners -1 and 1 are the outer edges of the picture.
@@ -151,5 +148,5 @@ def _by_torch(
     blur = enlarge(motion)
     blur = torch.where(blur[..., :1] < 0, -blur, blur)
     shown = [at(image, tap * blur) for tap in TAPS]
-    shown += [image if e is None else at(e.picture, enlarge(e.there)) for e in (before, after)]
+    shown += [image if e is None else at(e.picture, enlarge(e.there)) for e in beside]
     return torch.cat([blur.permute(2, 0, 1)[None] / _UNIT, *shown], dim=1)

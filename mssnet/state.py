@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from mssnet.config import Config
@@ -27,6 +28,8 @@ def from_state_dict(state: Mapping[str, Tensor]) -> MSSNet:
     for name, tensor in expected.items():
         if name not in state:
             raise ValueError(f"the weights lack the tensor {name}")
+        if name.endswith("embed_motion.weight"):
+            state[name] = _of_more_planes(state[name], tensor.shape)
         if state[name].shape != tensor.shape:
             raise ValueError(
                 f"{name} has shape {tuple(state[name].shape)}, expected {tuple(tensor.shape)}"
@@ -37,6 +40,12 @@ def from_state_dict(state: Mapping[str, Tensor]) -> MSSNet:
         raise ValueError(f"the weights hold {len(extra)} tensors too many, among them {extra[0]}")
     net.load_state_dict(state, assign=True)
     return net.eval()
+
+
+def _of_more_planes(kernel: Tensor, shape: torch.Size) -> Tensor:
+    """The kernel of a network that was told fewer planes, which takes no notice of the others."""
+    missing = shape[1] - kernel.shape[1] if kernel.shape[2:] == shape[2:] else 0
+    return F.pad(kernel, (0, 0, 0, 0, 0, missing)) if missing > 0 else kernel
 
 
 def read_config(state: Mapping[str, Tensor]) -> Config:

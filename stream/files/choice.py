@@ -19,7 +19,7 @@ import mssnet
 from filters import Coding, Shutter
 from stream.compute.models import choose_devices, fingerprint, load_model
 from stream.frame import Frame
-from stream.options.restore import NONE
+from stream.options.restore import NONE, TOLD
 from stream.options.settings import Settings
 from stream.stages.build import bursts_of
 from stream.stages.motion import Motion
@@ -97,7 +97,7 @@ def _processors(restore: mssnet.Deblurrer) -> tuple[Callable[[], Processor], ...
     """The network alone, with all that it is told, and fusion alone."""
 
     def network() -> Processor:
-        motion = Motion(Shutter(share=1.0), ahead=True) if restore.is_told else None
+        motion = Motion(Shutter(share=1.0), ahead=TOLD) if restore.is_told else None
         many = restore.engine.in_flight
         return Processor(restore.submit, restore.device, in_flight=many, motion=motion)
 

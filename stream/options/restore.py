@@ -10,8 +10,8 @@ from stream.options.scale import Scale
 
 NONE, AUTO = "none", "auto"
 """What `--model` takes beside names: fusion alone, and what suits the machine."""
-TOLD_BEFORE: Final = 2
-"""Frames before a frame that a network may be told of."""
+TOLD: Final = 2
+"""Frames before and after a frame that a network may be told of."""
 USUAL_FUSE, MOST_FUSE, MOST_DELAY = 3, 5, 3
 MOST_CROP = 0.5
 _AGAIN = 2
@@ -85,5 +85,4 @@ class RestoreOptions:
         """On how many frames before and after it a frame's result depends."""
         # Beyond those that a frame is fused with, what the network is told of these.
         fused = sum(before for before, _ in self.passes)
-        told = 1 if fused else TOLD_BEFORE
-        return fused if self.model == NONE else fused + told
+        return fused if self.model == NONE else fused + TOLD

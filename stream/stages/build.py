@@ -7,7 +7,7 @@ from filters import Burst, Enlarger, Shutter
 from stream.compute.models import Passthrough, choose_devices
 from stream.frame import Frame, Memory
 from stream.options.reading import Reading
-from stream.options.restore import RestoreOptions
+from stream.options.restore import TOLD, RestoreOptions
 from stream.options.settings import Settings
 from stream.pipeline import Stage
 from stream.stages.blur_map import BlurMapper
@@ -36,12 +36,10 @@ def stages_of(
     alone = isinstance(restore, Passthrough)
     motion, waited = None, 0
     if restore.is_told and shutter is not None and options.strength != 0:
-        ahead = options.delay is None or options.delay > 0
-        # Fusion asks the frame two before by itself, and gains less of what holds some of it.
-        earlier = not options.passes
-        motion = Motion(shutter, ahead=ahead, earlier=earlier, measured=measured)
         # Live, one of the frames that each one waits for is that which the network is told of.
-        waited = int(ahead and options.delay is not None)
+        ahead = TOLD if options.delay is None else min(options.delay, 1)
+        motion = Motion(shutter, ahead=ahead, measured=measured)
+        waited = 0 if options.delay is None else ahead
     processor = Processor(
         None if alone else lambda image, told: restore.submit(image, told, exit=leave_at()),
         restore.device,

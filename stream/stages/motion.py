@@ -10,9 +10,9 @@ from torch import Tensor
 
 from filters.motion import Flow, FlowFrame, flow, guide, trust
 from filters.shutter import Shutter
-from mssnet.motion import Neighbor, planes, steady
+from mssnet.motion import AROUND, Neighbor, planes, steady
 from stream.frame import Frame
-from stream.options.restore import TOLD_BEFORE
+from stream.options.restore import TOLD
 from stream.stages.measured import Measured
 
 _Around: TypeAlias = tuple[Flow | None, Flow | None]
@@ -46,18 +46,9 @@ class Motion:
     where that is still being found out.
     """
 
-    def __init__(
-        self,
-        shutter: Shutter,
-        *,
-        ahead: bool,
-        earlier: bool = False,
-        measured: Measured | None = None,
-    ) -> None:
-        """With `ahead` each frame waits for the one after it, to be told of that as well; with
-        `earlier` the frame two before is shown where there is none after."""
+    def __init__(self, shutter: Shutter, *, ahead: int, measured: Measured | None = None) -> None:
+        """Each frame waits for as many as `ahead` after it, up to 2, to be told of these too."""
         self._shutter, self._ahead, self._measured = shutter, ahead, measured
-        self._earlier = earlier
         self._frames: list[_Shown] = []
         self._count = 0
 
@@ -79,23 +70,24 @@ class Motion:
             wanted,
             frame if self._measured is not None else None,
         )
-        self._frames = [*self._frames, shown][-2 - TOLD_BEFORE :]
+        self._frames = [*self._frames, shown][-1 - TOLD - self._ahead :]
         self._count += 1
-        middle = None
-        if not self._shutter.known and self._count % _WATCHED == 0 and len(self._frames) > 2:
-            middle = self._around(len(self._frames) - 2)
-            before, after = middle
-            if before is not None and after is not None:
-                self._shutter.watch(self._frames[-2].luma, before, after)
-        if not self._ahead:
-            yield self._tell(len(self._frames) - 1)
-        elif len(self._frames) > 1:
-            yield self._tell(len(self._frames) - 2, middle)
+        index, watched = len(self._frames) - 1 - self._ahead, None
+        if not self._shutter.known and self._count % _WATCHED == 0:
+            # The frame that is told of, where there is one after it.
+            middle = index if self._ahead else index - 1
+            if middle > 0:
+                watched = self._around(middle)
+                before, after = watched
+                if before is not None and after is not None:
+                    self._shutter.watch(self._frames[middle].luma, before, after)
+        if index >= 0:
+            yield self._tell(index, watched if self._ahead else None)
 
     def flush(self) -> Iterator[Tensor | None]:
-        """The end of the sequence: what is told of the frame that waits."""
-        if self._ahead and self._frames:
-            yield self._tell(len(self._frames) - 1)
+        """The end of the sequence: what is told of the frames that wait."""
+        for index in range(max(len(self._frames) - self._ahead, 0), len(self._frames)):
+            yield self._tell(index)
         self._frames = []
 
     def _tell(self, index: int, around: _Around | None = None) -> Tensor | None:
@@ -104,14 +96,16 @@ class Motion:
         if not now.wanted:
             return None
         back, ahead = around or self._around(index)
-        shown = self._earlier and back is not None and ahead is None
-        far = self._far(index) if shown else None
-        before, after, earlier = (
+        ways = dict(zip(AROUND, (back, ahead), strict=False))
+        for step in AROUND[2:]:
+            known = ways[step // abs(step)] is not None
+            ways[step] = self._way(index, step) if known else None
+        neighbors = [
             None if there is None else Neighbor(self._frames[index + step].picture, there)
-            for step, there in ((-1, back), (1, ahead), (-TOLD_BEFORE, far))
-        )
+            for step, there in ways.items()
+        ]
         share, blur = self._shutter.share, self._blur(index, back, ahead)
-        return planes(now.picture, before, after, share, earlier=earlier, blur=blur)
+        return planes(now.picture, neighbors, share, blur=blur)
 
     def _blur(self, index: int, back: Flow | None, ahead: Flow | None) -> Flow | None:
         """The way of each point while the shutter was open, where it was measured."""
@@ -123,24 +117,19 @@ class Motion:
         return self._measured.blur(frame, self._shutter.share, step_s, steady(back, ahead))
 
     def _around(self, index: int) -> _Around:
-        """The ways to the frames before and after one, where they show the same."""
-        now = self._frames[index]
-        before = self._frames[index - 1] if index and not now.cut else None
-        after = self._frames[index + 1] if index + 1 < len(self._frames) else None
-        if after is not None and after.cut:
-            after = None
-        back, ahead = (None if each is None else _way(now, each) for each in (before, after))
-        return back, ahead
+        """The ways to the frames before and after one."""
+        return self._way(index, -1), self._way(index, 1)
 
-    def _far(self, index: int) -> Flow | None:
-        """The way from a frame, that has one before it, to the one before that."""
-        if index < TOLD_BEFORE or self._frames[index - 1].cut:
+    def _way(self, index: int, step: int) -> Flow | None:
+        """The way from a frame to another; None where that is not of the same scene, or shows
+        nearly nothing of it."""
+        first, last = sorted((index, index + step))
+        if first < 0 or last >= len(self._frames):
             return None
-        return _way(self._frames[index], self._frames[index - TOLD_BEFORE])
-
-
-def _way(now: _Shown, other: _Shown) -> Flow | None:
-    return way(now.guide, other.guide) if other.usable else None
+        if any(each.cut for each in self._frames[first + 1 : last + 1]):
+            return None
+        now, other = self._frames[index], self._frames[index + step]
+        return way(now.guide, other.guide) if other.usable else None
 
 
 def way(now: FlowFrame, other: FlowFrame) -> Flow | None:

@@ -53,7 +53,7 @@ def told_of(image: Tensor) -> Tensor:
     """What can be told beside an image, on the device that it is on."""
     there = np.full((20, 30, 2), (2, -1), np.float32)
     before, after = Neighbor(image.roll(3, 3), -there), Neighbor(image.flip(2), there)
-    return planes(image, before, after, 0.5)
+    return planes(image, [before, after], 0.5)
 
 
 def psnr(one: Tensor, other: Tensor) -> float:
@@ -205,10 +205,10 @@ def test_frames_are_those_of_the_cpu(precision: torch.dtype) -> None:
             assert np.abs(mine.astype(int) - exact).max() <= 1
 
 
-@pytest.mark.parametrize("ahead", [True, False], ids=["files", "live"])
-def test_frames_that_the_network_is_told_of_are_those_of_the_cpu(ahead: bool) -> None:
+@pytest.mark.parametrize("ahead", [2, 0], ids=["files", "live"])
+def test_frames_that_the_network_is_told_of_are_those_of_the_cpu(ahead: int) -> None:
     given = frames(12)
-    gpu = Deblurrer(network("lite"), engine=Cuda(GPU, torch.float16, late=ahead))
+    gpu = Deblurrer(network("lite"), engine=Cuda(GPU, torch.float16, late=bool(ahead)))
     cpu = Deblurrer(network("lite"))
     made = []
     for restore in (gpu, cpu):

@@ -22,7 +22,7 @@ from demo.scene import render
 from filters import UPSCALERS, Upscaler, load_upscaler
 from filters.motion import follow
 from mssnet import PRESETS, Deblurrer, Eager, Engine, MSSNet
-from mssnet.motion import Neighbor, planes
+from mssnet.motion import AROUND, Neighbor, planes
 from stream.compute import openvino
 from stream.compute.engines import choose_engine, one_by_one
 from stream.compute.models import find_upscaler, load_model
@@ -62,13 +62,13 @@ def told_of(frames: Sequence[Tensor], index: int) -> Tensor:
     """What is told of a frame whose neighbors are these, as `stream.stages.motion` has it told."""
     codes = [(frame[0] * 255).round().byte().permute(1, 2, 0).contiguous() for frame in frames]
     grays = [np.ascontiguousarray(each[::2, ::2, 1].numpy()) for each in codes]
-    before, after = (
+    neighbors = [
         Neighbor(codes[other], follow(grays[index], grays[other]))
         if 0 <= other < len(frames)
         else None
-        for other in (index - 1, index + 1)
-    )
-    return planes(codes[index], before, after, 0.5)
+        for other in (index + step for step in AROUND)
+    ]
+    return planes(codes[index], neighbors, 0.5)
 
 
 def psnr(one: Tensor, other: Tensor) -> float:

@@ -10,11 +10,12 @@ from torch import Tensor
 
 from mssnet import Config, Deblurrer, MSSNet, from_state_dict, grown, strided, widened
 from mssnet.deblurrer import pad_to_multiple
-from mssnet.motion import PLANES, TAPS, Flow, Neighbor, planes, unknown
+from mssnet.motion import AROUND, PLANES, TAPS, Flow, Neighbor, planes, unknown
 
 TOLD = Config((4, 6, 8), (1, 2, 1), 1, 2, motion=True)
 HEIGHT, WIDTH = 72, 96
-BEFORE, AFTER = slice(-6, -3), slice(-3, None)
+NEIGHBORS = 2 + 3 * len(TAPS)
+BEFORE, AFTER = slice(NEIGHBORS, NEIGHBORS + 3), slice(NEIGHBORS + 3, NEIGHBORS + 6)
 INSIDE = slice(20, -20), slice(20, -20)
 CODE = 1 / 255
 
@@ -56,10 +57,10 @@ def made(config: Config = TOLD) -> MSSNet:
 
 def inputs(height: int, width: int) -> tuple[Tensor, Tensor]:
     """An image without detail, and what can be told beside it."""
-    pictures = [soft(seed, height, width) for seed in range(3)]
+    pictures = [soft(seed, height, width) for seed in range(5)]
     shape = (height // 2, width // 2)
-    near = [Neighbor(pictures[n], field(n, 6, shape)) for n in (1, 2)]
-    return as_image(pictures[0]), planes(pictures[0], near[0], near[1], 0.8)
+    near = [Neighbor(pictures[n], field(n, 6, shape)) for n in range(1, 5)]
+    return as_image(pictures[0]), planes(pictures[0], near, 0.8)
 
 
 @pytest.mark.parametrize("known", [(True, True), (True, False), (False, True)])
@@ -70,7 +71,7 @@ def test_both_ways_to_tell_agree(known: tuple[bool, bool]) -> None:
         frame, *others = map(form, pictures)
         near = [Neighbor(other, field(n, 5)) for n, other in enumerate(others)]
         before, after = (one if each else None for one, each in zip(near, known, strict=True))
-        found.append(planes(frame, before, after, 0.7))
+        found.append(planes(frame, [before, after], 0.7))
     on_cpu, on_gpu = found
     assert on_cpu.shape == on_gpu.shape == (1, PLANES, HEIGHT, WIDTH)
     assert float(on_cpu[:, :2].abs().mean()) > 0.03, "there is motion"
@@ -91,41 +92,41 @@ def test_of_what_is_not_known_the_frame_itself_is_told() -> None:
         assert torch.equal(told[0, index : index + 3], image[0]), index
         assert torch.equal(told[1, index : index + 3], 1 - image[0]), index
     for frame in (picture, image):
-        assert torch.allclose(planes(frame, None, None, 1.0).float(), told[:1], atol=3e-4)
+        assert torch.allclose(planes(frame, [], 1.0).float(), told[:1], atol=3e-4)
 
 
 @both_forms
 def test_with_one_neighbor_motion_is_steady(form: Form) -> None:
     frame, other, there = form(soft(1)), form(soft(2)), field(3, 6)
-    before = planes(frame, Neighbor(other, -there), None, 0.5)
-    after = planes(frame, None, Neighbor(other, there), 0.5)
-    assert torch.equal(before[:, :-6], after[:, :-6])
-    both = planes(frame, Neighbor(other, -there), Neighbor(other, there), 0.5)
-    assert torch.allclose(both[:, :-6], before[:, :-6], atol=1e-6)
+    before = planes(frame, [Neighbor(other, -there)], 0.5)
+    after = planes(frame, [None, Neighbor(other, there)], 0.5)
+    assert torch.equal(before[:, :NEIGHBORS], after[:, :NEIGHBORS])
+    both = planes(frame, [Neighbor(other, -there), Neighbor(other, there)], 0.5)
+    assert torch.allclose(both[:, :NEIGHBORS], before[:, :NEIGHBORS], atol=1e-6)
     # The missing one is the frame itself.
-    own = planes(frame, None, None, 0.5)
+    own = planes(frame, [], 0.5)
     for one, lacks, which in ((before, AFTER, BEFORE), (after, BEFORE, AFTER)):
         assert torch.allclose(one[0, lacks], own[0, lacks], atol=1e-6)
         assert torch.equal(one[0, which], both[0, which])
 
 
 @both_forms
-def test_the_frame_two_before_takes_the_place_of_the_missing_one_after(form: Form) -> None:
-    frame, other, there = form(soft(1)), form(soft(2)), field(3, 6)
-    before, far = Neighbor(other, -there), Neighbor(form(soft(3)), -2 * there)
-    told = planes(frame, before, None, 0.5, earlier=far)
-    assert torch.equal(told[:, :-3], planes(frame, before, None, 0.5)[:, :-3]), "the motion too"
-    assert torch.equal(told[0, AFTER], planes(frame, before, far, 0.5)[0, AFTER])
-    after = Neighbor(other, there)
-    both = planes(frame, before, after, 0.5)
-    assert torch.equal(planes(frame, before, after, 0.5, earlier=far), both)
+def test_frames_farther_away_tell_nothing_of_the_motion(form: Form) -> None:
+    frame, there = form(soft(1)), field(3, 6)
+    others = [Neighbor(form(soft(3 + n)), field(n, 5)) for n in range(4)]
+    near = planes(frame, others[:2], 0.5)
+    all_of_them = planes(frame, others, 0.5)
+    assert torch.equal(all_of_them[:, : NEIGHBORS + 6], near[:, : NEIGHBORS + 6])
+    shown = planes(frame, [*others[:2], None, Neighbor(others[0].picture, there)], 0.5)
+    assert torch.equal(shown[:, :-3], near[:, :-3]), "what is missing is the frame itself"
+    assert not torch.equal(shown[:, -3:], near[:, -3:])
 
 
 @both_forms
 def test_blurs_of_opposite_directions_are_the_same(form: Form) -> None:
     frame, there = form(soft(4)), field(5, 8)
-    one, other = (planes(frame, None, Neighbor(frame, way), 0.6) for way in (there, -there))
-    assert torch.equal(one[:, :-6], other[:, :-6])
+    one, other = (planes(frame, [None, Neighbor(frame, way)], 0.6) for way in (there, -there))
+    assert torch.equal(one[:, :NEIGHBORS], other[:, :NEIGHBORS])
     assert float(one[:, 0].min()) >= 0
     assert float(one[:, 1].min()) < 0 < float(one[:, 1].max())
 
@@ -135,12 +136,12 @@ def test_blurs_of_opposite_directions_are_the_same(form: Form) -> None:
 def test_neighbors_are_registered(form: Form, shift: tuple[float, float]) -> None:
     frame = soft(6)
     x, y = (int(each) for each in shift)
-    before, after = (frame.roll((k * y, k * x), (0, 1)) for k in (-1, 1))
     there = steady(x / 2, y / 2, (HEIGHT // 2, WIDTH // 2))
-    told = planes(form(frame), Neighbor(form(before), -there), Neighbor(form(after), there), 0.5)
+    near = [Neighbor(form(frame.roll((k * y, k * x), (0, 1))), k * there) for k in AROUND]
+    told = planes(form(frame), near, 0.5)
     own = as_image(frame)[0][:, *INSIDE]
-    for which in (BEFORE, AFTER):
-        assert float((told[0, which][:, *INSIDE] - own).abs().max()) <= 1.01 * CODE
+    for one in told[0, NEIGHBORS:].chunk(len(AROUND)):
+        assert float((one[:, *INSIDE] - own).abs().max()) <= 1.01 * CODE
     wanted = torch.tensor([x, y]) * (-1 if x < 0 else 1) * 0.5 / 20
     assert torch.allclose(told[0, :2].float(), wanted[:, None, None], atol=3e-4)
 
@@ -152,10 +153,10 @@ def test_a_ramp_is_tapped_along_the_motion(form: Form, share: float) -> None:
     values = np.stack([ramp, 255 - ramp, 0 * ramp], -1)  # beyond 8 bits in a corner alone
     frame = form(torch.from_numpy(np.clip(values, 0, 255).astype(np.uint8)))
     # To the left, and so the taps follow the other way.
-    told = planes(frame, None, Neighbor(frame, steady(-8, 4)), share)
+    told = planes(frame, [None, Neighbor(frame, steady(-8, 4))], share)
     rise = share * (2 * 8 - 4)
     inside = slice(20, -20), slice(20, 60)
-    for tap, found in zip(TAPS, told[0, 2:-6].chunk(len(TAPS)), strict=True):
+    for tap, found in zip(TAPS, told[0, 2:NEIGHBORS].chunk(len(TAPS)), strict=True):
         wanted = torch.from_numpy(ramp + tap * rise)[inside] * CODE
         assert float((found[0][inside] - wanted).abs().max()) <= CODE, tap
         assert float((found[1][inside] - (1 - wanted)).abs().max()) <= CODE, tap
@@ -211,6 +212,24 @@ def test_other_forms_of_a_told_network_compute_the_same() -> None:
     assert again.config == TOLD
     with torch.inference_mode():
         assert torch.equal(again(both), net(both))
+
+
+def test_weights_of_fewer_planes_take_no_notice_of_the_others() -> None:
+    net, (image, told) = made(), inputs(64, 64)
+    few, less = net.state_dict(), 4 * 6
+    for name in few:
+        if name.endswith("embed_motion.weight"):
+            few[name] = few[name][:, :-less]
+    old = from_state_dict(few)
+    assert old.config == TOLD
+    other = torch.cat([told[:, :-6], 1 - told[:, -6:]], 1)
+    with torch.inference_mode():
+        both = [old(torch.cat([image, one], 1)) for one in (told, other)]
+        assert torch.equal(*both)
+        assert not torch.equal(*(net(torch.cat([image, one], 1)) for one in (told, other)))
+    del few["scales.1.embed_motion.weight"]
+    with pytest.raises(ValueError, match="lack the tensor"):
+        from_state_dict(few)
 
 
 def test_what_a_grown_network_has_more_of_can_learn() -> None:

@@ -44,7 +44,7 @@ from tests.pictures import Planes, frames, write
 CONTEXT = get_context("spawn")
 STEP_NS = 40_000_000
 SIZE = 160, 96
-LONG_S = 80.0
+LONG_S = 180.0
 """How long anything may take on a machine that does other things as well."""
 
 
@@ -375,14 +375,15 @@ def test_a_model_that_takes_seconds_for_a_picture_is_refused(rig: Make) -> None:
         def submit(
             self, image: Tensor, told: Tensor | None = None, *, exit: mssnet.Exit | None = None
         ) -> mssnet.Result:
-            time.sleep(0.3)
+            time.sleep(2.0)
             return lambda: image
 
-    small, large = picture(views(1)[0], 1), picture(views(1, (800, 600))[0], 2)
+    # Small enough that no machine, however busy, takes seconds for it.
+    small, large = picture(views(1)[0], 1), picture(views(1, (320, 240))[0], 2)
     net = load_model("lite", device="cpu").net
     loaded: list[mssnet.Deblurrer] = [Endless(net)]
     feed = rig(load=lambda _: loaded[0])
-    with pytest.raises(UsageError, match=r"800x600 takes about \d s with lite here"):
+    with pytest.raises(UsageError, match=r"320x240 takes about \d+ s with lite here"):
         feed.push(large)
     loaded[0] = mssnet.Deblurrer(net)
     feed = rig(load=lambda _: loaded[0])
@@ -724,13 +725,13 @@ class Slowed(mssnet.Deblurrer):
         share = image.shape[3] / SIZE[0] * image.shape[2] / SIZE[1]
         share *= 1.0 if exit == self.exits[-1] else 0.3
         time.sleep(0.1 * share * self.slowness.value)
-        return super().submit(image, told, exit=exit)
+        return lambda: image
 
 
 def restore_slowly(
     control: Control, settings: LiveSettings, camera: Mailbox, restored: Mailbox, slowness: Any
 ) -> None:
-    # One, so that it is the pause alone that counts, whatever else the machine does.
+    # It is the pause alone that should count, whatever else the machine does.
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
 
@@ -776,7 +777,11 @@ class Process:
         """Put pictures until something is so, and look at what comes back."""
         end, number = time.monotonic() + LONG_S, 0
         while not until():
-            assert time.monotonic() < end, (self.lines, self.heartbeat)
+            assert time.monotonic() < end, (
+                "\n".join(self.lines),
+                self.heartbeat.facts,
+                sorted(self.late_ms[-40:]),
+            )
             now, number = time.monotonic_ns(), number + 1
             self.camera.put(replace(self._views[number % 10], timestamp=now, arrived=now))
             while time.monotonic_ns() < now + STEP_NS:
@@ -823,9 +828,11 @@ def test_a_model_that_is_not_there_is_told_and_ends_the_feed() -> None:
     assert "unknown model no-such-model" in fatal.text
 
 
-def test_ten_times_too_slow_is_bounded_and_recovers() -> None:
+def test_twenty_times_too_slow_is_bounded_and_recovers() -> None:
     slowness = CONTEXT.Value("d", 1.0)
-    found = Process(restore_slowly, LiveSettings(device="cpu", max_latency_ms=700.0), [slowness])
+    # As much as a busy machine needs at the top, and not as much as twenty times that.
+    allowed = 1200.0
+    found = Process(restore_slowly, LiveSettings(device="cpu", max_latency_ms=allowed), [slowness])
 
     def at_the_top() -> bool:
         return (
@@ -834,11 +841,11 @@ def test_ten_times_too_slow_is_bounded_and_recovers() -> None:
         )
 
     found.feed(at_the_top)
-    slowness.value = 10.0
+    slowness.value = 20.0
     found.feed(lambda: not at_the_top())
     assert found.lines[-1].split(": now ")[1].startswith("lite (")
     dropped, begun = found.heartbeat.dropped, len(found.late_ms)
-    found.feed(lambda: len(found.late_ms) > begun + 6 and median(found.late_ms[-6:]) < 700)
+    found.feed(lambda: len(found.late_ms) > begun + 6 and median(found.late_ms[-6:]) < allowed)
     assert found.heartbeat.dropped > dropped
     slowness.value = 1.0
     found.feed(at_the_top)

@@ -16,11 +16,12 @@ from torch import Tensor
 
 import mssnet
 from filters import CELL, Coding, Shutter, rgb_of, values_of
-from mssnet.motion import unknown
+from mssnet.motion import AROUND, unknown
 from stream.errors import UsageError
 from stream.frame import Frame
 from stream.input.source import Source
 from stream.options.exposure import Exposure
+from stream.options.restore import TOLD
 from stream.options.settings import Settings
 from stream.pipeline import Stage
 from stream.stages.build import stages_of
@@ -31,7 +32,10 @@ from tests.pictures import write
 
 FULL = Coding("bt601", True, 8, (1, 1))
 HEIGHT, WIDTH = 96, 128
-BEFORE, AFTER = slice(-6, -3), slice(-3, None)
+BESIDE = {
+    step: slice(place, place + 3) for step, place in zip(AROUND, (14, 17, 20, 23), strict=True)
+}
+"""Where what is told of the frames beside it is."""
 CODE = 1 / 255
 
 
@@ -68,13 +72,13 @@ def seen(frame: Frame) -> tuple[list[Tensor], Tensor]:
 
 
 def told(
-    frames: Sequence[Frame], share: float = 0.5, *, ahead: bool = True, wanted: Sequence[int] = ()
+    frames: Sequence[Frame], share: float = 0.5, *, ahead: int = 2, wanted: Sequence[int] = ()
 ) -> list[Tensor | None]:
-    motion = Motion(Shutter(share=share), ahead=ahead, earlier=True)
+    motion = Motion(Shutter(share=share), ahead=ahead)
     found: list[Tensor | None] = []
     for index, frame in enumerate(frames):
         found += motion.push(frame, *seen(frame), wanted=not wanted or index in wanted)
-        assert len(found) == index + (not ahead), "each one waits for the next"
+        assert len(found) == max(index + 1 - ahead, 0), "each one waits for those after it"
     found += motion.flush()
     assert len(found) == len(frames)
     return found
@@ -85,46 +89,52 @@ def of(found: Sequence[Tensor | None]) -> list[Tensor]:
     return [one[0] for one in found if one is not None]
 
 
-def has(one: Tensor, which: slice, frame: Frame) -> bool:
+def has(one: Tensor, step: int, frame: Frame) -> bool:
     """Whether what is told of a neighbor is another picture than the frame itself."""
-    return float((one[which] - seen(frame)[1][0]).abs().max()) > 0.51 * CODE
+    return float((one[BESIDE[step]] - seen(frame)[1][0]).abs().max()) > 0.51 * CODE
 
 
-def test_motion_and_neighbors_are_found() -> None:
-    frames = filmed([(6 * n - 12, -3 * n) for n in range(5)])
+def shown(one: Tensor, frame: Frame) -> set[int]:
+    """Which neighbors are told of."""
+    return {step for step in AROUND if has(one, step, frame)}
+
+
+def test_options_know_how_far_networks_look() -> None:
+    assert TOLD == max(AROUND) == -min(AROUND)
+
+
+@pytest.mark.parametrize("ahead", [2, 1, 0])
+def test_motion_and_neighbors_are_found(ahead: int) -> None:
+    frames = filmed([(6 * n - 12, -3 * n) for n in range(6)])
     inside = slice(24, -24), slice(24, -24)
-    for ahead in (True, False):
-        for frame, one in zip(frames[1:], of(told(frames, ahead=ahead))[1:], strict=True):
-            # What the camera passes goes the other way; the blur is half of that.
-            assert float(20 * one[0][inside].median()) == pytest.approx(3, abs=0.1)
-            assert float(20 * one[1][inside].median()) == pytest.approx(-1.5, abs=0.1)
-            assert has(one, BEFORE, frame), "not the frame itself"
-            assert float((one[BEFORE] - seen(frame)[1][0]).abs()[:, *inside].median()) < 3 * CODE
-            # Where there is none after, it is the one two before.
-            assert has(one, AFTER, frame) == (frame.pts >= 2 or ahead)
-            if has(one, AFTER, frame):
-                assert float((one[AFTER] - seen(frame)[1][0]).abs()[:, *inside].median()) < 3 * CODE
+    for frame, one in zip(frames[1:], of(told(frames, ahead=ahead))[1:], strict=True):
+        # What the camera passes goes the other way; the blur is half of that.
+        assert float(20 * one[0][inside].median()) == pytest.approx(3, abs=0.1)
+        assert float(20 * one[1][inside].median()) == pytest.approx(-1.5, abs=0.1)
+        own, number = seen(frame)[1][0], frame.pts
+        there = {step for step in AROUND if 0 <= number + step < 6 and step <= ahead}
+        assert shown(one, frame) == there
+        for step in there:
+            assert float((one[BESIDE[step]] - own).abs()[:, *inside].median()) < 3 * CODE, step
 
 
 def test_of_the_first_and_last_frames_one_side_is_told() -> None:
     frames = panned(5)
-    found = of(told(frames))
-    for index, (frame, one) in enumerate(zip(frames, found, strict=True)):
-        assert has(one, BEFORE, frame) == (index > 0), index
-        assert has(one, AFTER, frame), index
+    for index, (frame, one) in enumerate(zip(frames, of(told(frames)), strict=True)):
+        assert shown(one, frame) == {step for step in AROUND if 0 <= index + step < 5}
         assert one[0].max() > 0.05, "known from one side as well"
     alone = of(told(frames[:1]))[0]
     assert torch.allclose(alone.float(), unknown(seen(frames[0])[1])[0], atol=0.6 * CODE)
 
 
-@pytest.mark.parametrize("ahead", [True, False])
-def test_nothing_is_told_across_a_cut(ahead: bool) -> None:
+@pytest.mark.parametrize("ahead", [2, 1, 0])
+def test_nothing_is_told_across_a_cut(ahead: int) -> None:
     frames = panned(6)
     frames[3] = replace(frames[3], cut=True)
     found = of(told(frames, ahead=ahead))
     for frame, one in zip(frames, found, strict=True):
-        assert has(one, BEFORE, frame) == (frame.pts not in (0, 3)), frame
-        assert has(one, AFTER, frame) == (frame.pts in (2, 5) or ahead), frame
+        scene = range(3) if frame.pts < 3 else range(3, 6)
+        assert shown(one, frame) == {s for s in AROUND if frame.pts + s in scene and s <= ahead}
     parts = [*of(told(frames[:3], ahead=ahead)), *of(told(frames[3:], ahead=ahead))]
     assert all(torch.equal(one, part) for one, part in zip(found, parts, strict=True))
 
@@ -134,24 +144,21 @@ def test_another_scene_is_no_neighbor_though_nobody_says_so() -> None:
     luma, *chroma = frames[2].planes
     frames[2] = replace(frames[2], planes=(luma // 8, *chroma))
     found = of(told(frames))
-    assert has(found[1], BEFORE, frames[1])
-    assert not has(found[1], AFTER, frames[1])
-    assert not has(found[2], BEFORE, frames[2])
+    assert shown(found[1], frames[1]) == {-1}
+    assert shown(found[2], frames[2]) == set()
 
 
 def test_a_damaged_frame_is_nobodys_neighbor() -> None:
-    frames = panned(5)
-    frames[2] = replace(frames[2], damaged=True)
+    frames = panned(7)
+    frames[3] = replace(frames[3], damaged=True)
     found = of(told(frames))
-    assert not has(found[3], BEFORE, frames[3])
-    assert not has(found[1], AFTER, frames[1])
-    assert not has(found[4], AFTER, frames[4]), "two before"
-    for index, which in ((1, BEFORE), (2, BEFORE), (2, AFTER), (3, AFTER)):
-        assert has(found[index], which, frames[index]), index
+    # Nor is what lies behind it: how it moves is known of that side by the frame alone.
+    wanted = [{1, 2}, {-1, 1}, {-1, -2}, {-1, -2, 1, 2}, {1, 2}, {-1, 1}, {-1, -2}]
+    assert [shown(one, frame) for one, frame in zip(found, frames, strict=True)] == wanted
 
 
-@pytest.mark.parametrize("ahead", [True, False])
-def test_what_is_told_depends_on_neighbors_alone(ahead: bool) -> None:
+@pytest.mark.parametrize("ahead", [2, 1, 0])
+def test_what_is_told_depends_on_neighbors_alone(ahead: int) -> None:
     frames = panned(7)
     whole, part = of(told(frames, ahead=ahead)), of(told(frames[2:], ahead=ahead))
     assert all(torch.equal(one, other) for one, other in zip(whole[4:], part[2:], strict=True))

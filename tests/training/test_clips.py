@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from filters.motion import look_up
-from mssnet.motion import PLANES
+from mssnet.motion import AROUND, PLANES
 from weights.train import motion
 from weights.train.camera import CameraSettings, codes, compress, sensor, subsample
 from weights.train.data import DataSettings, NeighborSettings, Samples
@@ -23,7 +23,7 @@ from weights.train.response import Response, srgb
 from weights.train.synthesis import NOW, BlurSettings, Clip, Scene, share
 
 CLEAN = CameraSettings(noise=0, h264=0, jpeg=0, subsampled=0)
-WHOLE = NeighborSettings(no_after=0, no_before=0, wrong=0, repeated=0)
+WHOLE = NeighborSettings(0, 0, 0, 0, 0, 0)
 STILL = BlurSettings(still=1, defocus=0)
 # All go nearly the longest way.
 FAST = BlurSettings(longest=16, bias=0.01, still=0, slight=0, rolling=0, encoded=0, defocus=0)
@@ -101,11 +101,12 @@ def test_flows_lead_to_the_neighbors() -> None:
     left, lengths, sums = [], [], []
     for scene in scenes(replace(FAST, uniform=1), size=128):
         (clip,) = scene.film([0.02])
-        earlier, before, now, after = clip.frames
-        for frame, flow in zip((before, after, earlier), clip.flows, strict=True):
+        now = clip.frames[NOW]
+        for step, flow in zip(AROUND, clip.flows, strict=True):
+            frame = clip.frames[NOW + step]
             there = look_up(frame, flow)
             left.append(off(there[INSIDE], now[INSIDE]) / off(frame[INSIDE], now[INSIDE]))
-            away = scene.speed * (2 if frame is earlier else 1)
+            away = scene.speed * abs(step)
             lengths.append(np.hypot(*np.median(flow[INSIDE], axis=(0, 1))) / away)
         sums.append(np.hypot(*np.median(clip.flows[0] + clip.flows[1], axis=(0, 1))))
     assert np.median(left) < 0.25
@@ -434,24 +435,23 @@ def test_the_told_blur_is_as_long_as_the_shutter_is_open() -> None:
     assert 0.2 < short < 0.25 * full
 
 
-def test_the_frame_two_before_stands_in_for_a_missing_one_after() -> None:
-    shown, _ = group(
-        neighbors=replace(WHOLE, no_after=1.0, no_earlier=0.0), blur=replace(FAST, uniform=1)
-    )
-    for other in (shown[:, :3], shown[:, -6:-3]):
-        assert ((shown[:, -3:] - other).abs().amax((1, 2, 3)) > 0.01).all()
+def shown_beside(changes: NeighborSettings) -> list[bool]:
+    """Which of the frames `AROUND` it are another picture than the frame itself, in all samples."""
+    shown, _ = group(neighbors=changes, blur=replace(FAST, uniform=1))
+    # The others tell the motion.
+    assert (shown[:, 3:5].abs().amax((1, 2, 3)) > 0.002).all()
+    own = shown[:, :3]
+    apart = [(each - own).abs().amax((1, 2, 3)) for each in shown[:, -12:].chunk(4, dim=1)]
+    assert all(bool((each > 0.01).all()) or not each.any() for each in apart)
+    return [bool(each.all()) for each in apart]
 
 
 def test_missing_neighbors_are_the_frame_itself() -> None:
-    fast = replace(FAST, uniform=1)
-    for gone, planes in (("no_before", slice(-6, -3)), ("no_after", slice(-3, None))):
-        shown, _ = group(neighbors=replace(WHOLE, no_earlier=1.0, **{gone: 1.0}), blur=fast)
-        own = shown[:, :3]
-        assert torch.equal(shown[:, planes], own)
-        there = slice(-3, None) if gone == "no_before" else slice(-6, -3)
-        assert ((shown[:, there] - own).abs().amax((1, 2, 3)) > 0.01).all()
-        # The other neighbor alone tells the motion.
-        assert (shown[:, 3:5].abs().amax((1, 2, 3)) > 0.002).all()
+    assert shown_beside(WHOLE) == [True] * 4
+    assert shown_beside(replace(WHOLE, no_before=1.0)) == [False, True, False, True]
+    assert shown_beside(replace(WHOLE, no_after=1.0)) == [True, False, True, False]
+    assert shown_beside(replace(WHOLE, no_earlier=1.0)) == [True, True, False, True]
+    assert shown_beside(replace(WHOLE, no_later=1.0)) == [True, True, True, False]
 
 
 def test_neighbors_may_be_repeated_or_of_another_scene() -> None:
@@ -460,7 +460,7 @@ def test_neighbors_may_be_repeated_or_of_another_scene() -> None:
     def farther(neighbors: NeighborSettings) -> Tensor:
         """By how much each neighbor differs from the frame, the nearer one first."""
         shown, _ = group(neighbors=neighbors, camera=CLEAN, blur=blur, scenes=8, uses=2)
-        both = shown[:, -6:].reshape(-1, 2, 3, 64, 64)
+        both = shown[:, -12:-6].reshape(-1, 2, 3, 64, 64)
         apart = (both - shown[:, None, :3]).abs().mean((2, 3, 4))
         return apart.sort(1).values.T
 

@@ -28,7 +28,7 @@ _LOOKED_AT = 48
 """Frames of a sequence that tell its shutter ..."""
 _STEP = 3
 """... of which every third begins three that are looked at."""
-_REMEMBERED = 4
+_REMEMBERED = 6
 _DELAYS = {"fused": None, "causal": 0}
 """`Settings.delay` of each version that is fused."""
 
@@ -130,7 +130,7 @@ class _CachedRestorer(mssnet.Deblurrer):
             made = self._restore(image, told, exit=exit)
         else:
             made = self._restore(image)
-        # Chains that wait for the frame after are one frame behind those that do not.
+        # Chains that wait for frames after are behind those that do not.
         self._last = [*self._last, (image, told, made)][-_REMEMBERED:]
         return lambda: made
 

@@ -19,11 +19,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mssnet.motion import Neighbor, planes
+from mssnet.motion import AROUND, Neighbor, planes
 from weights.train.camera import CameraSettings, codes, compress, sensor, subsample
 from weights.train.photos import Photos, PhotoSettings
 from weights.train.response import Response, srgb
-from weights.train.synthesis import BlurSettings, Clip, Scene, share
+from weights.train.synthesis import NOW, BlurSettings, Clip, Scene, share
 
 _AHEAD = 2
 """Groups made ahead per worker."""
@@ -38,11 +38,13 @@ class NeighborSettings:
     """Shares of the samples in which a neighbor is not what it should be."""
 
     no_after: float = 0.20
-    """There is no frame after, as live and at the end of a file ..."""
-    no_earlier: float = 0.20
-    """... and in so many of these none two before either."""
+    """There are no frames after, as live and at the end of a file."""
     no_before: float = 0.05
-    """There is no frame before."""
+    """There are no frames before."""
+    no_earlier: float = 0.08
+    """There is none two before ..."""
+    no_later: float = 0.15
+    """... or two after, as live with a delay."""
     wrong: float = 0.02
     """One of them is of another scene."""
     repeated: float = 0.02
@@ -129,29 +131,29 @@ def _sample(
     filmed, sharp = sensor(clip.frames, settings.camera, rng), clip.sharp
     if rng.random() < settings.camera.subsampled:
         filmed, sharp = [subsample(each) for each in filmed], subsample(sharp)
-    frames = compress([codes(each) for each in filmed], settings.camera, rng)
-    earlier, before, now, after = (torch.from_numpy(each) for each in frames)
+    coded = compress([codes(each) for each in filmed], settings.camera, rng)
+    frames = [torch.from_numpy(each) for each in coded]
+    now = frames[NOW]
     told = float(np.clip(clip.share * rng.uniform(*_TOLD), 0, 1))
     neighbors: list[Neighbor | None] = [
-        Neighbor(before, clip.flows[0]),
-        Neighbor(after, clip.flows[1]),
+        Neighbor(frames[NOW + step], flow) for step, flow in zip(AROUND, clip.flows, strict=True)
     ]
     odd, which = settings.neighbors, int(rng.integers(2))
+    for far, lacking in ((2, odd.no_earlier), (3, odd.no_later)):
+        if rng.random() < lacking:
+            neighbors[far] = None
     kind = rng.random()
-    far = None
     if kind < odd.no_after:
-        neighbors[1] = None
-        if rng.random() >= odd.no_earlier:
-            far = Neighbor(earlier, clip.flows[2])
+        neighbors[1::2] = None, None
     elif kind < odd.no_after + odd.no_before:
-        neighbors[0] = None
+        neighbors[::2] = None, None
     elif kind < odd.no_after + odd.no_before + odd.wrong:
-        neighbors[which] = Neighbor(torch.from_numpy(codes(other.frames[1])), other.flows[0])
+        neighbors[which] = Neighbor(torch.from_numpy(codes(other.frames[NOW - 1])), other.flows[0])
     elif kind < odd.no_after + odd.no_before + odd.wrong + odd.repeated:
         neighbors[which] = Neighbor(now, np.zeros_like(clip.flows[0]))
     inside = slice(_MARGIN, _MARGIN + settings.patch)
     own = now.permute(2, 0, 1)[None].float() / 255
-    beside = planes(now, neighbors[0], neighbors[1], told, earlier=far)
+    beside = planes(now, neighbors, told)
     shown = torch.cat([own, beside], dim=1)
     return shown[0, :, inside, inside].half(), codes(sharp)[inside, inside]
 

@@ -20,14 +20,14 @@ from filters import UPSCALERS, luma
 from filters.resize import resampled
 from filters.sampling import FACTOR, PHASES, third
 from filters.upscale import UpscalerNet
-from mssnet.motion import Neighbor, planes
+from mssnet.motion import AROUND, Neighbor, planes
 from weights.train.camera import codes, compress, sensor
 from weights.train.loop import RunSettings
 from weights.train.photos import Photos
 from weights.train.recipe import Enlarging, EnlargingPhase
 from weights.train.response import srgb
 from weights.train.sheet import KEPT_ASIDE, SCENES, side_by_side
-from weights.train.synthesis import Scene, share
+from weights.train.synthesis import NOW, Scene, share
 
 _EDGE = 2
 """Low-resolution pixels at a patch's edge that do not count: what is around them is unknown."""
@@ -95,9 +95,9 @@ class EnlargingSamples:
         clip = scene.film([share(phase.blur, rng)])[0]
         small = [_array(third(_tensor(frame)).clamp(0, 1)) for frame in clip.frames]
         frames = [codes(frame) for frame in sensor(small, phase.camera, rng)]
-        _, before, now, after = map(torch.from_numpy, compress(frames, phase.camera, rng))
-        back, ahead, _ = clip.flows
-        told = planes(now, Neighbor(before, back), Neighbor(after, ahead), clip.share)
+        coded = [torch.from_numpy(each) for each in compress(frames, phase.camera, rng)]
+        now, near = coded[NOW], zip(AROUND, clip.flows, strict=True)
+        told = planes(now, [Neighbor(coded[NOW + step], flow) for step, flow in near], clip.share)
         with torch.inference_mode():
             restored = self._restore(now.permute(2, 0, 1)[None].float() / 255, told).cpu()
         return _codes(luma(restored)), _codes(luma(_tensor(clip.sharp)))

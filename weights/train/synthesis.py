@@ -1,7 +1,7 @@
 """Short clips, blurred, and what is sharp of them, made from photographs the way a camera films.
 
 A scene has layers: a photograph behind, and objects with soft masks, cut from other photographs,
-in front. Camera and objects move on along paths of their own through four frame intervals, the
+in front. Camera and objects move on along paths of their own through five frame intervals, the
 shutter is open for a share of each, and what the sensor sees meanwhile is averaged, as light or,
 for a share of the scenes, as encoded values, as data sets averaged from high-speed video do. The
 sharp picture is that of the middle of the third exposure. What moved from frame to frame is found
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from filters.motion import Flow, follow
+from mssnet.motion import AROUND
 from weights.train.motion import Handheld, Map, Path, Way, inverse
 from weights.train.photos import Crop, Photos
 from weights.train.response import Response
@@ -23,8 +24,8 @@ from weights.train.response import Response
 Image = NDArray[np.float32]
 """(H, W, 3) RGB in 0..1."""
 
-TIMES = (-2, -1, 0, 1)
-"""When the frames of a clip are filmed: two before, before, now and after."""
+TIMES = (-2, -1, 0, 1, 2)
+"""When the frames of a clip are filmed."""
 NOW = TIMES.index(0)
 _MOST_LAYERS = 3
 # Pixels that a point moves between sub-frames. Light flows without gaps; data sets averaged from
@@ -81,8 +82,8 @@ class Clip:
     """At `TIMES`."""
     sharp: Image
     """Now."""
-    flows: tuple[Flow, Flow, Flow]
-    """From now to before, to after and to two before, (H, W, 2) in pixels."""
+    flows: tuple[Flow, Flow, Flow, Flow]
+    """From now to the frames `AROUND` it, (H, W, 2) in pixels."""
     share: float
     """Of the frame interval that the shutter was open."""
 
@@ -191,11 +192,10 @@ class Scene:
         sharp = self._middle()
         clips = []
         for index, share in enumerate(shares):
-            earlier, before, now, after = (_gray(each) for each in followed[index])
-            back, ahead, far = (
-                self._in_full(follow(now, each)) for each in (before, after, earlier)
-            )
-            clips.append(Clip(frames[index], sharp, (back, ahead, far), share))
+            grays = [_gray(each) for each in followed[index]]
+            ways = (follow(grays[NOW], grays[NOW + step]) for step in AROUND)
+            back, ahead, earlier, later = map(self._in_full, ways)
+            clips.append(Clip(frames[index], sharp, (back, ahead, earlier, later), share))
         return clips
 
     def _exposed(self, view: _View, shares: Sequence[float]) -> list[list[Image]]:
