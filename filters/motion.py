@@ -2,8 +2,8 @@
 
 Optical flow by OpenCV's DIS (Kroeger et al., "Fast optical flow using dense inverse search", ECCV
 2016) on the CPU, between pictures that are made small first: blurred frames have no fine detail to
-follow, and a flow that looks for it is the worse for it. Farther frames are compared directly;
-adding up the steps between them costs more accuracy than it saves time at this size.
+follow, and a flow that looks for it is the worse for it. Fusion compares farther frames directly;
+adding up the steps between them costs it more accuracy than it saves time at this size.
 """
 
 import functools
@@ -131,6 +131,16 @@ def follow(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> Flow:
     estimator.setVariationalRefinementIterations(3)
     estimator.setGradientDescentIterations(8)
     return np.asarray(estimator.calc(one, other, start), np.float32)
+
+
+def joined(first: Flow, second: Flow) -> Flow:
+    """The motion from a first picture to a third: that to the second, and that from there."""
+    height, width = first.shape[:2]
+    own = np.stack(np.meshgrid(np.arange(width), np.arange(height)), -1)
+    places: Any = np.asarray(own + first, np.float32)
+    remap: Any = cv2.remap  # takes both coordinates in one array, which its types do not know
+    there = remap(second, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(first + there, np.float32)
 
 
 def trust(one: FlowFrame, other: FlowFrame, there: Flow) -> NDArray[np.float32] | None:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from filters.motion import Flow, FlowFrame, flow, guide, trust
+from filters.motion import Flow, FlowFrame, flow, guide, joined, trust
 from filters.shutter import Shutter
 from mssnet.motion import AROUND, Neighbor, planes, steady
 from stream.frame import Frame
@@ -25,6 +25,7 @@ _WATCHED = 5
 class _Shown:
     """A frame of a sequence."""
 
+    number: int
     picture: Tensor
     """As `mssnet.motion` takes it."""
     luma: NDArray[np.uint8]
@@ -51,6 +52,8 @@ class Motion:
         self._shutter, self._ahead, self._measured = shutter, ahead, measured
         self._frames: list[_Shown] = []
         self._count = 0
+        self._steps: dict[tuple[int, int], Flow | None] = {}
+        """The ways from frames, by their numbers, to those 1 or -1 from there."""
 
     def push(
         self, frame: Frame, values: Sequence[Tensor], image: Tensor, *, wanted: bool = True
@@ -62,6 +65,7 @@ class Motion:
         where it is not `wanted`.
         """
         shown = _Shown(
+            self._count,
             _picture(image),
             frame.luma,
             guide(values, frame.coding),
@@ -72,6 +76,8 @@ class Motion:
         )
         self._frames = [*self._frames, shown][-1 - TOLD - self._ahead :]
         self._count += 1
+        oldest = self._frames[0].number
+        self._steps = {step: way for step, way in self._steps.items() if step[0] >= oldest}
         index, watched = len(self._frames) - 1 - self._ahead, None
         if not self._shutter.known and self._count % _WATCHED == 0:
             # The frame that is told of, where there is one after it.
@@ -88,7 +94,7 @@ class Motion:
         """The end of the sequence: what is told of the frames that wait."""
         for index in range(max(len(self._frames) - self._ahead, 0), len(self._frames)):
             yield self._tell(index)
-        self._frames = []
+        self._frames, self._steps = [], {}
 
     def _tell(self, index: int, around: _Around | None = None) -> Tensor | None:
         """What is told of a frame; `around` is what `_around` says of it, where that is known."""
@@ -96,13 +102,10 @@ class Motion:
         if not now.wanted:
             return None
         back, ahead = around or self._around(index)
-        ways = dict(zip(AROUND, (back, ahead), strict=False))
-        for step in AROUND[2:]:
-            known = ways[step // abs(step)] is not None
-            ways[step] = self._way(index, step) if known else None
+        farther = (self._farther(index, near, way) for near, way in ((-1, back), (1, ahead)))
         neighbors = [
             None if there is None else Neighbor(self._frames[index + step].picture, there)
-            for step, there in ways.items()
+            for step, there in zip(AROUND, (back, ahead, *farther), strict=True)
         ]
         share, blur = self._shutter.share, self._blur(index, back, ahead)
         return planes(now.picture, neighbors, share, blur=blur)
@@ -121,15 +124,22 @@ class Motion:
         return self._way(index, -1), self._way(index, 1)
 
     def _way(self, index: int, step: int) -> Flow | None:
-        """The way from a frame to another; None where that is not of the same scene, or shows
-        nearly nothing of it."""
-        first, last = sorted((index, index + step))
-        if first < 0 or last >= len(self._frames):
-            return None
-        if any(each.cut for each in self._frames[first + 1 : last + 1]):
+        """The way from a frame to the one before (-1) or after (1); None where that is not of the
+        same scene, or shows nearly nothing of it."""
+        if not 0 <= index + step < len(self._frames):
             return None
         now, other = self._frames[index], self._frames[index + step]
-        return way(now.guide, other.guide) if other.usable else None
+        key = now.number, step
+        if key not in self._steps:
+            same = other.usable and not max(now, other, key=lambda each: each.number).cut
+            self._steps[key] = way(now.guide, other.guide) if same else None
+        return self._steps[key]
+
+    def _farther(self, index: int, step: int, near: Flow | None) -> Flow | None:
+        """The way from a frame to the one beyond that which is `near`. Of both steps: at this size
+        what that costs in accuracy does not show in what a network makes of it."""
+        on = None if near is None else self._way(index + step, step)
+        return None if near is None or on is None else joined(near, on)
 
 
 def way(now: FlowFrame, other: FlowFrame) -> Flow | None:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 import mssnet
 from filters import CELL, Coding, Shutter, rgb_of, values_of
+from filters.motion import joined
 from mssnet.motion import AROUND, unknown
 from stream.errors import UsageError
 from stream.frame import Frame
@@ -116,6 +117,12 @@ def test_motion_and_neighbors_are_found(ahead: int) -> None:
         assert shown(one, frame) == there
         for step in there:
             assert float((one[BESIDE[step]] - own).abs()[:, *inside].median()) < 3 * CODE, step
+
+
+def test_the_second_of_two_steps_begins_where_the_first_leads() -> None:
+    places = np.stack(np.meshgrid(np.arange(40), np.arange(30)), -1).astype(np.float32)
+    zoom = np.asarray(0.1 * places, np.float32)
+    assert np.abs(joined(zoom, zoom) - 0.21 * places)[:26, :34].max() < 1e-4
 
 
 def test_of_the_first_and_last_frames_one_side_is_told() -> None:

@@ -15,8 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from filters.motion import Flow, follow
-from mssnet.motion import AROUND
+from filters.motion import Flow, follow, joined
 from weights.train.motion import Handheld, Map, Path, Way, inverse
 from weights.train.photos import Crop, Photos
 from weights.train.response import Response
@@ -193,8 +192,13 @@ class Scene:
         clips = []
         for index, share in enumerate(shares):
             grays = [_gray(each) for each in followed[index]]
-            ways = (follow(grays[NOW], grays[NOW + step]) for step in AROUND)
-            back, ahead, earlier, later = map(self._in_full, ways)
+            before, after = ([grays[NOW + step * n] for n in range(3)] for step in (-1, 1))
+            near = [follow(*each[:2]) for each in (before, after)]
+            farther = [
+                joined(way, follow(*each[1:]))
+                for way, each in zip(near, (before, after), strict=True)
+            ]
+            back, ahead, earlier, later = map(self._in_full, (*near, *farther))
             clips.append(Clip(frames[index], sharp, (back, ahead, earlier, later), share))
         return clips
 
