@@ -122,7 +122,8 @@ def test_motion_and_neighbors_are_found(ahead: int) -> None:
 def test_the_second_of_two_steps_begins_where_the_first_leads() -> None:
     places = np.stack(np.meshgrid(np.arange(40), np.arange(30)), -1).astype(np.float32)
     zoom = np.asarray(0.1 * places, np.float32)
-    assert np.abs(joined(zoom, zoom) - 0.21 * places)[:26, :34].max() < 1e-4
+    # Fields are looked up at 32nds of a pixel.
+    assert np.abs(joined(zoom, zoom) - 0.21 * places)[:26, :34].max() < 0.1 / 32
 
 
 def test_of_the_first_and_last_frames_one_side_is_told() -> None:
