@@ -29,7 +29,6 @@ from stream.files.restorer import Restorer
 from stream.files.tasks import Task
 from stream.input.packet_index import PacketIndex
 from stream.input.source import Source
-from stream.options.restore import AUTO
 from stream.options.settings import Settings
 from stream.output.segment_sink import segment_of
 from stream.paths import check_input, check_output, default_output, identity, target_of
@@ -103,7 +102,7 @@ class Driver(Restorer):
         with ExitStack() as held:
             self._hold(held)
             held.callback(self._sweep)
-            settings = self.settings = self._settled(self.settings)
+            settings = self.settings = self.settings.settled()
             check_options(settings)
             source = held.enter_context(closing(Source(self.input, reading_of(settings))))
             settings = self._suited(source, say)
@@ -134,7 +133,6 @@ class Driver(Restorer):
             report,
             earlier=show.earlier,
             seconds=time.monotonic() - show.begun,
-            why=self._why,
             pieces=[state.done[number] for number in sorted(state.done)],
         )
 
@@ -266,12 +264,6 @@ class Driver(Restorer):
             (written / Path(name).name).write_bytes(self._engine.fetch(reference))
         shutil.rmtree(place, ignore_errors=True)
         written.rename(place)
-
-    def _settled(self, settings: Settings) -> Settings:
-        if settings.model == AUTO and self._engine.gpus and settings.device != "cpu":
-            # What this machine is worth says nothing of the nodes.
-            return replace(settings, model="lite")
-        return super()._settled(settings)
 
     def _share(self, source: Source, say: Callable[[str], None]) -> float | None:
         """The shutter, told once for all pieces."""

@@ -19,7 +19,6 @@ from stream.files.job import Job, Restored
 from stream.input.packet_index import PacketIndex
 from stream.input.piece import PieceSource, Seen
 from stream.input.source import Source
-from stream.options.restore import AUTO
 from stream.options.settings import Settings
 from stream.output.checkpoint import check_free
 from stream.output.join import Joined
@@ -168,9 +167,4 @@ def check_options(settings: Settings) -> None:
         raise UsageError(
             "--stabilize goes with no pieces, as it follows the camera through the whole video; "
             "stabilize what is joined, with --stabilize --strength 0"
-        )
-    if settings.model == AUTO and settings.strength != 0:
-        raise UsageError(
-            "--part needs a --model that is the same on every machine, such as lite or none: auto "
-            "measures the machine"
         )

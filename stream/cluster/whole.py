@@ -99,7 +99,6 @@ class Whole(Job):
             frames=frames,
             earlier=0,
             model=self.settings.model,
-            why="",
             from_neighbors=shares / max(frames, 1),
             seconds=time.monotonic() - begun,
             damaged=source.decoding.damaged,

@@ -7,17 +7,14 @@ from enum import StrEnum
 from typing import Any
 
 from stream import provenance
-from stream.compute.models import find_upscaler, fingerprint, load_for
+from stream.compute.models import find_upscaler, load_for
 from stream.errors import CancelledError, DeblurError
-from stream.files.choice import choose_model
 from stream.files.job import Job
 from stream.files.report import Progress, Report
 from stream.files.several import JobSequence
 from stream.files.tasks import Task
 from stream.ipc.window import Window
-from stream.options.restore import AUTO
 from stream.options.settings import Settings
-from stream.output.checkpoint import folder_of, model_of
 from stream.output.fingerprint import asked_for
 from stream.paths import check_input, target_of
 
@@ -92,9 +89,7 @@ class Batch(JobSequence):
 
     def _restorer(self) -> Callable[[Task, Callable[[Progress], None] | None], Report]:
         """What restores one file, with that which all of them share."""
-        settings, asked = self.settings, self.settings
-        if settings.model == AUTO:
-            settings = replace(settings, model=choose_model(settings).model)
+        settings = self.settings.settled()
         restore = load_for(settings)
         upscaler = None
         if settings.upscale is not None:
@@ -103,16 +98,9 @@ class Batch(JobSequence):
 
         def restored(task: Task, show: Callable[[Progress], None] | None) -> Report:
             restore.tile = tile
-            # Work that was begun with what suited another moment is gone on with as it was.
-            begun = model_of(folder_of(task.output)) if asked.model == AUTO else None
-            same = begun in (None, fingerprint(settings.model))
-            job = Job(
-                *(task.input, task.output, settings if same else asked),
-                window=self._window,
-                asked=asked,
-            )
+            job = Job(task.input, task.output, settings, window=self._window, asked=self.settings)
             self._job = job
-            return job.run(show, restore=restore if same else None, upscaler=upscaler)
+            return job.run(show, restore=restore, upscaler=upscaler)
 
         return restored
 

@@ -13,7 +13,6 @@ from typing import Any
 import mssnet
 from filters import Shutter, Upscaler
 from stream import provenance
-from stream.compute.models import fingerprint
 from stream.errors import (
     CancelledError,
     DeblurError,
@@ -21,13 +20,11 @@ from stream.errors import (
     SourceError,
     WriteError,
 )
-from stream.files.choice import CHOICES
 from stream.files.report import Progress, Report, bytes_of_others, warnings_of
 from stream.files.restorer import Restorer, cores_for, out_of_memory, runs_on
 from stream.frame import Frame
 from stream.input.source import Source
 from stream.ipc.window import Window
-from stream.options.restore import AUTO, NONE
 from stream.options.settings import Settings
 from stream.output.checkpoint import JobCheckpoint, Segment, check_free, folder_of, model_of
 from stream.output.fingerprint import asked_for, describe
@@ -145,15 +142,6 @@ class Job(Restorer):
 
     def _source(self) -> Source:
         return Source(self.input, reading_of(self.settings))
-
-    def _settled(self, settings: Settings) -> Settings:
-        """The settings with a model in the place of `auto`: that of the work which is gone on with,
-        or the one that suits this machine."""
-        begun = model_of(self.folder) if settings.resume else None
-        if settings.model == AUTO and begun is not None:
-            known = {fingerprint(name): name for name in CHOICES}
-            return replace(settings, model=known.get(begun, NONE))
-        return super()._settled(settings)
 
     def _open(
         self, source: Source, chosen: Plan, restore: mssnet.Deblurrer, shutter: Shutter | None

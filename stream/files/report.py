@@ -53,8 +53,6 @@ class Report:
     """Those of the frames that an earlier run had done."""
     model: str
     """The network that restored it, or "none"."""
-    why: str
-    """Why that was chosen; empty where it was asked for."""
     from_neighbors: float
     """The share of the picture that came from neighboring frames, 0..1: the mean over the frames
     that this run restored."""
@@ -89,7 +87,6 @@ class Report:
             "seconds": round(self.seconds, 3),
             "fps": round(self.fps, 3),
             "model": self.model,
-            "why": self.why,
             "from_neighbors": round(self.from_neighbors, 4),
             "gain": round(self.gain, 3) if self.gain is not None else None,
             "damaged": self.damaged,

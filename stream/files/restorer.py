@@ -15,13 +15,11 @@ from filters import Enlarger, Shutter, Upscaler
 from stream.compute.models import Passthrough, find_upscaler, load_for
 from stream.compute.threads import shared
 from stream.errors import CancelledError, DeviceError, UsageError
-from stream.files.choice import choose_model
 from stream.files.report import Progress, Report, without_effect
 from stream.frame import Frame, Memory
 from stream.input.probe import telemetry_of
 from stream.input.source import Source
 from stream.ipc.window import Window
-from stream.options.restore import AUTO
 from stream.options.settings import Settings
 from stream.output.segment_sink import Plan
 from stream.pipeline import Pipeline, Stage
@@ -59,7 +57,6 @@ class Restorer:
         self._window = window
         self._pipeline: Pipeline[Frame] | None = None
         self._stopped = self._cancelled = False
-        self._why = ""
         self._measured: Measured | None = None
         self._gauged: advice.MeasuredStage | None = None
 
@@ -89,7 +86,7 @@ class Restorer:
         return settings
 
     def _loaded(self) -> mssnet.Deblurrer:
-        settings = self.settings = self._settled(self.settings)
+        settings = self.settings = self.settings.settled()
         return load_for(settings)
 
     def _enlarger(
@@ -145,14 +142,6 @@ class Restorer:
             stages["deblur"] = PreviewTap(stages["deblur"], self._window)
         return stages
 
-    def _settled(self, settings: Settings) -> Settings:
-        """The settings with a model in the place of `auto`, which suits this machine."""
-        if settings.model != AUTO:
-            return settings
-        chosen = choose_model(settings)
-        self._why = chosen.why
-        return replace(settings, model=chosen.model)
-
     def _progress(self, source: Source, sink: Counting, begun: float, engine: str) -> Progress:
         """How far it is in restoring, which it has done since `begun`."""
         elapsed = max(time.monotonic() - begun, 1e-9)
@@ -186,7 +175,6 @@ class Restorer:
             frames=sink.frames,
             earlier=0,
             model=self.settings.model,
-            why=self._why,
             from_neighbors=sink.from_neighbors,
             seconds=seconds,
             damaged=source.decoding.damaged,

@@ -8,13 +8,12 @@ from pathlib import Path
 
 from stream.compare import Comparison, Showing, compare
 from stream.errors import CancelledError, UsageError
-from stream.files.choice import CHOICES
 from stream.files.job import Job
 from stream.files.report import Progress, Report
 from stream.files.several import JobSequence
 from stream.input.source import Source
 from stream.options.reading import Span
-from stream.options.restore import AUTO, NONE
+from stream.options.restore import AUTO, NONE, USUAL_MODEL
 from stream.options.settings import Settings
 from stream.paths import Overwrite, check_input, check_output, fitted, target_of
 from stream.stages.build import reading_of
@@ -96,7 +95,7 @@ class Trial(JobSequence):
     def _variants(self, span: Span) -> dict[str, Settings]:
         """What is tried, by the options that make it so."""
         asked = replace(self._settings, span=span, overwrite=False, resume=False)
-        model = asked.model if asked.model not in (AUTO, NONE) else CHOICES[0]
+        model = asked.model if asked.model not in (AUTO, NONE) else USUAL_MODEL
         network = replace(asked, model=model)
         return {
             f"--model {NONE}": replace(asked, model=NONE),

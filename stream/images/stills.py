@@ -11,12 +11,8 @@ from typing import Any
 from stream.errors import UsageError
 from stream.images.files import Image, check_of_video, check_outputs, read, write
 from stream.iterators.restore import restored
-from stream.options.restore import AUTO
 from stream.options.settings import Settings
 from stream.paths import check_input, check_output
-
-_ALONE = "lite"
-"""The network for a single image, which has no neighbors to be fused with."""
 
 
 @dataclass
@@ -49,23 +45,20 @@ class Stills:
     def run(self, show: Callable[[int, int], None] = lambda done, total: None) -> None:
         """Restore them. `show` is told how many of how many are done. Raises a `DeblurError`."""
         begun = time.monotonic()
-        settings = self.settings
-        if len(self.inputs) == 1 and settings.model == AUTO:
-            settings = replace(settings, model=_ALONE)
         waiting: deque[Image] = deque()
 
         def arrays() -> Iterator[Any]:
             for file in self.inputs:
                 if self.stopped:
                     return
-                image = read(file, settings.max_pixels)
+                image = read(file, self.settings.max_pixels)
                 waiting.append(replace(image, rgb=image.rgb[:0]))  # what is said of it alone
                 yield image.rgb
 
-        made = restored(arrays(), settings, self.rate)
+        made = restored(arrays(), self.settings, self.rate)
         for rgb, output in zip(made, self.outputs, strict=False):
             image = replace(waiting.popleft(), rgb=rgb)
-            for lost in write(image, output, settings.overwrite):
+            for lost in write(image, output, self.settings.overwrite):
                 if lost not in self.lost:
                     self.lost.append(lost)
             self.done += 1

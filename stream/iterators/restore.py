@@ -2,14 +2,12 @@
 
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
-from dataclasses import replace
 from fractions import Fraction
 from typing import Any, Generic, Literal
 
 from filters import Enlarger, Shutter
 from stream.compute.models import find_upscaler, load_for
 from stream.errors import UsageError
-from stream.files.choice import choose_model
 from stream.frame import Frame
 from stream.iterators.arrays import Some, ways_for
 from stream.live.restore.half_size import through
@@ -118,8 +116,7 @@ def restored(
 
 
 def _stages(settings: Settings, first: Frame, rate: Fraction) -> list[Stage[Frame]]:
-    if settings.model == AUTO:
-        settings = replace(settings, model=choose_model(settings).model)
+    settings = settings.settled()
     network = load_for(settings)
     shutter = None
     if network.is_told and settings.strength != 0:

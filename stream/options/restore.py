@@ -1,15 +1,15 @@
 """How pictures are restored: what files, live feeds and the file of cameras have in common."""
 
-from dataclasses import dataclass, field
-from typing import Final, Literal
+from dataclasses import dataclass, field, replace
+from typing import Final, Literal, Self
 
 from filters import USUAL_SMOOTHING
 from stream.errors import UsageError
 from stream.options.exposure import Exposure
 from stream.options.scale import Scale
 
-NONE, AUTO = "none", "auto"
-"""What `--model` takes beside names: fusion alone, and what suits the machine."""
+NONE, AUTO, USUAL_MODEL = "none", "auto", "lite"
+"""What `--model` takes beside names of other checkpoints."""
 TOLD: Final = 2
 """Frames before and after a frame that a network may be told of."""
 USUAL_FUSE, MOST_FUSE, MOST_DELAY = 3, 5, 3
@@ -23,8 +23,8 @@ class RestoreOptions:
     """What is done to the picture. Raises `UsageError` for what is out of range."""
 
     model: str = AUTO
-    """Name of a checkpoint, the path of a `.safetensors` file, or "none": fusion alone. auto: what
-    this machine can pay for, see `stream.files.choice.choose_model`."""
+    """Name of a checkpoint, the path of a `.safetensors` file, or "none": fusion alone. auto: lite,
+    or none where strength 0 leaves a network nothing to do."""
     strength: float | Literal["auto"] = 1.0
     """0 leaves the picture as it is, 1 restores it fully; auto: each region as far as it is
     blurred."""
@@ -60,6 +60,11 @@ class RestoreOptions:
             raise UsageError(f"--smooth must be in 0..1, got {self.smooth}")
         if not 0 < self.crop <= MOST_CROP:
             raise UsageError(f"--crop must be above 0 and up to {MOST_CROP}, got {self.crop}")
+
+    def settled(self) -> Self:
+        """The same with a model in the place of `auto`."""
+        usual = NONE if self.strength == 0 else USUAL_MODEL
+        return replace(self, model=usual) if self.model == AUTO else self
 
     @property
     def smoothing(self) -> float:

@@ -7,7 +7,6 @@ clip = deblur(clip, fuse=3, upscale=3)
 
 import logging
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from fractions import Fraction
 from typing import Any, Literal
 
@@ -16,7 +15,6 @@ import numpy as np
 from filters import Enlarger, Shutter
 from stream.compute.models import Passthrough, find_upscaler, load_for
 from stream.errors import DeblurError, UsageError
-from stream.files.choice import choose_model
 from stream.files.restorer import cores_for
 from stream.frame import Frame
 from stream.options.exposure import Exposure
@@ -83,8 +81,7 @@ class _Filter:
         self._source = clip
         first = clip.get_frame(0)
         self._form = Form(clip, first.props)
-        if settings.model == AUTO:
-            settings = replace(settings, model=choose_model(settings).model)
+        settings = settings.settled()
         restore = load_for(settings)
         size, coding = (clip.width, clip.height), self._form.coding
         enlarge = None

@@ -236,7 +236,6 @@ def test_pieces_that_do_not_fit_together_are_refused(tmp_path: Path) -> None:
     ("settings", "number", "said"),
     [
         (stream.Settings(stabilize=True), 1, "--stabilize goes with no pieces"),
-        (stream.Settings(), 1, "--part needs a --model"),
         (COPIED, 4, "from 1/5 to 5/5, got 4/3"),
     ],
 )

@@ -25,7 +25,7 @@ Model = Annotated[
     typer.Option(
         rich_help_panel=PICTURE,
         help="A model's name (see `deblur models`), a .safetensors file, or none: fusion alone. "
-        "auto leaves the network out where it would take more than a quarter of fusion's time.",
+        "auto is lite; none is the quickest.",
     ),
 ]
 Fuse = Annotated[

@@ -232,9 +232,6 @@ def _size(count: int) -> str:
 def done(report: "Report") -> str:
     """What was restored, in words."""
     said = f"{report.frames} frames in {clock(report.seconds)} ({report.fps:.1f} fps)"
-    if report.why:
-        alone = "fusion alone" if report.model == "none" else f"with {report.model}"
-        said += f", {alone} ({report.why})"
     if report.from_neighbors:
         said += f", {100 * report.from_neighbors:.0f} % of the picture from neighboring frames"
     return said
