@@ -42,6 +42,8 @@ _PLAYLISTS = {"hls", "concat", "dash", "sdp", "webvtt", "ffmetadata", "tty"}
 """Text formats, of which the first ones would make FFmpeg open other files."""
 _ENDED = "the connection ended"
 _OVER = "the stream has ended"
+_LEAST_RECORDED = 500_000
+"""Microseconds that what HTTP sends must last to be a recording: a still has a length as well."""
 _NO_VIDEO = "what it sends is not video"
 _WORDS: tuple[tuple[type[Exception], str], ...] = (
     (av.error.HTTPUnauthorizedError, "the login was refused (401); check user and password"),
@@ -153,22 +155,23 @@ class _Reader:
             camera, container = self._open(link, opened)
             if not camera.live and set(container.format.name.split(",")) & _PLAYLISTS:
                 raise LostError("it is a text or playlist file, not a video")
-            playlist = "hls" in container.format.name.split(",")
-            if playlist:
-                self._look_for_end(container.duration or 0)
+            length = container.duration or 0
+            recorded = camera.kind in ("http", "https") and length > _LEAST_RECORDED
+            if "hls" in container.format.name.split(",") or recorded:
+                self._look_for_end(length)
             self._sink.timestamps.renew()
             quiet = not camera.live and self._heartbeat.frames > 0
             silent = Answers(self._log).loudspeakers
             Session(
                 *(camera, container, link, self._heartbeat, self._sink), quiet=quiet, silent=silent
             ).run()
-            if playlist and container.duration:
-                self._shown = container.duration
+            if recorded:
+                self._shown = length
                 raise LostError(_OVER)
 
     def _look_for_end(self, length: int) -> None:
-        """Raise `LostError` for a playlist that was shown to its end; `length`: how long it is, 0
-        as long as it goes on."""
+        """Raise `LostError` for a recording that was shown to its end; `length`: how long it is, 0
+        as long as a playlist goes on."""
         if not length:
             self._shown = 0  # whatever follows, its end is not shown anew
         elif self._shown in (0, length):

@@ -448,6 +448,17 @@ def test_a_playlist_that_has_ended_is_not_shown_again_until_it_goes_on(tmp_path:
     ]
 
 
+@pytest.mark.parametrize("name", ["whole.mp4", "whole.mkv", "whole.flv"])
+def test_a_file_in_the_web_is_shown_once(name: str, tmp_path: Path) -> None:
+    make_clip(tmp_path / name, frames=25, options={"bf": "0"})
+    with web(tmp_path) as (host, hits), Reading(f"http://{host}/{name}") as reading:
+        reading.until(lambda: reading.says("is lost: the stream has ended"))
+        count = len(hits) + 4
+        reading.until(lambda: len(hits) >= count)
+        assert reading.heartbeat.frames == 25
+        assert reading.says("it is a recording that has ended, and is shown once")
+
+
 def test_what_is_not_there_is_told_once_and_asked_for_cheaply() -> None:
     port = free_port()
     with Reading(f"rtsp://admin:{CODED}@127.0.0.1:{port}/cam") as reading:
