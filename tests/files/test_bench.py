@@ -382,6 +382,13 @@ def test_an_estimate_is_one_line() -> None:
     assert estimated(replace(estimate, bytes=None, runs_on="no network")) == (
         "about 3 min 20 s for 5400 frames (27 fps without a network)"
     )
+    for seconds, runs_on, hint in (
+        (3600, "openvino, float32", True),
+        (3600, "openvino, bfloat16", False),
+        (500, "openvino, float32", False),
+    ):
+        said = estimated(replace(estimate, seconds=seconds, runs_on=runs_on))
+        assert ("--model none is quicker" in said) == hint
     assert [spoken(each) for each in (0, 42, 60, 3596, 7300)] == [
         *("0 s", "42 s", "1 min", "1 h 0 min", "2 h 1 min")
     ]

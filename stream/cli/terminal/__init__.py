@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from stream.secrets import Secrets
 
 _JOINERS = "\u200c\u200d"
+_LONG_S = 600.0
+"""What takes longer may be wanted quicker."""
 """Without these some scripts and emoji fall apart."""
 
 
@@ -200,9 +202,13 @@ def estimated(estimate: "Estimate") -> str:
     size = f"; about {_size(estimate.bytes)}" if estimate.bytes is not None else ""
     runs_on = estimate.runs_on
     how = "without a network" if runs_on == "no network" else f"on {runs_on}"
+    # On CPUs that compute in nothing less than float32 the network takes most of the time.
+    slow = estimate.seconds > _LONG_S and runs_on.endswith("float32")
     return (
         f"about {spoken(estimate.seconds)} for {estimate.frames} frames "
         f"({rate(estimate.fps)} fps {how}){size}"
+        + slow
+        * "; --model none is quicker, and gains less"
     )
 
 
