@@ -45,6 +45,7 @@ def planes(
     neighbors: Sequence[Neighbor | None],
     share: float,
     *,
+    stand_in: bool = False,
     blur: Flow | None = None,
 ) -> Tensor:
     """What to tell a network of a frame: (1, PLANES, H, W).
@@ -53,12 +54,15 @@ def planes(
     floating-point RGB in 0..1 on any device, of which float32 is. `neighbors` are those of
     `AROUND`, the first ones at least, None where there is none. `share` is that of the frame
     interval for which the shutter was open, 0..1. Where there is only one of those next to the
-    frame, the motion is taken to be steady; without any it is not known. `blur`, where it was
-    measured, is the way of each point while the shutter was open, in the place of the motion times
-    `share`.
+    frame, the motion is taken to be steady; without any it is not known. With `stand_in` the frame
+    two before is shown in the place of that after as well, where there is none after. `blur`, where
+    it was measured, is the way of each point while the shutter was open, in the place of the motion
+    times `share`.
     """
-    beside = (*neighbors, *(None,) * len(AROUND))[: len(AROUND)]
+    beside = [*neighbors, *(None,) * len(AROUND)][: len(AROUND)]
     back, ahead = (each.there if each else None for each in beside[:2])
+    if stand_in and beside[1] is None:
+        beside[1] = beside[2]
     if back is None and ahead is None and blur is None:
         return unknown(frame.float() if frame.ndim == 4 else _values(frame))
     motion = steady(back, ahead)

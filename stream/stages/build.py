@@ -38,7 +38,9 @@ def stages_of(
     if restore.is_told and shutter is not None and options.strength != 0:
         # Live, one of the frames that each one waits for is that which the network is told of.
         ahead = TOLD if options.delay is None else min(options.delay, 1)
-        motion = Motion(shutter, ahead=ahead, measured=measured)
+        # Fusion asks the frame two before by itself, and gains less of what holds more of it.
+        stand_in = not options.passes
+        motion = Motion(shutter, ahead=ahead, stand_in=stand_in, measured=measured)
         waited = 0 if options.delay is None else ahead
     processor = Processor(
         None if alone else lambda image, told: restore.submit(image, told, exit=leave_at()),

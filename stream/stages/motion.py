@@ -47,9 +47,18 @@ class Motion:
     where that is still being found out.
     """
 
-    def __init__(self, shutter: Shutter, *, ahead: int, measured: Measured | None = None) -> None:
-        """Each frame waits for as many as `ahead` after it, up to 2, to be told of these too."""
+    def __init__(
+        self,
+        shutter: Shutter,
+        *,
+        ahead: int,
+        stand_in: bool = False,
+        measured: Measured | None = None,
+    ) -> None:
+        """Each frame waits for as many as `ahead` after it, up to 2, to be told of these too;
+        `stand_in` is that of `mssnet.motion.planes`."""
         self._shutter, self._ahead, self._measured = shutter, ahead, measured
+        self._stand_in = stand_in
         self._frames: list[_Shown] = []
         self._count = 0
         self._steps: dict[tuple[int, int], Flow | None] = {}
@@ -108,7 +117,7 @@ class Motion:
             for step, there in zip(AROUND, (back, ahead, *farther), strict=True)
         ]
         share, blur = self._shutter.share, self._blur(index, back, ahead)
-        return planes(now.picture, neighbors, share, blur=blur)
+        return planes(now.picture, neighbors, share, stand_in=self._stand_in, blur=blur)
 
     def _blur(self, index: int, back: Flow | None, ahead: Flow | None) -> Flow | None:
         """The way of each point while the shutter was open, where it was measured."""

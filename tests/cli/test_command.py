@@ -72,19 +72,19 @@ def playlist(folder: Path) -> list[object]:
 def truncated_mp4(folder: Path) -> list[object]:
     clip = make_clip(folder / "whole.mp4", frames=100, size=(96, 64), mux={"movflags": "faststart"})
     (folder / "cut.mp4").write_bytes(clip.read_bytes()[: clip.stat().st_size // 2])
-    return [folder / "cut.mp4"]
+    return [folder / "cut.mp4", "--model", "none"]
 
 
 def truncated_mkv(folder: Path) -> list[object]:
     clip = make_clip(folder / "whole.mkv", frames=100, size=(96, 64))
     (folder / "cut.mkv").write_bytes(clip.read_bytes()[: clip.stat().st_size // 2])
-    return [folder / "cut.mkv"]
+    return [folder / "cut.mkv", "--model", "none"]
 
 
 def without_index(folder: Path) -> list[object]:
     clip = make_clip(folder / "whole.mp4", frames=100)
     (folder / "cut.mp4").write_bytes(clip.read_bytes()[: clip.stat().st_size // 2])
-    return [folder / "cut.mp4"]
+    return [folder / "cut.mp4", "--model", "none"]
 
 
 def audio_only(folder: Path) -> list[object]:
@@ -347,7 +347,7 @@ def test_damaged_frames_are_concealed_and_counted(tmp_path: Path) -> None:
 
 
 def test_a_run_says_what_it_did_on_stderr_alone(tmp_path: Path) -> None:
-    done = deblur("run", good(tmp_path), "--device", "cpu")
+    done = deblur("run", good(tmp_path), "--device", "cpu", "--model", "none")
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""
     assert "20 frames" in done.stderr

@@ -123,6 +123,19 @@ def test_frames_farther_away_tell_nothing_of_the_motion(form: Form) -> None:
 
 
 @both_forms
+def test_the_frame_two_before_stands_in_for_a_missing_one_after(form: Form) -> None:
+    frame, there = form(soft(1)), field(3, 6)
+    before, far = Neighbor(form(soft(2)), -there), Neighbor(form(soft(3)), -2 * there)
+    without = planes(frame, [before, None, far], 0.5)
+    told = planes(frame, [before, None, far], 0.5, stand_in=True)
+    others = [n for n in range(PLANES) if n not in range(PLANES)[AFTER]]
+    assert torch.equal(told[:, others], without[:, others]), "the motion too"
+    assert torch.equal(told[0, AFTER], told[0, NEIGHBORS + 6 : NEIGHBORS + 9])
+    both = [before, Neighbor(form(soft(2)), there), far]
+    assert torch.equal(planes(frame, both, 0.5, stand_in=True), planes(frame, both, 0.5))
+
+
+@both_forms
 def test_blurs_of_opposite_directions_are_the_same(form: Form) -> None:
     frame, there = form(soft(4)), field(5, 8)
     one, other = (planes(frame, [None, Neighbor(frame, way)], 0.6) for way in (there, -there))

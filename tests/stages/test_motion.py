@@ -119,6 +119,16 @@ def test_motion_and_neighbors_are_found(ahead: int) -> None:
             assert float((one[BESIDE[step]] - own).abs()[:, *inside].median()) < 3 * CODE, step
 
 
+def test_live_and_without_fusion_the_frame_two_before_stands_in() -> None:
+    frames = panned(4)
+    motion = Motion(Shutter(share=0.5), ahead=0, stand_in=True)
+    found = of([one for frame in frames for one in motion.push(frame, *seen(frame))])
+    assert [has(one, 1, frame) for one, frame in zip(found, frames, strict=True)] == [
+        *(False, False, True, True)
+    ]
+    assert torch.equal(found[3][BESIDE[1]], found[3][BESIDE[-2]])
+
+
 def test_the_second_of_two_steps_begins_where_the_first_leads() -> None:
     places = np.stack(np.meshgrid(np.arange(40), np.arange(30)), -1).astype(np.float32)
     zoom = np.asarray(0.1 * places, np.float32)

@@ -23,7 +23,7 @@ from weights.train.response import Response, srgb
 from weights.train.synthesis import NOW, BlurSettings, Clip, Scene, share
 
 CLEAN = CameraSettings(noise=0, h264=0, jpeg=0, subsampled=0)
-WHOLE = NeighborSettings(0, 0, 0, 0, 0, 0)
+WHOLE = NeighborSettings(0, 0, 0, 0, 0, 0, 0)
 STILL = BlurSettings(still=1, defocus=0)
 # All go nearly the longest way.
 FAST = BlurSettings(longest=16, bias=0.01, still=0, slight=0, rolling=0, encoded=0, defocus=0)
@@ -450,6 +450,8 @@ def test_missing_neighbors_are_the_frame_itself() -> None:
     assert shown_beside(WHOLE) == [True] * 4
     assert shown_beside(replace(WHOLE, no_before=1.0)) == [False, True, False, True]
     assert shown_beside(replace(WHOLE, no_after=1.0)) == [True, False, True, False]
+    stood_in = replace(WHOLE, no_after=1.0, stand_in=1.0)
+    assert shown_beside(stood_in) == [True, True, True, False]
     assert shown_beside(replace(WHOLE, no_earlier=1.0)) == [True, True, False, True]
     assert shown_beside(replace(WHOLE, no_later=1.0)) == [True, True, True, False]
 

@@ -39,6 +39,8 @@ class NeighborSettings:
 
     no_after: float = 0.20
     """There are no frames after, as live and at the end of a file."""
+    stand_in: float = 0.80
+    """In so many of these the one two before is shown in the place of the one after as well."""
     no_before: float = 0.05
     """There are no frames before."""
     no_earlier: float = 0.08
@@ -153,7 +155,7 @@ def _sample(
         neighbors[which] = Neighbor(now, np.zeros_like(clip.flows[0]))
     inside = slice(_MARGIN, _MARGIN + settings.patch)
     own = now.permute(2, 0, 1)[None].float() / 255
-    beside = planes(now, neighbors, told)
+    beside = planes(now, neighbors, told, stand_in=bool(rng.random() < odd.stand_in))
     shown = torch.cat([own, beside], dim=1)
     return shown[0, :, inside, inside].half(), codes(sharp)[inside, inside]
 
