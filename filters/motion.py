@@ -134,13 +134,9 @@ def follow(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> Flow:
 
 
 def joined(first: Flow, second: Flow) -> Flow:
-    """The motion from a first picture to a third: that to the second, and that from there."""
-    height, width = first.shape[:2]
-    own = np.stack(np.meshgrid(np.arange(width), np.arange(height)), -1)
-    places: Any = np.asarray(own + first, np.float32)
-    remap: Any = cv2.remap  # takes both coordinates in one array, which its types do not know
-    there = remap(second, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(first + there, np.float32)
+    """The motion from a first picture to a third, (h, w, 2) in pixels, by that to the second and
+    that from the second to the third, both of this size."""
+    return np.asarray(first + look_up(second, first), np.float32)
 
 
 def trust(one: FlowFrame, other: FlowFrame, there: Flow) -> NDArray[np.float32] | None:

@@ -94,11 +94,14 @@ def _by_opencv(frame: Tensor, beside: Sequence[Neighbor | None], motion: Flow) -
     np.copyto(blur, -blur, where=blur[..., :1] < 0)
     own = _own(height, width)
     shown = [_at(picture, cv2.scaleAdd(blur, tap, own)) for tap in TAPS]
-    for each in beside:
-        if each is None:
-            shown.append(picture)
-        else:
-            shown.append(_at(each.picture.numpy(), _enlarged(each.there, (width, height)) + own))
+    # Once each: one may stand in for another.
+    registered = {
+        each: picture
+        if each is None
+        else _at(each.picture.numpy(), _enlarged(each.there, (width, height)) + own)
+        for each in dict.fromkeys(beside)
+    }
+    shown += [registered[each] for each in beside]
     # Half of what float32 takes, and exact to a sixteenth of a code.
     made = torch.empty(PLANES, height, width, dtype=torch.float16)
     torch.mul(torch.from_numpy(blur).permute(2, 0, 1), 1 / _UNIT, out=made[:2])
@@ -152,5 +155,9 @@ def _by_torch(frame: Tensor, beside: Sequence[Neighbor | None], motion: Flow) ->
     blur = enlarge(motion)
     blur = torch.where(blur[..., :1] < 0, -blur, blur)
     shown = [at(image, tap * blur) for tap in TAPS]
-    shown += [image if e is None else at(e.picture, enlarge(e.there)) for e in beside]
+    registered = {
+        each: image if each is None else at(each.picture, enlarge(each.there))
+        for each in dict.fromkeys(beside)
+    }
+    shown += [registered[each] for each in beside]
     return torch.cat([blur.permute(2, 0, 1)[None] / _UNIT, *shown], dim=1)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mssnet.config import Config
 from mssnet.model import MSSNet
+from mssnet.motion import PLANES
 
 
 def from_state_dict(state: Mapping[str, Tensor]) -> MSSNet:
@@ -43,9 +44,11 @@ def from_state_dict(state: Mapping[str, Tensor]) -> MSSNet:
 
 
 def _of_more_planes(kernel: Tensor, shape: torch.Size) -> Tensor:
-    """The kernel of a network that was told fewer planes, which takes no notice of the others."""
-    missing = shape[1] - kernel.shape[1] if kernel.shape[2:] == shape[2:] else 0
-    return F.pad(kernel, (0, 0, 0, 0, 0, missing)) if missing > 0 else kernel
+    """The kernel of a network that saw no frames two away, which takes no notice of them."""
+    outputs, inputs, *size = shape
+    missing = inputs * 6 // PLANES
+    seen = (outputs, inputs - missing, *size)
+    return F.pad(kernel, (0, 0, 0, 0, 0, missing)) if kernel.shape == seen else kernel
 
 
 def read_config(state: Mapping[str, Tensor]) -> Config:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +14,6 @@ from stream.frame import Frame
 from stream.options.restore import TOLD
 from stream.stages.measured import Measured
 
-_Around: TypeAlias = tuple[Flow | None, Flow | None]
-"""The ways from a frame to those before and after it; None: there is none that shows the same."""
 _WATCHED = 5
 """One in so many frames is asked for how long the shutter is open."""
 
@@ -87,17 +84,16 @@ class Motion:
         self._count += 1
         oldest = self._frames[0].number
         self._steps = {step: way for step, way in self._steps.items() if step[0] >= oldest}
-        index, watched = len(self._frames) - 1 - self._ahead, None
+        index = len(self._frames) - 1 - self._ahead
         if not self._shutter.known and self._count % _WATCHED == 0:
             # The frame that is told of, where there is one after it.
             middle = index if self._ahead else index - 1
             if middle > 0:
-                watched = self._around(middle)
-                before, after = watched
+                before, after = self._around(middle)
                 if before is not None and after is not None:
                     self._shutter.watch(self._frames[middle].luma, before, after)
         if index >= 0:
-            yield self._tell(index, watched if self._ahead else None)
+            yield self._tell(index)
 
     def flush(self) -> Iterator[Tensor | None]:
         """The end of the sequence: what is told of the frames that wait."""
@@ -105,12 +101,12 @@ class Motion:
             yield self._tell(index)
         self._frames, self._steps = [], {}
 
-    def _tell(self, index: int, around: _Around | None = None) -> Tensor | None:
-        """What is told of a frame; `around` is what `_around` says of it, where that is known."""
+    def _tell(self, index: int) -> Tensor | None:
+        """What is told of a frame."""
         now = self._frames[index]
         if not now.wanted:
             return None
-        back, ahead = around or self._around(index)
+        back, ahead = self._around(index)
         farther = (self._farther(index, near, way) for near, way in ((-1, back), (1, ahead)))
         neighbors = [
             None if there is None else Neighbor(self._frames[index + step].picture, there)
@@ -128,7 +124,7 @@ class Motion:
         step_s = abs(frame.seconds - other.seconds)
         return self._measured.blur(frame, self._shutter.share, step_s, steady(back, ahead))
 
-    def _around(self, index: int) -> _Around:
+    def _around(self, index: int) -> tuple[Flow | None, Flow | None]:
         """The ways to the frames before and after one."""
         return self._way(index, -1), self._way(index, 1)
 

@@ -192,14 +192,12 @@ class Scene:
         clips = []
         for index, share in enumerate(shares):
             grays = [_gray(each) for each in followed[index]]
-            before, after = ([grays[NOW + step * n] for n in range(3)] for step in (-1, 1))
-            near = [follow(*each[:2]) for each in (before, after)]
-            farther = [
-                joined(way, follow(*each[1:]))
-                for way, each in zip(near, (before, after), strict=True)
-            ]
-            back, ahead, earlier, later = map(self._in_full, (*near, *farther))
-            clips.append(Clip(frames[index], sharp, (back, ahead, earlier, later), share))
+            earlier, before, now, after, later = grays
+            back, ahead = follow(now, before), follow(now, after)
+            far_back = joined(back, follow(before, earlier))
+            far_ahead = joined(ahead, follow(after, later))
+            first, second, third, fourth = map(self._in_full, (back, ahead, far_back, far_ahead))
+            clips.append(Clip(frames[index], sharp, (first, second, third, fourth), share))
         return clips
 
     def _exposed(self, view: _View, shares: Sequence[float]) -> list[list[Image]]:

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from stream.secrets import Secrets
 
 _JOINERS = "\u200c\u200d"
+"""Without these some scripts and emoji fall apart."""
 _LONG_S = 600.0
 """What takes longer may be wanted quicker."""
-"""Without these some scripts and emoji fall apart."""
 
 
 def visible(text: str) -> str:
@@ -204,11 +204,10 @@ def estimated(estimate: "Estimate") -> str:
     how = "without a network" if runs_on == "no network" else f"on {runs_on}"
     # On CPUs that compute in nothing less than float32 the network takes most of the time.
     slow = estimate.seconds > _LONG_S and runs_on.endswith("float32")
+    hint = "; --model none is quicker, and gains less" if slow else ""
     return (
         f"about {spoken(estimate.seconds)} for {estimate.frames} frames "
-        f"({rate(estimate.fps)} fps {how}){size}"
-        + slow
-        * "; --model none is quicker, and gains less"
+        f"({rate(estimate.fps)} fps {how}){size}{hint}"
     )
 
 

@@ -156,8 +156,10 @@ class _Reader:
             if not camera.live and set(container.format.name.split(",")) & _PLAYLISTS:
                 raise LostError("it is a text or playlist file, not a video")
             length = container.duration or 0
-            recorded = camera.kind in ("http", "https") and length > _LEAST_RECORDED
-            if "hls" in container.format.name.split(",") or recorded:
+            playlist = "hls" in container.format.name.split(",")
+            sent = camera.kind in ("http", "https") and length > _LEAST_RECORDED
+            recorded = bool(length) if playlist else sent
+            if playlist or recorded:
                 self._look_for_end(length)
             self._sink.timestamps.renew()
             quiet = not camera.live and self._heartbeat.frames > 0
