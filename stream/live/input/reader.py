@@ -11,6 +11,7 @@ import av.error
 import av.logging
 
 from stream.errors import SourceError, UsageError, reason
+from stream.input.container.opening import main_video
 from stream.ipc import memory
 from stream.ipc.backoff import Backoff
 from stream.ipc.child import Control
@@ -191,8 +192,9 @@ class _Reader:
         """Open the camera, or the one that it redirects to; what is open is in `opened` too."""
         camera, redirects = self._camera, 0
         while True:
+            begun = time.monotonic()
             try:
-                return camera, link.call(self._opening(camera, opened), camera.open_s)
+                container = link.call(self._opening(camera, opened), camera.open_s)
             except LateError:
                 # Not None: PyAV would compare it with what the other thread says just now.
                 av.logging.set_level(av.logging.PANIC)
@@ -207,6 +209,12 @@ class _Reader:
                     ) from None
                 if not answers.redirects or not camera.kind.startswith("rtsp"):
                     raise _explained(error, answers, camera) from None
+            else:
+                # FFmpeg's own time limit, which comes first on a busy machine, is no error of its.
+                video, late = main_video(container), time.monotonic() - begun >= camera.open_s
+                if late and video is not None and not video.width:
+                    raise _silence(Answers(self._log), camera)
+                return camera, container
             if answers.location is None and not self._redirects:
                 self._redirects = True  # and looked at closely
                 continue

@@ -27,6 +27,7 @@ from stream.ipc.backoff import Backoff, back_off
 from stream.ipc.child import Control
 from stream.ipc.convert import Unpacker
 from stream.ipc.sound_ring import SoundFormat
+from stream.ipc.timed_calls import ConnectionThread
 from stream.live.output.record import Recorder
 from tests.clips import make_clip, picture
 from tests.rig.chaos import Chaos
@@ -360,6 +361,17 @@ def test_what_comes_from_the_web_and_is_no_camera(path: str, words: str, tmp_pat
     with web(tmp_path) as (host, _), Reading(f"http://{host}/{path}") as reading:
         reading.until(lambda: reading.says(words))
     assert not any("no connection" in line for line in reading.lines if words not in line)
+
+
+def test_pictures_that_do_not_end_are_called_so_whoever_gives_up_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """FFmpeg's own time limit comes before that of the reader where the machine is busy."""
+    call = ConnectionThread.call
+    monkeypatch.setattr(ConnectionThread, "call", lambda *each: call(each[0], each[1], each[2] + 1))
+    with web(tmp_path) as (host, _), Reading(f"http://{host}/endless") as reading:
+        reading.until(lambda: reading.lines)
+    assert ["no whole picture within 5 s" in line for line in reading.lines] == [True]
 
 
 def test_what_the_web_refuses_is_said(tmp_path: Path) -> None:
