@@ -16,6 +16,7 @@ from benchmarks.plan import Plan
 from benchmarks.timing import Stopwatch, in_turns
 from filters import Enlarger, Shutter, Upscaler, to_rgb
 from mssnet import PRESETS, Deblurrer, MSSNet, Result
+from mssnet.regions import Where
 from stream.compute.threads import shared
 from stream.frame import Frame
 from stream.input.source import Source
@@ -36,7 +37,12 @@ class Passthrough(Deblurrer):
         return self.told
 
     def submit(
-        self, image: Tensor, told: Tensor | None = None, *, exit: mssnet.Exit | None = None
+        self,
+        image: Tensor,
+        told: Tensor | None = None,
+        where: Where | None = None,
+        *,
+        exit: mssnet.Exit | None = None,
     ) -> Result:
         return lambda: image
 

@@ -13,6 +13,7 @@ from mssnet.config import Exit
 from mssnet.engine import Eager, Engine, Program, Result
 from mssnet.model import Leaving, MSSNet
 from mssnet.motion import unknown
+from mssnet.regions import Region, Where, as_pixels, regions
 from mssnet.state import from_state_dict
 
 _log = logging.getLogger(__name__)
@@ -90,21 +91,33 @@ class Deblurrer:
         return self.net.config.motion
 
     def __call__(
-        self, image: Tensor, told: Tensor | None = None, *, exit: Exit | None = None
+        self,
+        image: Tensor,
+        told: Tensor | None = None,
+        where: Where | None = None,
+        *,
+        exit: Exit | None = None,
     ) -> Tensor:
         """Restore `image`, (N, 3, H, W) RGB in 0..1, H and W from 1 up; same shape and dtype.
 
         `told` is what `mssnet.motion` makes to be told beside it, (N, PLANES, H, W), of any
         floating-point type; without it, or where the network is not one that is told, it works on
-        the image alone. `exit` is where the network is left, one of `exits`; None: at its end. The
-        result is clamped to 0..1. When memory runs out the tile is halved and the image restored
-        again; `torch.OutOfMemoryError` is raised only below 128 pixels.
+        the image alone. `where`, of one image, is what `mssnet.motion.extent` makes: where it is 0
+        the image stays as it is, and on a CPU costs no time; None: it is 1 everywhere. `exit` is
+        where the network is left, one of `exits`; None: at its end. The result is clamped to 0..1.
+        When memory runs out the tile is halved and the image restored again;
+        `torch.OutOfMemoryError` is raised only below 128 pixels.
         """
-        return self.submit(image, told, exit=exit)()
+        return self.submit(image, told, where, exit=exit)()
 
     @torch.inference_mode()
     def submit(
-        self, image: Tensor, told: Tensor | None = None, *, exit: Exit | None = None
+        self,
+        image: Tensor,
+        told: Tensor | None = None,
+        where: Where | None = None,
+        *,
+        exit: Exit | None = None,
     ) -> Result:
         """Begin with an image and go on; the result, once asked for, is as that of a call.
 
@@ -116,11 +129,11 @@ class Deblurrer:
             raise ValueError(f"image must hold floating-point values in 0..1, got {image.dtype}")
         exact = image.to(self.device, torch.promote_types(image.dtype, torch.float32))
         told = told.to(exact.device) if self.is_told and told is not None else None
-        program = self._program(exit or self.exits[-1])
+        left = exit or self.exits[-1]
         begun: Result | None = None
         tile = self.tile
         try:
-            begun = self._begin(program, exact, told)
+            begun = self._begin(left, exact, told, where)
         except RuntimeError as error:
             self._smaller_tile(error, exact, tile)
 
@@ -131,7 +144,7 @@ class Deblurrer:
                 try:
                     if begun is None:
                         tile = self.tile
-                        begun = self._begin(program, exact, told)
+                        begun = self._begin(left, exact, told, where)
                     restored = begun()
                     return restored.clamp_(0, 1).to(image.dtype)
                 except RuntimeError as error:
@@ -140,7 +153,31 @@ class Deblurrer:
 
         return result
 
-    def _begin(self, program: Program, image: Tensor, told: Tensor | None) -> Result:
+    def _begin(self, exit: Exit, image: Tensor, told: Tensor | None, where: Where | None) -> Result:
+        if where is None:
+            return self._piece(self._program(exit), image, told)
+        found = regions(where, *image.shape[2:])
+        if found and self.device.type != "cpu":
+            # A GPU is as quick with the whole frame.
+            whole = Region(0, image.shape[2], 0, image.shape[3])
+            found = [(whole, whole)]
+        program = self._program(exit)
+        begun = [
+            self._piece(program, image[seen.index], told if told is None else told[seen.index])
+            for _, seen in found
+        ]
+        share = as_pixels(where, image)
+
+        def result() -> Tensor:
+            made = image.clone()
+            for (own, seen), piece in zip(found, begun, strict=True):
+                change = piece()[own.within(seen).index] - image[own.index]
+                made[own.index] = image[own.index] + share[own.index] * change
+            return made
+
+        return result
+
+    def _piece(self, program: Program, image: Tensor, told: Tensor | None) -> Result:
         if self.tile is None or max(image.shape[2:]) <= self.tile:
             return self._whole(program, image, told)
         tile = self.tile

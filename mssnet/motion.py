@@ -16,6 +16,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mssnet.regions import CELL, Where
+
 Flow = NDArray[np.float32]
 """(h, w, 2): where what a pixel shows is in another frame, x and y, relative to where it is, in
 pixels of this size, which may be smaller than that of the frames."""
@@ -28,6 +30,12 @@ PLANES: Final = 2 + 3 * len(TAPS) + 3 * len(AROUND)
 x not below 0; the frame at each tap, R'G'B' in 0..1; the frames `AROUND` it, each registered to it,
 R'G'B' in 0..1. What is not known is the frame itself, and a blur of 0."""
 _UNIT = 20.0
+_LEAST_BLUR, _WHOLE_BLUR = 1.0, 1.5
+"""Pixels of blur up to which, and from which on wholly, a network changes anything: of what `lite`
+takes off the error of real pairs nothing lies where they are blurred by less, and what it changes
+there, 45 to 55 dB below the picture, is not seen but takes as long."""
+_NEAR = 5
+"""Cells each way within which the longest blur counts: flow is not sure of where something ends."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +79,19 @@ def planes(
         assert motion is not None
         blur = np.asarray(motion * np.float32(share), np.float32)
     return sample(frame, beside, blur)
+
+
+def extent(blur: Flow, width: int, height: int) -> Where:
+    """Where a frame of this size is blurred enough for a network to be worth its time.
+
+    `blur` is the way of each point while the shutter was open, as `planes` takes it.
+    """
+    size = -(-width // CELL), -(-height // CELL)
+    scale = np.array([width / blur.shape[1], height / blur.shape[0]], np.float32)
+    length = cv2.resize(np.linalg.norm(blur * scale, axis=2), size, interpolation=cv2.INTER_AREA)
+    longest = cv2.dilate(length, np.ones((_NEAR, _NEAR), np.uint8))
+    share = (longest - _LEAST_BLUR) / (_WHOLE_BLUR - _LEAST_BLUR)
+    return np.asarray(np.clip(share, 0, 1), np.float32)
 
 
 def steady(back: Flow | None, ahead: Flow | None) -> Flow | None:

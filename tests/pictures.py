@@ -14,6 +14,7 @@ from torch import Tensor
 
 import mssnet
 import stream
+from mssnet.regions import Where
 from stream.frame import Frame
 from stream.input.deinterlace import FieldMarker, top_first
 from stream.input.source import Source
@@ -45,7 +46,12 @@ class Unchanged(mssnet.Deblurrer):
         return False
 
     def submit(
-        self, image: Tensor, told: Tensor | None = None, *, exit: mssnet.Exit | None = None
+        self,
+        image: Tensor,
+        told: Tensor | None = None,
+        where: Where | None = None,
+        *,
+        exit: mssnet.Exit | None = None,
     ) -> mssnet.Result:
         self.seen.append(image.clone())
         return image.clone
@@ -53,7 +59,7 @@ class Unchanged(mssnet.Deblurrer):
 
 def begins(change: Callable[[Tensor], Tensor]) -> Submit:
     """What `Processor` takes for a network: one that looks at the image alone."""
-    return lambda image, told: partial(change, image)
+    return lambda image, told, where: partial(change, image)
 
 
 def exact(rgb: Iterable[Fraction], matrix: int, full: bool, depth: int) -> tuple[int, int, int]:

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 import mssnet
 import weights
 from filters import INTERPOLATIONS, Upscaler, keep_freed, load_upscaler
+from mssnet.regions import Where
 from stream.compute.engines import choose_engine, one_by_one
 from stream.compute.multi_device import Spread
 from stream.errors import DeviceError, ModelError, NoInputError, UsageError
@@ -53,6 +54,7 @@ class Passthrough(mssnet.Deblurrer):
         self,
         image: torch.Tensor,
         told: torch.Tensor | None = None,
+        where: Where | None = None,
         *,
         exit: mssnet.Exit | None = None,
     ) -> mssnet.Result:

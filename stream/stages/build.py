@@ -43,7 +43,7 @@ def stages_of(
         motion = Motion(shutter, ahead=ahead, stand_in=stand_in, measured=measured)
         waited = 0 if options.delay is None else ahead
     processor = Processor(
-        None if alone else lambda image, told: restore.submit(image, told, exit=leave_at()),
+        None if alone else lambda *given: restore.submit(*given, exit=leave_at()),
         restore.device,
         in_flight=1 if alone else restore.engine.in_flight,
         strength=1.0 if options.strength == "auto" else options.strength,

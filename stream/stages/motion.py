@@ -9,13 +9,24 @@ from torch import Tensor
 
 from filters.motion import Flow, FlowFrame, flow, guide, joined, trust
 from filters.shutter import Shutter
-from mssnet.motion import AROUND, Neighbor, planes, steady
+from mssnet.motion import AROUND, Neighbor, extent, planes, steady
+from mssnet.regions import Where
 from stream.frame import Frame
 from stream.options.restore import TOLD
 from stream.stages.measured import Measured
 
 _WATCHED = 5
 """One in so many frames is asked for how long the shutter is open."""
+
+
+@dataclass(frozen=True, eq=False)
+class Told:
+    """What a network is told of a frame."""
+
+    planes: Tensor
+    """(1, PLANES, H, W)."""
+    where: Where | None
+    """Where the frame is blurred, as far as that is known; None: it may be everywhere."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,12 +74,12 @@ class Motion:
 
     def push(
         self, frame: Frame, values: Sequence[Tensor], image: Tensor, *, wanted: bool = True
-    ) -> Iterator[Tensor | None]:
+    ) -> Iterator[Told | None]:
         """Take the next frame: its planes as `filters.color.values_of` has them, and as RGB,
         (1, 3, H, W) in 0..1, on the device that the network is on.
 
-        Yields what is told of the next frame that nothing was told of, (1, PLANES, H, W); None
-        where it is not `wanted`.
+        Yields what is told of the next frame that nothing was told of; None where it is not
+        `wanted`, or not blurred.
         """
         shown = _Shown(
             self._count,
@@ -95,34 +106,44 @@ class Motion:
         if index >= 0:
             yield self._tell(index)
 
-    def flush(self) -> Iterator[Tensor | None]:
+    def flush(self) -> Iterator[Told | None]:
         """The end of the sequence: what is told of the frames that wait."""
         for index in range(max(len(self._frames) - self._ahead, 0), len(self._frames)):
             yield self._tell(index)
         self._frames, self._steps = [], {}
 
-    def _tell(self, index: int) -> Tensor | None:
+    def _tell(self, index: int) -> Told | None:
         """What is told of a frame."""
         now = self._frames[index]
         if not now.wanted:
             return None
         back, ahead = self._around(index)
+        blur, where = self._blur(index, back, ahead), None
+        if blur is not None:
+            where = extent(blur, now.luma.shape[1], now.luma.shape[0])
+            if not where.any():
+                return None
         farther = (self._farther(index, near, way) for near, way in ((-1, back), (1, ahead)))
         neighbors = [
             None if there is None else Neighbor(self._frames[index + step].picture, there)
             for step, there in zip(AROUND, (back, ahead, *farther), strict=True)
         ]
-        share, blur = self._shutter.share, self._blur(index, back, ahead)
-        return planes(now.picture, neighbors, share, stand_in=self._stand_in, blur=blur)
+        share = self._shutter.share
+        told = planes(now.picture, neighbors, share, stand_in=self._stand_in, blur=blur)
+        return Told(told, where)
 
     def _blur(self, index: int, back: Flow | None, ahead: Flow | None) -> Flow | None:
-        """The way of each point while the shutter was open, where it was measured."""
+        """The way of each point while the shutter was open: as it was measured, or as long as the
+        flow says; None where neither is known."""
+        motion, share = steady(back, ahead), self._shutter.share
         frame = self._frames[index].frame
         other = self._frames[index - 1 if index else min(1, len(self._frames) - 1)].frame
-        if self._measured is None or frame is None or other is None or other is frame:
-            return None
-        step_s = abs(frame.seconds - other.seconds)
-        return self._measured.blur(frame, self._shutter.share, step_s, steady(back, ahead))
+        if self._measured and frame is not None and other is not None and other is not frame:
+            step_s = abs(frame.seconds - other.seconds)
+            measured = self._measured.blur(frame, share, step_s, motion)
+            if measured is not None:
+                return measured
+        return None if motion is None else np.asarray(motion * np.float32(share), np.float32)
 
     def _around(self, index: int) -> tuple[Flow | None, Flow | None]:
         """The ways to the frames before and after one."""

@@ -26,13 +26,14 @@ from filters import (
     values_of,
 )
 from mssnet.motion import PLANES
+from mssnet.regions import Where
 from stream.compute.staging import staging_for
 from stream.frame import Frame
-from stream.stages.motion import Motion
+from stream.stages.motion import Motion, Told
 
-Submit = Callable[[Tensor, Tensor | None], Callable[[], Tensor]]
-"""Begins with (1, 3, H, W) R'G'B' in 0..1 and what `mssnet.motion` makes to be told beside it; what
-it returns waits for the same, restored."""
+Submit = Callable[[Tensor, Tensor | None, Where | None], Callable[[], Tensor]]
+"""Begins with (1, 3, H, W) R'G'B' in 0..1, what `mssnet.motion` makes to be told beside it, and
+where it is to be changed; what it returns waits for the same, restored."""
 Enlarge = Callable[[Tensor], Tensor]
 """(1, 3, H, W) R'G'B', not necessarily within 0..1, to a larger picture."""
 
@@ -135,7 +136,7 @@ class Processor:
         self._end()
         yield from self._returned(0)
 
-    def _go_on(self, told: Iterable[Tensor | None]) -> Iterator[Frame]:
+    def _go_on(self, told: Iterable[Told | None]) -> Iterator[Frame]:
         """Begin with the oldest frames that are not begun, of which this is told."""
         for each in told:
             seen = self._unready.popleft()
@@ -166,7 +167,7 @@ class Processor:
         return _Seen(frame, planes, values, rgb_of(values, frame.coding).clamp_(0, 1))
 
     @torch.inference_mode()
-    def _told(self, seen: _Seen) -> list[Tensor | None]:
+    def _told(self, seen: _Seen) -> list[Told | None]:
         """What is told of the oldest frames that are not begun."""
         if self._motion is None or seen.image is None or seen.values is None:
             return [None]
@@ -176,7 +177,7 @@ class Processor:
         return list(self._motion.push(frame, seen.values, seen.image, wanted=wanted))
 
     @torch.inference_mode()
-    def _told_last(self) -> list[Tensor | None]:
+    def _told_last(self) -> list[Told | None]:
         return [] if self._motion is None else list(self._motion.flush())
 
     def _restores(self, frame: Frame) -> bool:
@@ -184,10 +185,13 @@ class Processor:
         return _wanted(frame) and (bool(self._fusion) or not frame.beyond)
 
     @torch.inference_mode()
-    def _begin(self, seen: _Seen, told: Tensor | None) -> _Pending:
+    def _begin(self, seen: _Seen, told: Told | None) -> _Pending:
         if self._submit is None or seen.image is None or not self._restores(seen.frame):
             return _Pending(seen, None)
-        return _Pending(seen, self._submit(seen.image, told))
+        if told is None:
+            blind = self._motion is None
+            return _Pending(seen, self._submit(seen.image, None, None) if blind else None)
+        return _Pending(seen, self._submit(seen.image, told.planes, told.where))
 
     @torch.inference_mode()
     def _finish(self, begun: _Pending) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from filters import Coding, need
 from filters.sharpness import CELL, blur, noise
+from mssnet.regions import Where
 from stream.frame import Frame
 from stream.stages.blur_map import BlurMapper
 from stream.stages.processor import Processor
@@ -80,7 +81,7 @@ def test_what_is_sharp_is_left_as_it_is() -> None:
 
 
 def test_a_sharp_picture_does_not_go_through_the_network() -> None:
-    def fails(image: Tensor, told: Tensor | None) -> Callable[[], Tensor]:
+    def fails(image: Tensor, told: Tensor | None, where: Where | None) -> Callable[[], Tensor]:
         raise AssertionError("nothing is to be restored")
 
     frame = Frame((np.full((64, 64), 99, np.uint8),), Coding(gray=True), 0, _BASE)

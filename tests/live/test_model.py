@@ -22,6 +22,7 @@ from torch import Tensor
 import mssnet
 import stream
 from filters import Shutter
+from mssnet.regions import Where
 from stream.compute.engines import choose_engine
 from stream.compute.models import Passthrough, load_model
 from stream.errors import UsageError
@@ -373,7 +374,12 @@ def test_a_size_that_comes_later_cannot_end_the_feed(rig: Make) -> None:
 def test_a_model_that_takes_seconds_for_a_picture_is_refused(rig: Make) -> None:
     class Endless(mssnet.Deblurrer):
         def submit(
-            self, image: Tensor, told: Tensor | None = None, *, exit: mssnet.Exit | None = None
+            self,
+            image: Tensor,
+            told: Tensor | None = None,
+            where: Where | None = None,
+            *,
+            exit: mssnet.Exit | None = None,
         ) -> mssnet.Result:
             time.sleep(2.0)
             return lambda: image
@@ -539,10 +545,15 @@ class Noted(mssnet.Deblurrer):
         self.asked: list[mssnet.Exit | None] = []
 
     def submit(
-        self, image: Tensor, told: Tensor | None = None, *, exit: mssnet.Exit | None = None
+        self,
+        image: Tensor,
+        told: Tensor | None = None,
+        where: Where | None = None,
+        *,
+        exit: mssnet.Exit | None = None,
     ) -> mssnet.Result:
         self.asked.append(exit)
-        return super().submit(image, told, exit=exit)
+        return super().submit(image, told, where, exit=exit)
 
 
 def test_pictures_that_wait_are_restored_by_the_network_they_came_to() -> None:
@@ -720,7 +731,12 @@ class Slowed(mssnet.Deblurrer):
     slowness: Any
 
     def submit(
-        self, image: Tensor, told: Tensor | None = None, *, exit: mssnet.Exit | None = None
+        self,
+        image: Tensor,
+        told: Tensor | None = None,
+        where: Where | None = None,
+        *,
+        exit: mssnet.Exit | None = None,
     ) -> mssnet.Result:
         share = image.shape[3] / SIZE[0] * image.shape[2] / SIZE[1]
         share *= 1.0 if exit == self.exits[-1] else 0.3

@@ -14,6 +14,7 @@ from filters import Shutter
 from filters.motion import follow
 from stream.input.probe import telemetry_of
 from stream.input.source import Source
+from stream.options.exposure import Exposure
 from stream.options.lens import Kind, Lens, lens_of
 from stream.options.reading import Reading, Span
 from stream.stages.seen import measured_of
@@ -204,7 +205,7 @@ def test_networks_are_told_what_was_measured(shot: Callable[[str], Path], tmp_pa
     """The same motion scales the taps: a run with it says so, and differs from one without."""
     made = []
     for motion in ("gyro", "flow"):
-        part = {"span": Span(1.0, 0.2), "fuse": 0, "device": "cpu"}
+        part = {"span": Span(1.0, 0.2), "fuse": 0, "device": "cpu", "shutter": Exposure("360deg")}
         settings = stream.Settings(model="lite", motion=motion, **part)  # type: ignore[arg-type]
         output = tmp_path / f"{motion}.mp4"
         said: list[str] = []

@@ -26,7 +26,7 @@ from stream.options.restore import TOLD
 from stream.options.settings import Settings
 from stream.pipeline import Stage
 from stream.stages.build import stages_of
-from stream.stages.motion import Motion
+from stream.stages.motion import Motion, Told
 from stream.stages.shutter import shutter_of
 from tests.cli.test_command import deblur
 from tests.pictures import write
@@ -74,9 +74,9 @@ def seen(frame: Frame) -> tuple[list[Tensor], Tensor]:
 
 def told(
     frames: Sequence[Frame], share: float = 0.5, *, ahead: int = 2, wanted: Sequence[int] = ()
-) -> list[Tensor | None]:
+) -> list[Told | None]:
     motion = Motion(Shutter(share=share), ahead=ahead)
-    found: list[Tensor | None] = []
+    found: list[Told | None] = []
     for index, frame in enumerate(frames):
         found += motion.push(frame, *seen(frame), wanted=not wanted or index in wanted)
         assert len(found) == max(index + 1 - ahead, 0), "each one waits for those after it"
@@ -85,9 +85,9 @@ def told(
     return found
 
 
-def of(found: Sequence[Tensor | None]) -> list[Tensor]:
+def of(found: Sequence[Told | None]) -> list[Tensor]:
     """What is told of frames, where that is something."""
-    return [one[0] for one in found if one is not None]
+    return [one.planes[0] for one in found if one is not None]
 
 
 def has(one: Tensor, step: int, frame: Frame) -> bool:
@@ -183,7 +183,9 @@ def test_what_is_told_depends_on_neighbors_alone(ahead: int) -> None:
     assert not torch.equal(whole[2], part[0])
     some = told(frames, ahead=ahead, wanted=[1, 4])
     assert [index for index, one in enumerate(some) if one is not None] == [1, 4]
-    assert all(torch.equal(one[0], whole[n]) for n, one in enumerate(some) if one is not None)
+    assert all(
+        torch.equal(one.planes[0], whole[n]) for n, one in enumerate(some) if one is not None
+    )
 
 
 @pytest.mark.parametrize(

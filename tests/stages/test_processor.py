@@ -1,4 +1,4 @@
-"""A network's guesses weigh less than what other frames have kept, in every pass of fusion."""
+"""Networks work where frames are blurred; their guesses weigh less than what others have kept."""
 
 from collections.abc import Callable
 from fractions import Fraction
@@ -9,8 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from filters import Burst, to_planes, values_of
+from filters import Burst, Shutter, to_planes, values_of
+from mssnet.regions import Where
+from stream.compute.models import load_model
 from stream.frame import Frame
+from stream.stages.motion import Motion
 from stream.stages.processor import Processor
 from tests.filters.test_fusion import (
     FULL,
@@ -30,7 +33,9 @@ class Guesses:
         self._invented = invented
         self._count = 0
 
-    def __call__(self, image: Tensor, told: Tensor | None) -> Callable[[], Tensor]:
+    def __call__(
+        self, image: Tensor, told: Tensor | None, where: Where | None
+    ) -> Callable[[], Tensor]:
         self._count += 1
         made = image + self._invented if self._count == 4 else image
         return lambda: made
@@ -55,6 +60,32 @@ def test_passes_of_fusion_know_what_was_filmed() -> None:
     assert psnr(once, sharp[3]) > psnr(guessed, sharp[3]) + 3
     assert psnr(twice, sharp[3]) > psnr(once, sharp[3])
     assert psnr(alone, sharp[3]) > psnr(twice, sharp[3])
+
+
+def test_frames_that_are_not_blurred_cost_nothing_and_stay() -> None:
+    def fails(image: Tensor, told: Tensor | None, where: Where | None) -> Callable[[], Tensor]:
+        raise AssertionError("nothing is to be restored")
+
+    for frames in (shifted(5, [(0, 0)] * 5), shifted(5, [(0.5 * n, 0) for n in range(5)])):
+        motion = Motion(Shutter(share=0.5), ahead=2)
+        made = processed(frames, Processor(fails, torch.device("cpu"), motion=motion))
+        kept = processed(frames, Processor(None, torch.device("cpu")))
+        assert all(np.array_equal(one, other) for one, other in zip(made, kept, strict=True))
+
+
+def test_what_does_not_move_stays_beside_what_does() -> None:
+    frames = shifted(5, [(0, 0)] * 5)
+    others = shifted(6, [(6 * n, 0) for n in range(5)])
+    height, width = frames[0].shape[:2]
+    for frame, other in zip(frames, others, strict=True):
+        frame[:, : width // 3] = smeared(other, 7, 0)[:, : width // 3]
+    restore = load_model("lite", device="cpu", precision="float32")
+    motion = Motion(Shutter(share=1.0), ahead=2)
+    made = processed(frames, Processor(restore.submit, torch.device("cpu"), motion=motion))[2]
+    still, moved = np.s_[:, 2 * width // 3 :], np.s_[height // 4 : -height // 4, : width // 4]
+    kept = processed(frames, Processor(None, torch.device("cpu")))[2]
+    assert np.array_equal(made[still], kept[still])
+    assert psnr(made[moved], kept[moved]) < 45
 
 
 def processed(frames: list[Picture], processor: Processor) -> list[Picture]:

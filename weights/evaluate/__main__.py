@@ -21,6 +21,7 @@ from torch import Tensor
 import mssnet
 import weights
 from filters import USUAL_SMOOTHING, Upscaler, load_upscaler
+from mssnet.regions import Where
 from stream.compute.models import Passthrough
 from stream.errors import DeblurError
 from stream.options.exposure import Exposure
@@ -312,9 +313,14 @@ class _LeftEarly(mssnet.Deblurrer):
         self._exit = exit
 
     def submit(
-        self, image: Tensor, told: Tensor | None = None, *, exit: mssnet.Exit | None = None
+        self,
+        image: Tensor,
+        told: Tensor | None = None,
+        where: Where | None = None,
+        *,
+        exit: mssnet.Exit | None = None,
     ) -> mssnet.Result:
-        return super().submit(image, told, exit=exit or self._exit)
+        return super().submit(image, told, where, exit=exit or self._exit)
 
 
 def _left(restore: mssnet.Deblurrer | None, exit: int) -> mssnet.Deblurrer:

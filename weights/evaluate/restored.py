@@ -12,6 +12,7 @@ from torch import Tensor
 import mssnet
 import stream.frame
 from filters import Coding, Shutter, codes_of, to_rgb
+from mssnet.regions import Where
 from stream.compute.models import Passthrough
 from stream.options.exposure import Exposure
 from stream.options.restore import USUAL_FUSE
@@ -114,24 +115,31 @@ class _CachedRestorer(mssnet.Deblurrer):
             restore.engine if isinstance(restore, mssnet.Deblurrer) else mssnet.Eager("cpu")
         )
         self.tile = None
-        self._last: list[tuple[Tensor, Tensor | None, Tensor]] = []
+        self._last: list[tuple[Tensor, Tensor | None, Where | None, Tensor]] = []
 
     @property
     def is_told(self) -> bool:
         return isinstance(self._restore, mssnet.Deblurrer) and self._restore.is_told
 
     def submit(
-        self, image: Tensor, told: Tensor | None = None, *, exit: mssnet.Exit | None = None
+        self,
+        image: Tensor,
+        told: Tensor | None = None,
+        where: Where | None = None,
+        *,
+        exit: mssnet.Exit | None = None,
     ) -> mssnet.Result:
-        for seen, beside, made in self._last:
-            if torch.equal(seen, image) and _same(beside, told):
+        for seen, beside, changed, made in self._last:
+            # Where it is blurred follows from what is told.
+            same = torch.equal(seen, image) and (changed is None) == (where is None)
+            if same and _same(beside, told):
                 return lambda: made
         if isinstance(self._restore, mssnet.Deblurrer):
-            made = self._restore(image, told, exit=exit)
+            made = self._restore(image, told, where, exit=exit)
         else:
             made = self._restore(image)
         # Chains that wait for frames after are behind those that do not.
-        self._last = [*self._last, (image, told, made)][-_REMEMBERED:]
+        self._last = [*self._last, (image, told, where, made)][-_REMEMBERED:]
         return lambda: made
 
 
