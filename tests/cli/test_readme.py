@@ -76,8 +76,9 @@ SLOW = Fraction(2, 5)
 
 @pytest.mark.commands
 @pytest.mark.timeout(1200)  # dozens of them, on a busy machine as well
-def test_commands_work_one_after_the_other(tmp_path: Path) -> None:
+def test_commands_work_one_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Those that begin with `deblur` and end by themselves, in the order of the pages."""
+    monkeypatch.setattr("weights.train.adapting._PLACES", 2)  # of the video, to learn from
     make_clip(tmp_path / "shaky.mp4", size=(96, 64), frames=33, time_base=SLOW, audio=("eng",))
     make_clip(tmp_path / "sharp.mp4", size=(96, 64), frames=33, time_base=SLOW)
     (tmp_path / "holiday").mkdir()
@@ -97,6 +98,7 @@ def test_commands_work_one_after_the_other(tmp_path: Path) -> None:
             words[words.index("--try") + 1] = "1s"  # three of its frames
         if words[1] == "bench":
             words = [*words, "--size", "96x64"]  # for seconds instead of a minute
+            words += [] if "--model" in words else ["--model", "lite"]
         if words[1] == "adapt":
             words = [*words, "--steps", "1"]
         done = invoke(*words[1:], folder=tmp_path)
