@@ -161,6 +161,18 @@ def test_images_under_way_do_not_mix(size: tuple[int, int]) -> None:
         assert psnr(each, truth(image, known)) >= 55
 
 
+def test_what_is_not_blurred_stays_as_it_is() -> None:
+    restore = Deblurrer(network("lite"), engine=Cuda(GPU, torch.float16))
+    truth = Deblurrer(network("lite"), engine=Eager(GPU))
+    (image,) = pictures(1, 192, 256)
+    where = np.zeros((24, 32), np.float32)
+    where[4:12, 8:20] = 1
+    made, whole = restore(image, told_of(image), where), truth(image, told_of(image))
+    assert torch.equal(made[..., 112:, :], image[..., 112:, :])
+    assert psnr(made[..., 40:88, 72:152], whole[..., 40:88, 72:152]) >= 55
+    assert torch.equal(restore(image, None, np.zeros_like(where)), image)
+
+
 def test_half_precision_is_measured() -> None:
     restore = load_model("lite", device="cuda")
     assert isinstance(restore.engine, Cuda)
