@@ -35,6 +35,7 @@ from stream.live.restore.chain import Chain, Load, RestoredPicture, frame_of
 from stream.live.restore.half_size import HalfSize
 from stream.live.restore.process import start
 from stream.live.restore.restorer import Restoration
+from stream.options.exposure import Exposure
 from stream.options.live import LiveRestoreOptions, LiveSettings
 from stream.options.restore import NONE
 from stream.options.scale import Scale
@@ -558,7 +559,8 @@ class Noted(mssnet.Deblurrer):
 
 def test_pictures_that_wait_are_restored_by_the_network_they_came_to() -> None:
     networks = {"large": Noted((8, 8, 8), (1, 1, 3)), "lite": Noted((4, 4, 4), (1, 1, 1))}
-    restoring = LiveRestoreOptions(model="large", delay=1)
+    # Blurred by as much as the camera pans.
+    restoring = LiveRestoreOptions(model="large", delay=1, shutter=Exposure("360deg"))
     chain = Chain(restoring, lambda name: networks[name], 1_000_000)
     given = [picture(planes, index) for index, planes in enumerate(views(4), 1)]
     made = [each for one in given[:3] for each in chain.push(one)]
