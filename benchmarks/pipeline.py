@@ -18,7 +18,10 @@ from benchmarks.timing import Stopwatch, cores
 from filters import Upscaler
 from stream.compute.models import find_upscaler, load_model
 from stream.input.source import Source
+from stream.options.exposure import Exposure
 
+BLURRED = Exposure("360deg")
+"""By which clips are blurred as far as they move, so that a network works on all of the picture."""
 VARIANTS: dict[str, dict[str, Any]] = {
     "default": {},
     "--fuse 0": {"fuse": 0},
@@ -96,14 +99,16 @@ def _clip(plan: Plan, clip: Path) -> tuple[dict[str, Any], list[Table]]:
         network.append(runner.fps(plan.turn_s))
         for name, changes in VARIANTS.items():
             span = stream.Span(0, seconds[name])
-            settings = stream.Settings(device=plan.device, overwrite=True, span=span, **changes)
+            settings = stream.Settings(
+                device=plan.device, overwrite=True, span=span, shutter=BLURRED, **changes
+            )
             each = run(clip, output, settings, restore, upscaler)
             if turn:
                 runs[name].append(each)
             else:
                 seconds[name] = min(max(plan.run_s * each.fps, _LEAST_FRAMES), whole) / rate
     stages = {
-        name: alone(clip, stream.Settings(**changes), restore, upscaler, plan)
+        name: alone(clip, stream.Settings(shutter=BLURRED, **changes), restore, upscaler, plan)
         for name, changes in VARIANTS.items()
     }
     net_fps = median(network[1:])

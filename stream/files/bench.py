@@ -26,6 +26,7 @@ from stream.compute.models import choose_device, choose_dtype, load_model
 from stream.errors import DeblurError, ModelError
 from stream.files.job import Job
 from stream.files.report import Progress
+from stream.options.exposure import Exposure
 from stream.options.settings import ENGINES, Settings
 
 SIZES: Final = ((640, 360), (1280, 720), (1920, 1080))
@@ -261,7 +262,9 @@ class _Course:
             return None
         clip = _drawn(self._folder / f"{size[0]}x{size[1]}.mkv", size, frames)
         seen: list[Progress] = []
-        settings = Settings(model=model, device=self._device, overwrite=True)
+        # Blurred everywhere, so that the network has to work on all of the picture.
+        shutter = Exposure("360deg")
+        settings = Settings(model=model, device=self._device, overwrite=True, shutter=shutter)
         Job(clip, self._folder / "out.mkv", settings).run(
             lambda progress: seen.append(replace(progress, elapsed_s=time.perf_counter())),
             restore=restore,
