@@ -274,16 +274,17 @@ def test_bad_input(
     assert done.returncode == code, done.stderr
     assert done.stdout == ""
     assert capfd.readouterr() == ("", ""), "FFmpeg prints, too"
-    assert len(done.stderr.splitlines()) == 1, done.stderr
-    assert said in done.stderr
-    assert done.stderr.startswith("deblur: ")
+    # On a busy machine a job of seconds is foreseen to be long, which is said.
+    (line,) = [each for each in done.stderr.splitlines() if not each.startswith("about ")]
+    assert said in line
+    assert line.startswith("deblur: ")
     after = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     assert {path: after.get(path) for path in before} == before, "the user's files are untouched"
     new = [path for path in after if path not in before]
     if said == "truncated":
         (part,) = new
         assert ".part." in part.name
-        assert part.name in done.stderr
+        assert part.name in line
         assert 10 < len(look(part).timestamps) < 100, "what could be restored is kept"
     else:
         assert new == []
