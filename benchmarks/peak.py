@@ -50,7 +50,7 @@ def _main(said: str) -> None:
         device=device,
         overwrite=True,
         span=stream.Span(0, duration),
-        shutter=Exposure("360deg"),  # as blurred as the clip moves: the network works on all,
+        shutter=Exposure("360deg"),  # the network works on all that moves
     )
     report = stream.Job(clip, output, settings).run()
     gpu = torch.cuda.max_memory_reserved() / 2**20 if torch.cuda.is_available() else 0.0

@@ -129,11 +129,11 @@ class Deblurrer:
             raise ValueError(f"image must hold floating-point values in 0..1, got {image.dtype}")
         exact = image.to(self.device, torch.promote_types(image.dtype, torch.float32))
         told = told.to(exact.device) if self.is_told and told is not None else None
-        left = exit or self.exits[-1]
+        program = self._program(exit or self.exits[-1])
         begun: Result | None = None
         tile = self.tile
         try:
-            begun = self._begin(left, exact, told, where)
+            begun = self._begin(program, exact, told, where)
         except RuntimeError as error:
             self._smaller_tile(error, exact, tile)
 
@@ -144,7 +144,7 @@ class Deblurrer:
                 try:
                     if begun is None:
                         tile = self.tile
-                        begun = self._begin(left, exact, told, where)
+                        begun = self._begin(program, exact, told, where)
                     restored = begun()
                     return restored.clamp_(0, 1).to(image.dtype)
                 except RuntimeError as error:
@@ -153,26 +153,26 @@ class Deblurrer:
 
         return result
 
-    def _begin(self, exit: Exit, image: Tensor, told: Tensor | None, where: Where | None) -> Result:
+    def _begin(
+        self, program: Program, image: Tensor, told: Tensor | None, where: Where | None
+    ) -> Result:
         if where is None:
-            return self._piece(self._program(exit), image, told)
-        found = regions(where, *image.shape[2:])
-        if found and self.device.type != "cpu":
-            # A GPU is as quick with the whole frame.
-            whole = Region(0, image.shape[2], 0, image.shape[3])
-            found = [(whole, whole)]
-        program = self._program(exit)
+            return self._piece(program, image, told)
+        height, width = image.shape[2:]
+        whole = Region(0, height, 0, width)
+        # A GPU is as quick with the whole frame.
+        found = regions(where, height, width) if self.device.type == "cpu" else [(whole, whole)]
         begun = [
             self._piece(program, image[seen.index], told if told is None else told[seen.index])
             for _, seen in found
         ]
-        share = as_pixels(where, image)
+        share = as_pixels(torch.from_numpy(where).to(image), image)
 
         def result() -> Tensor:
             made = image.clone()
             for (own, seen), piece in zip(found, begun, strict=True):
-                change = piece()[own.within(seen).index] - image[own.index]
-                made[own.index] = image[own.index] + share[own.index] * change
+                restored = piece()[own.within(seen).index]
+                made[own.index] = torch.lerp(image[own.index], restored, share[own.index])
             return made
 
         return result

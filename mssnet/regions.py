@@ -5,7 +5,6 @@ from typing import Any, Final
 
 import cv2
 import numpy as np
-import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
@@ -44,10 +43,10 @@ class Region:
         return Region(self.top - down, self.bottom - down, self.left - across, self.right - across)
 
 
-def as_pixels(where: Where, image: Tensor) -> Tensor:
-    """A value for each pixel of an image, (1, 1, H, W)."""
-    cells = torch.from_numpy(where).to(image)[None, None]
-    pixels = F.interpolate(cells, scale_factor=CELL, mode="bilinear")
+def as_pixels(values: Tensor, image: Tensor, cell: int = CELL) -> Tensor:
+    """From one value for each `cell` pixels each way, (h, w), to one for each pixel of an image,
+    (1, 1, H, W)."""
+    pixels = F.interpolate(values[None, None], scale_factor=cell, mode="bilinear")
     return pixels[..., : image.shape[2], : image.shape[3]]
 
 

@@ -8,8 +8,6 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor
 
 from filters import (
@@ -26,7 +24,7 @@ from filters import (
     values_of,
 )
 from mssnet.motion import PLANES
-from mssnet.regions import Where
+from mssnet.regions import Where, as_pixels
 from stream.compute.staging import staging_for
 from stream.frame import Frame
 from stream.stages.motion import Motion, Told
@@ -188,10 +186,10 @@ class Processor:
     def _begin(self, seen: _Seen, told: Told | None) -> _Pending:
         if self._submit is None or seen.image is None or not self._restores(seen.frame):
             return _Pending(seen, None)
-        if told is None:
-            blind = self._motion is None
-            return _Pending(seen, self._submit(seen.image, None, None) if blind else None)
-        return _Pending(seen, self._submit(seen.image, told.planes, told.where))
+        if told is None and self._motion is not None:
+            return _Pending(seen, None)
+        given = (None, None) if told is None else (told.planes, told.where)
+        return _Pending(seen, self._submit(seen.image, *given))
 
     @torch.inference_mode()
     def _finish(self, begun: _Pending) -> None:
@@ -202,7 +200,7 @@ class Processor:
         if begun.restored is not None and seen.image is not None:
             change = begun.restored() - seen.image
             if frame.need is not None:
-                change = change * self._spread(frame.need, change.shape)
+                change = change * as_pixels(sent(frame.need, self._device), change, CELL)
         if self._fusion:
             values = seen.values or values_of(planes, frame.coding)
             fusing = _Fusing(frame, planes, list(values), values[0])
@@ -273,12 +271,6 @@ class Processor:
             larger: Any = cv2.resize(alpha, (width, height), interpolation=cv2.INTER_CUBIC)
             alpha = np.minimum(larger, frame.coding.top).astype(alpha.dtype)
         self._made.append(lambda: replace(frame, planes=arrived(), alpha=alpha, need=None))
-
-    def _spread(self, need: NDArray[np.float32], shape: torch.Size) -> Tensor:
-        """From one value for each region to one for each pixel, (1, 1, H, W)."""
-        regions = sent(need, self._device)[None, None]
-        pixels = F.interpolate(regions, scale_factor=CELL, mode="bilinear")
-        return pixels[:, :, : shape[2], : shape[3]]
 
 
 def _wanted(frame: Frame) -> bool:

@@ -49,7 +49,7 @@ def test_regions_hold_what_is_changed_and_see_what_lies_around(size: tuple[int, 
             assert sides[0] - inside.bottom >= 16 or seen.bottom == height
             assert sides[1] - inside.right >= 16 or seen.right == width
             held[own.index] = True
-        changed = as_pixels(where, torch.zeros(1, 3, *size))[0, 0].numpy() > 0
+        changed = as_pixels(torch.from_numpy(where), torch.zeros(1, 3, *size))[0, 0].numpy() > 0
         assert held[changed].all()
 
 
