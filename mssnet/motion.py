@@ -30,10 +30,10 @@ PLANES: Final = 2 + 3 * len(TAPS) + 3 * len(AROUND)
 x not below 0; the frame at each tap, R'G'B' in 0..1; the frames `AROUND` it, each registered to it,
 R'G'B' in 0..1. What is not known is the frame itself, and a blur of 0."""
 _UNIT = 20.0
-_LEAST_BLUR, _WHOLE_BLUR = 1.0, 1.5
+_LEAST_BLUR, _WHOLE_BLUR = 1.5, 2.5
 """Pixels of blur up to which, and from which on wholly, a network changes anything: of what `lite`
-takes off the error of real pairs nothing lies where they are blurred by less, and what it changes
-there, 45 to 55 dB below the picture, is not seen but takes as long."""
+takes off the error of real pairs nearly nothing lies where they are blurred by less, and what it
+changes there, 44 to 55 dB below the picture, is not seen but takes as long."""
 _NEAR = 5
 """Cells each way within which the longest blur counts: flow is not sure of where something ends."""
 

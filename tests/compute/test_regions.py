@@ -95,8 +95,8 @@ def test_engines_agree_about_regions() -> None:
 def test_blur_is_measured_in_pixels_of_the_frame() -> None:
     still, moved = np.zeros((45, 80, 2), np.float32), np.zeros((45, 80, 2), np.float32)
     assert not extent(still, WIDTH, HEIGHT).any()
-    # An eighth of the frame's size: what moves by a quarter of a pixel there is blurred by 2.
-    moved[10:20, 30:50] = 0.25, 0.0
+    # An eighth of the frame's size: what moves by three eighths of a pixel there is blurred by 3.
+    moved[10:20, 30:50] = 0.375, 0.0
     where = extent(moved, WIDTH, HEIGHT)
     assert where.shape == (45, 80)
     assert (where[10:20, 30:50] == 1).all()
