@@ -137,7 +137,7 @@ def test_an_interrupt_ends_all_at_once() -> None:
     begun = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         Pipeline[Parcel](numbers(10_000), {"a": Late()}, sink, budget_bytes=50).run(tick)
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < 10  # of the 50 s that all take
     assert not sink.finished
 
 
