@@ -170,10 +170,10 @@ def test_what_is_lost_of_sharp_frames_is_not_hidden() -> None:
 
 
 def panning(count: int = 4) -> PairSet:
-    """A texture that moves by 12 pixels a frame."""
-    wide = texture(96, 180, 4)
+    """A texture that moves by 15 pixels a frame."""
+    wide = texture(180, 300, 4)
     frames = [
-        np.ascontiguousarray(wide[:, 12 * index : 12 * index + 130]) for index in range(count)
+        np.ascontiguousarray(wide[:, 15 * index : 15 * index + 240]) for index in range(count)
     ]
     return in_memory(*[(frame, frame) for frame in frames])
 
