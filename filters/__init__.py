@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from filters.defaults import USUAL_SMOOTHING
     from filters.fusion import Fused, fuse
     from filters.memory import keep_freed, sent
+    from filters.motion import Flow, displaced
     from filters.resize import INTERPOLATIONS, Enlarger
     from filters.sharpness import CELL, need
     from filters.shutter import Shutter, ShutterNet
@@ -39,6 +40,7 @@ __all__ = [
     "Coding",
     "Correction",
     "Enlarger",
+    "Flow",
     "Fused",
     "Path",
     "Shutter",
@@ -49,6 +51,7 @@ __all__ = [
     "add_values",
     "changes_of",
     "codes_of",
+    "displaced",
     "fuse",
     "keep_freed",
     "load_upscaler",
@@ -72,6 +75,7 @@ _MODULES = {
     "defaults": "USUAL_SMOOTHING",
     "fusion": "Fused fuse",
     "memory": "keep_freed sent",
+    "motion": "Flow displaced",
     "resize": "INTERPOLATIONS Enlarger",
     "sharpness": "CELL need",
     "shutter": "Shutter ShutterNet",

@@ -191,6 +191,23 @@ def differences(
         _difference(own, others, there, np.dstack([trusted, trusted]), result)
 
 
+def displaced(planes: Sequence[Tensor], there: Flow) -> list[Tensor]:
+    """Planes, each (h, w) of any size, as they are where `there` leads, in pixels of its own size;
+    where that is nowhere else they stay what they are."""
+    made = []
+    for plane in planes:
+        size = plane.shape[::-1]
+        scale = np.array([size[0] / there.shape[1], size[1] / there.shape[0]], np.float32)
+        field = enlarged(there * scale, (size[0], size[1]))
+        if plane.device.type == "cpu":
+            found = torch.from_numpy(look_up(plane.contiguous().numpy(), field, cv2.INTER_CUBIC))
+        else:
+            found = _moved_by_torch(plane, sent(there, plane.device).permute(2, 0, 1)[None])
+        still = sent(np.asarray(~field.any(-1)), plane.device)
+        made.append(torch.where(still, plane, found))
+    return made
+
+
 def _difference(
     own: NDArray[np.float32],
     other: NDArray[np.float32],
@@ -200,9 +217,9 @@ def _difference(
 ) -> None:
     size = own.shape[1::-1]
     scale = np.array([size[0] / there.shape[1], size[1] / there.shape[0]], np.float32)
-    moved: Any = look_up(other, enlarged(there * scale, size), cv2.INTER_CUBIC)
-    np.subtract(moved, own, out=moved)
-    np.multiply(moved, enlarged(trusted, size), out=out)
+    found: Any = look_up(other, enlarged(there * scale, size), cv2.INTER_CUBIC)
+    np.subtract(found, own, out=found)
+    np.multiply(found, enlarged(trusted, size), out=out)
 
 
 def interleaved(planes: Sequence[Tensor]) -> list[Tensor]:
@@ -236,19 +253,25 @@ def room(planes: Sequence[Tensor], count: int) -> list[Tensor]:
 def _difference_by_torch(
     plane: Tensor, other: Tensor, field: Tensor, weight: Tensor, out: Tensor
 ) -> None:
-    """`_difference` where frames are on a GPU: the motion is (1, 2, h, w) in pixels of this small
-    size, x and y, and the trust (1, 1, h, w)."""
+    """`_difference` where frames are on a GPU: the motion is that of `_moved_by_torch`, and the
+    trust (1, 1, h, w)."""
+    trusted = F.interpolate(weight, tuple(plane.shape), mode="bilinear")[0, 0]
+    torch.mul(_moved_by_torch(other, field).sub_(plane), trusted, out=out)
+
+
+def _moved_by_torch(plane: Tensor, field: Tensor) -> Tensor:
+    """A plane on a GPU as it is where a field leads, (1, 2, h, w) in pixels of this small size, x
+    and y."""
     (height, width), (rows, columns) = plane.shape, field.shape[2:]
     there = F.interpolate(field, (height, width), mode="bilinear")[0]
     # In units of the grid, whose corners -1 and 1 are the outer edges of the picture.
     x = (2 * torch.arange(width, device=plane.device) + 1) / width - 1
     y = (2 * torch.arange(height, device=plane.device) + 1) / height - 1
     places = torch.stack([x + there[0] * (2 / columns), y[:, None] + there[1] * (2 / rows)], dim=-1)
-    moved = F.grid_sample(
-        other[None, None], places[None], "bicubic", padding_mode="border", align_corners=False
-    )[0, 0]
-    trusted = F.interpolate(weight, (height, width), mode="bilinear")[0, 0]
-    torch.mul(moved.sub_(plane), trusted, out=out)
+    found = F.grid_sample(
+        plane[None, None], places[None], "bicubic", padding_mode="border", align_corners=False
+    )
+    return found[0, 0]
 
 
 def enlarged(field: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:

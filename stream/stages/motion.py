@@ -3,13 +3,14 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
 from filters.motion import Flow, FlowFrame, flow, guide, joined, trust
 from filters.shutter import Shutter
-from mssnet.motion import AROUND, Neighbor, extent, planes, steady
+from mssnet.motion import AROUND, Neighbor, extent, lag, planes, steady
 from mssnet.regions import Where
 from stream.frame import Frame
 from stream.options.restore import TOLD
@@ -27,6 +28,9 @@ class Told:
     """(1, PLANES, H, W)."""
     where: Where | None
     """Where the frame is blurred, as far as that is known; None: it may be everywhere."""
+    lag: Flow | None
+    """How far what it shows lies from where it was in the middle of the exposure, in pixels of what
+    is followed; None where that is not known."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,7 +134,10 @@ class Motion:
         ]
         share = self._shutter.share
         told = planes(now.picture, neighbors, share, stand_in=self._stand_in, blur=blur)
-        return Told(told, where)
+        late = lag(back, ahead, share, now.guide.scale)
+        if late is not None and where is not None:
+            late *= cv2.resize(where, late.shape[1::-1])[..., None]
+        return Told(told, where, late)
 
     def _blur(self, index: int, back: Flow | None, ahead: Flow | None) -> Flow | None:
         """The way of each point while the shutter was open: as it was measured, or as long as the

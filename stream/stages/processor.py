@@ -13,10 +13,11 @@ from torch import Tensor
 from filters import (
     CELL,
     Burst,
+    Flow,
     Fused,
-    add_change,
     add_values,
     changes_of,
+    displaced,
     rgb_of,
     sent,
     to_planes,
@@ -54,6 +55,8 @@ class _Pending:
 
     seen: _Seen
     restored: Callable[[], Tensor] | None
+    lag: Flow | None = None
+    """That of `Told`."""
 
 
 @dataclass(eq=False)
@@ -68,6 +71,8 @@ class _Fusing:
     """Its luma as it would be by now, had no network restored it."""
     changes: list[Tensor] | None = None
     """What has been added to them; None: nothing."""
+    lag: Flow | None = None
+    """That of `Told`."""
     share: float = 0.0
 
     def add(self, changes: Sequence[Tensor] | None) -> None:
@@ -188,8 +193,12 @@ class Processor:
             return _Pending(seen, None)
         if told is None and self._motion is not None:
             return _Pending(seen, None)
-        given = (None, None) if told is None else (told.planes, told.where)
-        return _Pending(seen, self._submit(seen.image, *given))
+        if told is None:
+            return _Pending(seen, self._submit(seen.image, None, None))
+        lag, need = told.lag, seen.frame.need
+        if lag is not None and need is not None:
+            lag = lag * cv2.resize(need.astype(np.float32), lag.shape[1::-1])[..., None]
+        return _Pending(seen, self._submit(seen.image, told.planes, told.where), lag)
 
     @torch.inference_mode()
     def _finish(self, begun: _Pending) -> None:
@@ -203,7 +212,7 @@ class Processor:
                 change = change * as_pixels(sent(frame.need, self._device), change, CELL)
         if self._fusion:
             values = seen.values or values_of(planes, frame.coding)
-            fusing = _Fusing(frame, planes, list(values), values[0])
+            fusing = _Fusing(frame, planes, list(values), values[0], lag=begun.lag)
             fusing.add(None if change is None else changes_of(change, frame.coding))
             self._fuse([fusing], 0)
             return
@@ -215,11 +224,26 @@ class Processor:
             # What is brighter than white stays so, as below.
             whole = to_rgb(planes, frame.coding)
             whole = whole if change is None else whole.add_(change)
+            if begun.lag is not None:
+                whole = torch.stack(displaced(list(whole[0]), begun.lag * self._strength))[None]
             self._hand_on(frame, to_planes(self._enlarge(whole), frame.coding))
+        elif change is None:
+            self._hand_on(frame, planes)
         else:
-            self._hand_on(
-                frame, planes if change is None else add_change(planes, change, frame.coding)
-            )
+            changes = changes_of(change, frame.coding)
+            changes = self._displaced(planes, changes, begun.lag, frame)
+            self._hand_on(frame, add_values(planes, changes, frame.coding))
+
+    def _displaced(
+        self, planes: Sequence[Tensor], changes: list[Tensor], lag: Flow | None, frame: Frame
+    ) -> list[Tensor]:
+        """Changes that also bring a frame to where everything was in the middle of the exposure."""
+        if lag is None:
+            return changes
+        values = values_of(planes, frame.coding)
+        whole = [value + each for value, each in zip(values, changes, strict=True)]
+        there = displaced(whole, lag * np.float32(self._strength))
+        return [a - b for a, b in zip(there, values, strict=True)]
 
     def _fuse(self, frames: Iterable[_Fusing], index: int) -> None:
         """Pass frames through fusion from number `index` on."""
@@ -252,6 +276,8 @@ class Processor:
         frame = replace(frame, from_neighbors=fusing.share)
         if changes is not None and 0 < self._strength < 1:
             changes = [each * self._strength for each in changes]
+        if changes is not None:
+            changes = self._displaced(fusing.planes, changes, fusing.lag, frame)
         if self._enlarge is not None:
             values = values_of(fusing.planes, frame.coding)
             if changes is not None:

@@ -15,7 +15,9 @@ from filters.color import changes_of
 from filters.fusion import Fused
 from filters.motion import (
     _difference_by_torch,
+    _moved_by_torch,
     differences,
+    displaced,
     flow,
     guide,
     interleaved,
@@ -345,6 +347,9 @@ def test_fusing_by_torch_is_fusing_by_opencv() -> None:
         # OpenCV looks up at 32nds of a pixel.
         assert float((made - wanted).abs().mean()) < 0.3 / 255
         assert float(wanted.abs().mean()) > 0
+        torch.testing.assert_close(
+            _moved_by_torch(own, field), displaced([own], there)[0], atol=0.05, rtol=0
+        )
 
 
 @pytest.mark.needs_cuda

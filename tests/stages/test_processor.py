@@ -88,6 +88,40 @@ def test_what_does_not_move_stays_beside_what_does() -> None:
     assert psnr(made[moved], kept[moved]) < 45
 
 
+def turning(time: float) -> tuple[float, float]:
+    """A camera that is shaken: 3 frames to the right, then back, and up and down."""
+    return 16 * np.sin(time * 1.3), 10 * np.cos(time * 1.1)
+
+
+def test_what_turns_is_brought_to_where_it_was_in_the_middle_of_the_exposure() -> None:
+    sharp = shifted(5, [turning(n) for n in range(7)])
+    instants = [n + share for n in range(7) for share in np.linspace(-0.5, 0.5, 21)]
+    several = np.array(shifted(5, [turning(time) for time in instants]), np.float32)
+    filmed = [each.mean(0).round().astype(np.uint8) for each in np.split(several, 7)]
+    for fusion in ([], [Burst(3, 3)]):
+        away = []
+        # An exposure that is told to be short is brought nowhere.
+        for shutter in (Shutter(share=1.0), Shutter(share=0.2)):
+            motion = Motion(shutter, ahead=2)
+            device = torch.device("cpu")
+            made = processed(filmed, Processor(unchanged, device, motion=motion, fusion=fusion))
+            away.append([apart(made[n], sharp[n]) for n in range(1, 6)])
+        # 0.17 and 0.69 pixels, fused 0.29 and 0.60.
+        assert np.mean(away[0]) < 0.6 * np.mean(away[1])
+
+
+def unchanged(image: Tensor, told: Tensor | None, where: Where | None) -> Callable[[], Tensor]:
+    return lambda: image
+
+
+def apart(one: Picture, other: Picture) -> float:
+    """By how many pixels one picture lies from another."""
+    found = np.eye(2, 3, dtype=np.float32)
+    soft = [cv2.GaussianBlur(each.mean(-1).astype(np.float32), (0, 0), 3) for each in (one, other)]
+    cv2.findTransformECC(soft[0], soft[1], found, cv2.MOTION_TRANSLATION)
+    return float(np.hypot(*found[:, 2]))
+
+
 def processed(frames: list[Picture], processor: Processor) -> list[Picture]:
     given = [
         Frame(

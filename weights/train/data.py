@@ -19,7 +19,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mssnet.motion import AROUND, Neighbor, planes
+from filters import displaced
+from mssnet.motion import AROUND, Neighbor, lag, planes
 from weights.train.camera import CameraSettings, codes, compress, sensor, subsample
 from weights.train.photos import Photos, PhotoSettings
 from weights.train.response import Response, srgb
@@ -153,11 +154,20 @@ def _sample(
         neighbors[which] = Neighbor(torch.from_numpy(codes(other.frames[NOW - 1])), other.flows[0])
     elif kind < odd.no_after + odd.no_before + odd.wrong + odd.repeated:
         neighbors[which] = Neighbor(now, np.zeros_like(clip.flows[0]))
+    back, ahead = (each.there if each else None for each in neighbors[:2])
+    late = lag(back, ahead, told, 1.0)
+    if late is not None:
+        # Where frames show it: they are brought to the middle of the exposure afterwards.
+        sharp = np.stack([plane.numpy() for plane in displaced(_split(sharp), -late)], axis=-1)
     inside = slice(_MARGIN, _MARGIN + settings.patch)
     own = now.permute(2, 0, 1)[None].float() / 255
     beside = planes(now, neighbors, told, stand_in=bool(rng.random() < odd.stand_in))
     shown = torch.cat([own, beside], dim=1)
     return shown[0, :, inside, inside].half(), codes(sharp)[inside, inside]
+
+
+def _split(picture: NDArray[np.float32]) -> list[Tensor]:
+    return [torch.from_numpy(np.ascontiguousarray(plane)) for plane in np.moveaxis(picture, -1, 0)]
 
 
 class Stream(Protocol):

@@ -9,6 +9,10 @@ Map = NDArray[np.float64]
 """(..., 3, 3): where a point of the middle frame's picture is at another time, in pixels."""
 
 
+_JITTER = 0.2
+"""How often there is jitter."""
+
+
 class Way(Protocol):
     """How the points of a picture travel."""
 
@@ -17,19 +21,19 @@ class Way(Protocol):
 
 
 class _Course:
-    """A run with inertia, bent by an acceleration and by the tremor of a hand: 8 to 12 Hz, up to
-    about one cycle in a frame interval, and faster jitter."""
+    """A run with inertia, bent by an acceleration and by the tremor of a hand, 8 to 12 Hz: 0.13 to
+    0.5 cycles in a frame interval; in some of them by faster jitter, which flow does not show."""
 
     def __init__(
         self, velocity: NDArray[np.float64], rng: np.random.Generator, *, straight: bool = False
     ) -> None:
         speed, count = float(np.linalg.norm(velocity)), len(velocity)
         self._velocity = velocity
-        self._acceleration = np.zeros(count) if straight else speed * rng.normal(0, 0.35, count)
+        self._acceleration = np.zeros(count) if straight else speed * rng.normal(0, 0.8, count)
         self._waves = [
             (speed * rng.normal(0, 0.22, count) * rng.random() / cycles, cycles, rng.random(count))
-            for cycles in (rng.uniform(0.2, 0.6), rng.uniform(0.6, 1.6))
-            if not straight
+            for cycles, odds in ((rng.uniform(0.13, 0.5), 1.0), (rng.uniform(0.6, 1.6), _JITTER))
+            if not straight and rng.random() < odds
         ]
 
     def at(self, time: NDArray[np.float64]) -> NDArray[np.float64]:
