@@ -137,7 +137,8 @@ class Motion:
         late = lag(back, ahead, share, now.guide.scale)
         if late is not None and where is not None:
             late *= cv2.resize(where, late.shape[1::-1])[..., None]
-        return Told(told, where, late)
+        # Most frames are where they should be, and need not be resampled to stay there.
+        return Told(told, where, late if late is not None and late.any() else None)
 
     def _blur(self, index: int, back: Flow | None, ahead: Flow | None) -> Flow | None:
         """The way of each point while the shutter was open: as it was measured, or as long as the
