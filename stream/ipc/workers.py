@@ -115,8 +115,9 @@ class Life:
         if self.process.pid is None or now - self.heard_s < limit_s / 2:
             return False
         wants, used_s = _processor(self.process.pid)
-        if wants and self._seen is not None:
-            since_s, before_s = self._seen
+        if wants:
+            # Nobody has looked for a while where this process itself had no processor.
+            since_s, before_s = self._seen or (self.heard_s + limit_s / 2, used_s)
             self._waited_s += max(0.0, now - since_s - (used_s - before_s))
         self._seen = now, used_s
         return now - self.heard_s - self._waited_s > limit_s
