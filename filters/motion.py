@@ -194,17 +194,22 @@ def differences(
 def displaced(planes: Sequence[Tensor], there: Flow) -> list[Tensor]:
     """Planes, each (h, w) of any size, as they are where `there` leads, in pixels of its own size;
     where that is nowhere else they stay what they are."""
+    on_gpu = None
     made = []
     for plane in planes:
         size = plane.shape[::-1]
         scale = np.array([size[0] / there.shape[1], size[1] / there.shape[0]], np.float32)
         field = enlarged(there * scale, (size[0], size[1]))
+        still = (field[..., 0] == 0) & (field[..., 1] == 0)
         if plane.device.type == "cpu":
-            found = torch.from_numpy(look_up(plane.contiguous().numpy(), field, cv2.INTER_CUBIC))
-        else:
-            found = _moved_by_torch(plane, sent(there, plane.device).permute(2, 0, 1)[None])
-        still = sent(np.asarray(~field.any(-1)), plane.device)
-        made.append(torch.where(still, plane, found))
+            own = plane.contiguous().numpy()
+            found = look_up(own, field, cv2.INTER_CUBIC)
+            np.copyto(found, own, where=still)
+            made.append(torch.from_numpy(found))
+            continue
+        if on_gpu is None:
+            on_gpu = sent(there, plane.device).permute(2, 0, 1)[None]
+        made.append(torch.where(sent(still, plane.device), plane, _moved_by_torch(plane, on_gpu)))
     return made
 
 

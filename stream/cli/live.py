@@ -239,9 +239,11 @@ def _needs(described: "Description") -> dict[str, tuple[bool, str]]:
     records = any(isinstance(each, Recorder) for each in targets)
     publishes = any(isinstance(each, Publisher) for each in targets)
     played = (camera.kind == "file", "a file as the source")
+    network = described.model != "none" and described.strength != 0
     return {
         "segment": (records, "a recording"),
         "keep": (records, "a recording"),
+        "shutter": (network, "a network and --strength above 0"),
         "realtime": played,
         "loop": played,
         "transport": (publishes or camera.kind.startswith("rtsp"), "RTSP"),

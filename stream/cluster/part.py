@@ -24,7 +24,7 @@ from stream.output.checkpoint import check_free
 from stream.output.join import Joined
 from stream.output.segment_sink import Plan
 from stream.paths import check_input, check_output, fitted, target_of
-from stream.stages.build import reading_of
+from stream.stages.build import asks_shutter, reading_of
 from stream.stages.seen import measured_of
 from stream.verify import Conformance
 
@@ -119,7 +119,7 @@ class Part(Job):
     ) -> Shutter | None:
         if self._given is not None:
             share = self._given.shutter
-            if share is None or not restore.is_told:
+            if share is None or not asks_shutter(self.settings, restore):
                 return None
             with closing(Source(self.input, source.reading)) as whole:
                 noted = self._noted(whole, say)

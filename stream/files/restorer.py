@@ -24,7 +24,7 @@ from stream.options.settings import Settings
 from stream.output.segment_sink import Plan
 from stream.pipeline import Pipeline, Stage
 from stream.stages import advice
-from stream.stages.build import stages_of
+from stream.stages.build import asks_shutter, stages_of
 from stream.stages.measured import Measured
 from stream.stages.preview_tap import PreviewTap
 from stream.stages.seen import measured_of
@@ -105,12 +105,12 @@ class Restorer:
     def _told_shutter(
         self, source: Source, restore: mssnet.Deblurrer, say: Callable[[str], None] | None
     ) -> Shutter | None:
-        """What a network that is told the motion takes for the shutter.
+        """What is taken for the shutter, where that is needed.
 
         What a gyroscope measured is found with it, also for steadying alone.
         """
         # Rows that belong to other moments move like no picture does.
-        told = restore.is_told and self.settings.strength != 0
+        told = asks_shutter(self.settings, restore)
         if source.info.top_first is not None or not (told or self.settings.stabilize):
             return None
         noted = self._noted(source, say)

@@ -16,7 +16,7 @@ from stream.options.restore import AUTO, USUAL_FUSE
 from stream.options.scale import Scale
 from stream.options.settings import Settings
 from stream.pipeline import Stage
-from stream.stages.build import stages_of
+from stream.stages.build import asks_shutter, stages_of
 from stream.stages.shutter import shutter_net
 
 
@@ -119,7 +119,7 @@ def _stages(settings: Settings, first: Frame, rate: Fraction) -> list[Stage[Fram
     settings = settings.settled()
     network = load_for(settings)
     shutter = None
-    if network.is_told and settings.strength != 0:
+    if asks_shutter(settings, network):
         exposure = settings.shutter
         shutter = Shutter(shutter_net()) if exposure.auto else Shutter(share=exposure.share(rate))
     enlarge = None

@@ -12,6 +12,8 @@ NONE, AUTO, USUAL_MODEL = "none", "auto", "lite"
 """What `--model` takes beside names of other checkpoints."""
 TOLD: Final = 2
 """Frames before and after a frame that a network may be told of."""
+NEXT: Final = 1
+"""Frames before and after a frame by which its motion is found."""
 USUAL_FUSE, MOST_FUSE, MOST_DELAY = 3, 5, 3
 MOST_CROP = 0.5
 _AGAIN = 2
@@ -37,7 +39,7 @@ class RestoreOptions:
     """How much of the noise is averaged away by fusion: 0 nothing, up to 1. None: as much as is
     usual, where the picture is restored at all."""
     shutter: Exposure = field(default_factory=Exposure)
-    """For how long the shutter is open: what a network that is told the motion takes for blur."""
+    """For how long the shutter is open: what is taken for blur of the motion."""
     stabilize: bool = False
     """Whether the camera's shaking is taken out of the picture."""
     crop: float = 0.1
@@ -88,6 +90,8 @@ class RestoreOptions:
     @property
     def reach(self) -> int:
         """On how many frames before and after it a frame's result depends."""
-        # Beyond those that a frame is fused with, what the network is told of these.
+        # Beyond those that a frame is fused with, what tells the motion of these.
         fused = sum(before for before, _ in self.passes)
-        return fused if self.model == NONE else fused + TOLD
+        if self.model == NONE:
+            return fused + (NEXT if fused else 0)
+        return fused + TOLD

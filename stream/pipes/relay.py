@@ -32,7 +32,7 @@ from stream.pipes.ends import STANDARD, Incoming, Outgoing, is_pipe
 from stream.pipes.form import FORMS, TIMELESS, RawFormat, plan_for, siting_of
 from stream.pipes.sink import FrameSink, RelaySink, SideStreams
 from stream.pipes.source import PipeSource
-from stream.stages.build import reading_of
+from stream.stages.build import asks_shutter, reading_of
 from stream.stages.shutter import AT_ONCE, share_of, shutter_of, spots_among
 
 _MOST_AHEAD = 256 << 20
@@ -156,7 +156,7 @@ class Relay(Restorer):
     ) -> tuple[Shutter | None, Iterator[Frame]]:
         """The shutter, and the frames, of which some may have been read to tell it."""
         exposure, frames = self.settings.shutter, iter(source)
-        if not restore.is_told or self.settings.strength == 0 or source.info.top_first is not None:
+        if source.info.top_first is not None or not asks_shutter(self.settings, restore):
             return None, frames
         if type(source) is Source or not exposure.auto:
             return shutter_of(source, exposure), frames

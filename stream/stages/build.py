@@ -7,7 +7,7 @@ from filters import Burst, Enlarger, Shutter
 from stream.compute.models import Passthrough, choose_devices
 from stream.frame import Frame, Memory
 from stream.options.reading import Reading
-from stream.options.restore import TOLD, RestoreOptions
+from stream.options.restore import NEXT, TOLD, RestoreOptions
 from stream.options.settings import Settings
 from stream.pipeline import Stage
 from stream.stages.blur_map import BlurMapper
@@ -30,14 +30,15 @@ def stages_of(
     """What frames pass through; `memory` is that of the last frame of an earlier run.
 
     Pixels are `aspect` as wide as high. `shutter` is that of the camera; without it
-    networks are told nothing of the motion. What was `measured` of it goes before optical flow.
+    nothing is made of the motion. What was `measured` of it goes before optical flow.
     `leave_at` is asked for each frame where the network is left.
     """
     alone = isinstance(restore, Passthrough)
     motion, waited = None, 0
-    if restore.is_told and shutter is not None and options.strength != 0:
+    if shutter is not None and asks_shutter(options, restore):
         # Live, one of the frames that each one waits for is that which the network is told of.
-        ahead = TOLD if options.delay is None else min(options.delay, 1)
+        most = NEXT if alone else TOLD
+        ahead = most if options.delay is None else min(options.delay, NEXT)
         # Fusion asks the frame two before by itself, and gains less of what holds more of it.
         stand_in = not options.passes
         motion = Motion(shutter, ahead=ahead, stand_in=stand_in, measured=measured)
@@ -61,6 +62,16 @@ def stages_of(
         # Moved last of all, so that pictures are resampled once, at the size they come to have.
         stages["warp"] = StabilizingWarp()
     return stages
+
+
+def asks_shutter(options: RestoreOptions, restore: mssnet.Deblurrer) -> bool:
+    """Whether these options need the shutter: for networks that are told the motion, and where
+    fused frames are brought to the middle of their exposure."""
+    if options.strength == 0:
+        return False
+    # A live feed has the frame after for the one or the other, and fusion gains more of it.
+    alone = isinstance(restore, Passthrough) and options.delay is None and bool(options.passes)
+    return restore.is_told or alone
 
 
 def bursts_of(options: RestoreOptions, waited: int = 0) -> list[Burst]:

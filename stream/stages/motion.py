@@ -1,4 +1,4 @@
-"""What a network is told of frames beside them: how they move, and what their neighbors show."""
+"""What is told of frames beside them: how they move, and what their neighbors show."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,10 +22,10 @@ _WATCHED = 5
 
 @dataclass(frozen=True, eq=False)
 class Told:
-    """What a network is told of a frame."""
+    """What is told of a frame."""
 
-    planes: Tensor
-    """(1, PLANES, H, W)."""
+    planes: Tensor | None
+    """What a network is given, (1, PLANES, H, W); None where there is none."""
     where: Where | None
     """Where the frame is blurred, as far as that is known; None: it may be everywhere."""
     lag: Flow | None
@@ -38,8 +38,8 @@ class _Shown:
     """A frame of a sequence."""
 
     number: int
-    picture: Tensor
-    """As `mssnet.motion` takes it."""
+    picture: Tensor | None
+    """As `mssnet.motion` takes it, for a network."""
     luma: NDArray[np.uint8]
     guide: FlowFrame
     cut: bool
@@ -53,7 +53,7 @@ class _Shown:
 
 
 class Motion:
-    """Tells networks of the frames of a sequence, in order.
+    """Tells of the frames of a sequence, in order.
 
     What is told of a frame depends on those beside it and on nothing else, but for the shutter
     where that is still being found out.
@@ -77,17 +77,17 @@ class Motion:
         """The ways from frames, by their numbers, to those 1 or -1 from there."""
 
     def push(
-        self, frame: Frame, values: Sequence[Tensor], image: Tensor, *, wanted: bool = True
+        self, frame: Frame, values: Sequence[Tensor], image: Tensor | None, *, wanted: bool = True
     ) -> Iterator[Told | None]:
-        """Take the next frame: its planes as `filters.color.values_of` has them, and as RGB,
-        (1, 3, H, W) in 0..1, on the device that the network is on.
+        """Take the next frame: its planes as `filters.color.values_of` has them, and for a network
+        as RGB, (1, 3, H, W) in 0..1, on the device that it is on.
 
         Yields what is told of the next frame that nothing was told of; None where it is not
         `wanted`, or not blurred.
         """
         shown = _Shown(
             self._count,
-            _picture(image),
+            None if image is None else _picture(image),
             frame.luma,
             guide(values, frame.coding),
             frame.cut,
@@ -127,18 +127,28 @@ class Motion:
             where = extent(blur, now.luma.shape[1], now.luma.shape[0])
             if not where.any():
                 return None
-        farther = (self._farther(index, near, way) for near, way in ((-1, back), (1, ahead)))
-        neighbors = [
-            None if there is None else Neighbor(self._frames[index + step].picture, there)
-            for step, there in zip(AROUND, (back, ahead, *farther), strict=True)
-        ]
         share = self._shutter.share
-        told = planes(now.picture, neighbors, share, stand_in=self._stand_in, blur=blur)
         late = lag(back, ahead, share, now.guide.scale)
         if late is not None and where is not None:
             late *= cv2.resize(where, late.shape[1::-1])[..., None]
         # Most frames are where they should be, and need not be resampled to stay there.
-        return Told(told, where, late if late is not None and late.any() else None)
+        late = late if late is not None and late.any() else None
+        return Told(self._planes(index, back, ahead, blur), where, late)
+
+    def _planes(
+        self, index: int, back: Flow | None, ahead: Flow | None, blur: Flow | None
+    ) -> Tensor | None:
+        """What a network is given of a frame."""
+        picture = self._frames[index].picture
+        if picture is None:
+            return None
+        farther = (self._farther(index, near, way) for near, way in ((-1, back), (1, ahead)))
+        neighbors = []
+        for step, there in zip(AROUND, (back, ahead, *farther), strict=True):
+            shown = None if there is None else self._frames[index + step].picture
+            neighbors.append(None if shown is None or there is None else Neighbor(shown, there))
+        share = self._shutter.share
+        return planes(picture, neighbors, share, stand_in=self._stand_in, blur=blur)
 
     def _blur(self, index: int, back: Flow | None, ahead: Flow | None) -> Flow | None:
         """The way of each point while the shutter was open: as it was measured, or as long as the

@@ -103,12 +103,12 @@ class Processor:
         or as soon as those are there that it is fused with.
 
         From a GPU as many more are on their way back, so that it always has something to do.
-        Without `submit` no network restores frames; `motion` is what it is told beside them. They
+        Without `submit` no network restores frames; `motion` is what is told beside them. They
         pass through all of `fusion`, one after the other. `strength` is the share of all changes
         that is made, but for what `fusion` makes where it is 0.
         """
         self._submit = submit if strength > 0 else None
-        self._motion = motion if self._submit is not None else None
+        self._motion = motion
         self._unready: deque[_Seen] = deque()
         """Frames of which nothing was told yet."""
         self._device = device
@@ -164,15 +164,17 @@ class Processor:
     def _see(self, frame: Frame) -> _Seen:
         """What can be done of a frame without those around it."""
         planes = self._staging.up(frame.planes)
-        if self._submit is None or (self._motion is None and not _wanted(frame)):
+        if self._motion is None and (self._submit is None or not _wanted(frame)):
             return _Seen(frame, planes, None, None)
         values = values_of(planes, frame.coding)
+        if self._submit is None:
+            return _Seen(frame, planes, values, None)
         return _Seen(frame, planes, values, rgb_of(values, frame.coding).clamp_(0, 1))
 
     @torch.inference_mode()
     def _told(self, seen: _Seen) -> list[Told | None]:
         """What is told of the oldest frames that are not begun."""
-        if self._motion is None or seen.image is None or seen.values is None:
+        if self._motion is None or seen.values is None:
             return [None]
         frame = seen.frame
         # At once: what is lazy would be made outside of the inference mode.
@@ -189,16 +191,15 @@ class Processor:
 
     @torch.inference_mode()
     def _begin(self, seen: _Seen, told: Told | None) -> _Pending:
-        if self._submit is None or seen.image is None or not self._restores(seen.frame):
+        if not self._restores(seen.frame) or (told is None and self._motion is not None):
             return _Pending(seen, None)
-        if told is None and self._motion is not None:
-            return _Pending(seen, None)
-        if told is None:
-            return _Pending(seen, self._submit(seen.image, None, None))
-        lag, need = told.lag, seen.frame.need
+        lag, need = None if told is None else told.lag, seen.frame.need
         if lag is not None and need is not None:
             lag = lag * cv2.resize(need.astype(np.float32), lag.shape[1::-1])[..., None]
-        return _Pending(seen, self._submit(seen.image, told.planes, told.where), lag)
+        if self._submit is None or seen.image is None:
+            return _Pending(seen, None, lag)
+        planes, where = (None, None) if told is None else (told.planes, told.where)
+        return _Pending(seen, self._submit(seen.image, planes, where), lag)
 
     @torch.inference_mode()
     def _finish(self, begun: _Pending) -> None:
@@ -227,21 +228,21 @@ class Processor:
             if begun.lag is not None:
                 whole = torch.stack(displaced(list(whole[0]), begun.lag * self._strength))[None]
             self._hand_on(frame, to_planes(self._enlarge(whole), frame.coding))
-        elif change is None:
-            self._hand_on(frame, planes)
         else:
-            changes = changes_of(change, frame.coding)
+            changes = None if change is None else changes_of(change, frame.coding)
             changes = self._displaced(planes, changes, begun.lag, frame)
-            self._hand_on(frame, add_values(planes, changes, frame.coding))
+            self._add(frame, planes, changes)
 
     def _displaced(
-        self, planes: Sequence[Tensor], changes: list[Tensor], lag: Flow | None, frame: Frame
-    ) -> list[Tensor]:
+        self, planes: Sequence[Tensor], changes: list[Tensor] | None, lag: Flow | None, frame: Frame
+    ) -> list[Tensor] | None:
         """Changes that also bring a frame to where everything was in the middle of the exposure."""
         if lag is None:
             return changes
         values = values_of(planes, frame.coding)
-        whole = [value + each for value, each in zip(values, changes, strict=True)]
+        whole = values
+        if changes is not None:
+            whole = [value + each for value, each in zip(values, changes, strict=True)]
         there = displaced(whole, lag * np.float32(self._strength))
         return [a - b for a, b in zip(there, values, strict=True)]
 
@@ -276,8 +277,7 @@ class Processor:
         frame = replace(frame, from_neighbors=fusing.share)
         if changes is not None and 0 < self._strength < 1:
             changes = [each * self._strength for each in changes]
-        if changes is not None:
-            changes = self._displaced(fusing.planes, changes, fusing.lag, frame)
+        changes = self._displaced(fusing.planes, changes, fusing.lag, frame)
         if self._enlarge is not None:
             values = values_of(fusing.planes, frame.coding)
             if changes is not None:
@@ -285,10 +285,16 @@ class Processor:
             self._hand_on(
                 frame, to_planes(self._enlarge(rgb_of(values, frame.coding)), frame.coding)
             )
-        elif changes is None:
-            self._hand_on(frame, fusing.planes)
         else:
-            self._hand_on(frame, add_values(fusing.planes, changes, frame.coding))
+            self._add(frame, fusing.planes, changes)
+
+    def _add(
+        self, frame: Frame, planes: Sequence[Tensor], changes: Sequence[Tensor] | None
+    ) -> None:
+        """Hand a frame on with these changes; None: as it came, to the bit."""
+        if changes is not None:
+            planes = add_values(planes, changes, frame.coding)
+        self._hand_on(frame, planes)
 
     def _hand_on(self, frame: Frame, planes: Sequence[Tensor]) -> None:
         arrived = self._staging.down(planes)

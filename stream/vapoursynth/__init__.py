@@ -21,7 +21,7 @@ from stream.options.exposure import Exposure
 from stream.options.restore import AUTO
 from stream.options.scale import Scale
 from stream.options.settings import Settings
-from stream.stages.build import stages_of
+from stream.stages.build import asks_shutter, stages_of
 from stream.stages.shutter import share_of, starts_of
 from stream.vapoursynth.planes import Form, begins_scene
 from stream.vapoursynth.random_access import RandomAccess
@@ -91,7 +91,7 @@ class _Filter:
             enlarge = Enlarger(size, find_upscaler(settings.upscaler, restore.engine))
         self._network, self._enlarge = restore, enlarge
         shutter = None
-        if restore.is_told and settings.strength != 0:
+        if asks_shutter(settings, restore):
             shutter = Shutter(share=self._share(settings.shutter, first))
         self._restored = RandomAccess(
             lambda: stages_of(settings, restore, enlarge, {}, shutter=shutter).values(),

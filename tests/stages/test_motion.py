@@ -18,6 +18,7 @@ import mssnet
 from filters import CELL, Coding, Shutter, rgb_of, values_of
 from filters.motion import joined
 from mssnet.motion import AROUND, unknown
+from stream.compute.models import load_model
 from stream.errors import UsageError
 from stream.frame import Frame
 from stream.input.source import Source
@@ -267,11 +268,16 @@ def test_all_frames_come_out_in_order(restore: mssnet.Deblurrer) -> None:
     assert not np.array_equal(made[1].planes[0], shorter[1].planes[0]), "it is told the shutter"
 
 
-@pytest.mark.parametrize("fuse", [0, 1])
-def test_a_part_is_restored_as_in_the_whole(restore: mssnet.Deblurrer, fuse: int) -> None:
-    frames = panned(8)
+@pytest.mark.parametrize(("model", "fuse"), [("lite", 0), ("lite", 1), ("none", 1)])
+def test_a_part_is_restored_as_in_the_whole(
+    restore: mssnet.Deblurrer, model: str, fuse: int
+) -> None:
+    # Turning, so that frames are also brought to the middle of their exposure.
+    frames = filmed([(3 * n - 12 + 4 * (n % 2), 2 * n + n % 3) for n in range(8)])
+    if model == "none":
+        restore = load_model("none", device="cpu")
     whole = through(stage(restore, fuse=fuse), frames)
-    reach = Settings(model="lite", fuse=fuse).reach
+    reach = Settings(model=model, fuse=fuse).reach
     inside = range(reach, len(frames) - reach)
     part = [replace(frame, beyond=frame.pts not in inside) for frame in frames]
     made = through(stage(restore, fuse=fuse), part)

@@ -17,7 +17,7 @@ from stream.compute.models import Passthrough
 from stream.options.exposure import Exposure
 from stream.options.restore import USUAL_FUSE
 from stream.options.settings import Settings
-from stream.stages.build import stages_of
+from stream.stages.build import asks_shutter, stages_of
 from stream.stages.shutter import share_of
 from weights.evaluate.measure import Restore, Row, measure
 from weights.evaluate.pairs import Frame, PairSet
@@ -73,7 +73,7 @@ class Restored:
             _coded(frame, index) for index, frame in enumerate(frames)
         )
         shutter = None
-        if self._restore.is_told:
+        if any(asks_shutter(each, self._restore) for each in self._settings.values()):
             known = list(islice(coming, _LOOKED_AT)) if self._exposure.auto else []
             shutter = self._shutter(known)
             coming = chain(known, coming)

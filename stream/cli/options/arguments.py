@@ -82,17 +82,19 @@ def without_effect(
     network = asked.model != "none" and asked.strength != 0
     enlarges = asked.upscale is not None
     smoothed = asked.strength != 0 or bool(asked.smooth)
-    needs = {
+    restores = network or (asked.fuse > 0 and asked.strength != 0)
+    needs: dict[str, tuple[bool, str]] = {
         "crop": (stabilize, "--stabilize"),
         "upscaler": (enlarges, "--upscale"),
         "fuse": (smoothed, "--strength or --smooth above 0"),
         "smooth": (asked.fuse > 0, "--fuse above 0"),
         "delay": (asked.fuse > 0, "--fuse above 0"),
         "model": (asked.strength != 0, "--strength above 0"),
-        "shutter": (network, "a network and --strength above 0"),
-        "motion": (network or stabilize, "--stabilize, or a network and --strength above 0"),
-        "fov": (network or stabilize, "--stabilize, or a network and --strength above 0"),
-        "readout": (network or stabilize, "--stabilize, or a network and --strength above 0"),
+        "shutter": (restores, "a network or --fuse, and --strength above 0"),
+        **dict.fromkeys(
+            ("motion", "fov", "readout"),
+            (restores or stabilize, "--stabilize, or a network or --fuse and --strength above 0"),
+        ),
         "precision": (network or enlarges, "a network"),
         "engine": (network or enlarges, "a network"),
         "tile": (network or enlarges, "a network"),
@@ -104,8 +106,8 @@ def without_effect(
         for name, (met, what) in needs.items()
         if name in given and not met
     ]
-    restores = network or (asked.fuse > 0 and smoothed)
-    if given & {"model", "fuse"} and not (restores or enlarges or stabilize):
+    changed = restores or (asked.fuse > 0 and smoothed) or enlarges or stabilize
+    if given & {"model", "fuse"} and not changed:
         said.append("nothing is restored with these options: neither network nor fusion is used")
     return said
 

@@ -25,7 +25,7 @@ from stream.media.encoders import ENCODERS
 from stream.options.live import LiveRestoreOptions
 from stream.options.restore import NONE, RestoreOptions
 from stream.pipeline import Stage
-from stream.stages.build import stages_of
+from stream.stages.build import asks_shutter, stages_of
 from stream.stages.shutter import shutter_net
 
 Load = Callable[[str], mssnet.Deblurrer]
@@ -186,10 +186,10 @@ class Chain:
     def _build(self, size: Size, rate: float) -> list[Stage[Frame]]:
         rung = self._rung
         model = self._models[rung.model]
-        shutter = self._shutter_at(rate) if model.is_told else None
         options: RestoreOptions = replace(self.restoring, fuse=rung.fuse, delay=rung.delay)
         if rung.own:
             options = _AS_IT_IS
+        shutter = self._shutter_at(rate) if asks_shutter(options, model) else None
         enlarge = self._enlarger(size)
         stages_with = partial(
             stages_of,
