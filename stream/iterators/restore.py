@@ -68,7 +68,7 @@ def restore(  # noqa: PLR0913 (its keywords are its interface)
     `frames` are NumPy arrays (H, W, 3) or tensors (3, H, W) of RGB, uint8, uint16 or float in
     0..1, or `av.VideoFrame`s; what comes out is of the same kind, type and device, one for each.
     PyAV's keep their times and come in their own planar format, RGB as rgb24 or rgb48le. A frame
-    comes when those are there that it is fused with: by default 5 later (with a network, 7), or
+    comes when those are there that it is fused with: by default 6 later (with a network, 7), or
     `delay` of 0 to 3. `rate` is frames per second, for a `shutter` in seconds. The others are
     options of `deblur run`.
 

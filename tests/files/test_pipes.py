@@ -486,7 +486,8 @@ def pour(file: Any, data: bytes) -> None:
 def test_ctrl_c_finishes_what_came_so_far(tmp_path: Path) -> None:
     """Also where nothing more comes and nobody closes the pipe."""
     data = film("yuv4mpegpipe", count=20)
-    words = [DEBLUR, "run", "-", "out.mkv", "--model", "none"]
+    # More frames than come would be waited for to tell the shutter.
+    words = [DEBLUR, "run", "-", "out.mkv", "--model", "none", "--shutter", "180deg"]
     with subprocess.Popen(
         words, stdin=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path
     ) as job:

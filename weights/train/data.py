@@ -154,10 +154,13 @@ def _sample(
         neighbors[which] = Neighbor(torch.from_numpy(codes(other.frames[NOW - 1])), other.flows[0])
     elif kind < odd.no_after + odd.no_before + odd.wrong + odd.repeated:
         neighbors[which] = Neighbor(now, np.zeros_like(clip.flows[0]))
-    back, ahead = (each.there if each else None for each in neighbors[:2])
+    back, ahead = (
+        each.there if each else flow for each, flow in zip(neighbors, clip.flows[:2], strict=False)
+    )
     late = lag(back, ahead, told, 1.0)
     if late is not None:
-        # Where frames show it: they are brought to the middle of the exposure afterwards.
+        # Where frames show it: they are brought to the middle of the exposure afterwards, and
+        # where a neighbor is missing nobody can tell where that is.
         sharp = np.stack([plane.numpy() for plane in displaced(_split(sharp), -late)], axis=-1)
     inside = slice(_MARGIN, _MARGIN + settings.patch)
     own = now.permute(2, 0, 1)[None].float() / 255
