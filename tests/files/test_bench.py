@@ -263,7 +263,7 @@ def test_a_bench_measures_and_derives_what_there_is_no_time_for() -> None:
     assert any(each.measured for each in best)  # of a busy machine no more can be said
     assert json.loads(json.dumps(found.to_json()))["recommended"] == "lite"
     none = bench("lite", [(96, 64), (1920, 1080)], "cpu", seconds=0)
-    assert none.seconds < 20
+    assert none.seconds < 60  # a few seconds where a core is free
     assert not any(each.measured for each in none.rows)
     # Each in a precision of its own: not all have the one that a run would take.
     assert ("onnx" in {each.engine for each in none.rows}) == (find_spec("onnxruntime") is not None)
