@@ -6,6 +6,7 @@ from itertools import chain
 
 import cv2
 import numpy as np
+import pytest
 import torch
 from torch import Tensor
 
@@ -93,7 +94,8 @@ def turning(time: float) -> tuple[float, float]:
     return 16 * np.sin(time * 1.3), 10 * np.cos(time * 1.1)
 
 
-def test_what_turns_is_brought_to_where_it_was_in_the_middle_of_the_exposure() -> None:
+@pytest.mark.parametrize("on", ["cpu", pytest.param("cuda", marks=pytest.mark.needs_cuda)])
+def test_what_turns_is_brought_to_where_it_was_in_the_middle_of_the_exposure(on: str) -> None:
     sharp = shifted(5, [turning(n) for n in range(7)])
     instants = [n + share for n in range(7) for share in np.linspace(-0.5, 0.5, 21)]
     several = np.array(shifted(5, [turning(time) for time in instants]), np.float32)
@@ -104,7 +106,7 @@ def test_what_turns_is_brought_to_where_it_was_in_the_middle_of_the_exposure() -
         # An exposure that is told to be short is brought nowhere.
         for shutter in (Shutter(share=1.0), Shutter(share=0.2)):
             motion = Motion(shutter, ahead=2)
-            device = torch.device("cpu")
+            device = torch.device(on)
             made = processed(filmed, Processor(submit, device, motion=motion, fusion=fusion))
             away.append([apart(made[n], sharp[n]) for n in range(1, 6)])
         # 0.17 and 0.69 pixels, fused 0.29 and 0.60.
