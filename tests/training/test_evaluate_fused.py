@@ -147,12 +147,25 @@ def test_frames_are_read_no_farther_ahead_than_they_must_be() -> None:
             read += 1
             yield blurred
 
-    versions = Restored(NONE)(frames())
+    versions = Restored(NONE, exposure=Exposure("180deg"))(frames())
     for index in range(12):
         next(versions)
-        assert read == min(index + 1 + 3 + 2, 12)
+        assert read == min(index + 1 + 3 + 2 + 1, 12)  # The two passes, and the motion.
     assert next(versions, None) is None
     assert sum(1 for _ in Restored(NONE, 0)(frames())) == 12
+
+
+def test_frames_that_tell_the_shutter_are_read_first() -> None:
+    read = 0
+
+    def frames() -> Iterator[Picture]:
+        nonlocal read
+        for blurred, _ in flickering(1, 60).read():
+            read += 1
+            yield blurred
+
+    next(Restored(NONE)(frames()))
+    assert read == 48
 
 
 def test_what_is_lost_of_sharp_frames_is_not_hidden() -> None:
