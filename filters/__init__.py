@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from filters.defaults import USUAL_SMOOTHING
     from filters.fusion import Fused, fuse
     from filters.memory import keep_freed, sent
-    from filters.motion import Flow, displaced
+    from filters.motion import Flow, FlowFrame, displaced, guide
     from filters.resize import INTERPOLATIONS, Enlarger
     from filters.sharpness import CELL, need
     from filters.shutter import Shutter, ShutterNet
@@ -41,6 +41,7 @@ __all__ = [
     "Correction",
     "Enlarger",
     "Flow",
+    "FlowFrame",
     "Fused",
     "Path",
     "Shutter",
@@ -53,6 +54,7 @@ __all__ = [
     "codes_of",
     "displaced",
     "fuse",
+    "guide",
     "keep_freed",
     "load_upscaler",
     "luma",
@@ -75,7 +77,7 @@ _MODULES = {
     "defaults": "USUAL_SMOOTHING",
     "fusion": "Fused fuse",
     "memory": "keep_freed sent",
-    "motion": "Flow displaced",
+    "motion": "Flow FlowFrame displaced guide",
     "resize": "INTERPOLATIONS Enlarger",
     "sharpness": "CELL need",
     "shutter": "Shutter ShutterNet",

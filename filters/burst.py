@@ -10,7 +10,7 @@ from torch import Tensor
 from filters.coding import Coding
 from filters.defaults import USUAL_SMOOTHING
 from filters.fusion import Filmed, Fused, fuse
-from filters.motion import FlowFrame, differences, flow, guide, interleaved, room, trust
+from filters.motion import FlowFrame, differences, guide, interleaved, registered, room
 from filters.noise import noise_of
 from filters.sharpness import noise
 
@@ -78,6 +78,7 @@ class Burst:
         coding: Coding,
         *,
         filmed: Tensor | None = None,
+        followed: FlowFrame | None = None,
         cut: bool = False,
         usable: bool = True,
     ) -> list[Fused]:
@@ -85,15 +86,16 @@ class Burst:
 
         `planes`, each (h, w) float32 on one device, are in the units of `color.values_of`, luma
         first, and must stay as they are until then. `filmed` is the luma before a network restored
-        it, which tells what each frame has kept; None: no network did. No frame from before a
-        `cut` is a neighbor of one from then on, and one that is not `usable`, as it is damaged, is
+        it, which tells what each frame has kept; None: no network did. The frame is followed by
+        `followed`, what `motion.guide` makes of it; None: of `planes`. No frame from before a `cut`
+        is a neighbor of one from then on, and one that is not `usable`, as it is damaged, is
         nobody's.
         """
         last = self._frames.get(self._count - 1)
         other = last is not None and last.planes[0].shape != planes[0].shape
         self._scene += cut or other
         planes = interleaved(planes)
-        seen, grain = guide(planes, coding), 0.0
+        seen, grain = followed or guide(planes, coding), 0.0
         if self._smoothing:
             # A corner is enough where it has to leave a GPU.
             part = planes[0] if planes[0].device.type == "cpu" else planes[0][:512, :512].cpu()
@@ -126,23 +128,23 @@ class Burst:
             del self._frames[index]
         found = []
         for other in self._helpful(frame, others):
-            there = flow(frame.guide, other.guide)
-            trusted = trust(frame.guide, other.guide, there)
-            if trusted is not None:
-                found.append((other, there, trusted))
+            way = registered(frame.guide, other.guide)
+            if way is not None:
+                found.append((other, way))
         if not found:
             return Fused(None, 0.0)
         apart = room(frame.planes, len(found))
-        for index, (other, there, trusted) in enumerate(found):
-            differences(frame.planes, other.planes, there, trusted, [each[index] for each in apart])
+        for index, (other, way) in enumerate(found):
+            made = [each[index] for each in apart]
+            differences(frame.planes, other.planes, way.flow, way.trusted, made)
         filmed = None
         if self._sharpen and any(
             each.filmed is not each.planes[0] for each in (frame, *(each[0] for each in found))
         ):
             apart_filmed = room([frame.filmed], len(found))[0]
             filmed = Filmed(frame.filmed, apart_filmed, fused=not self._last)
-            for made, (other, there, trusted) in zip(filmed.apart, found, strict=True):
-                differences([frame.filmed], [other.filmed], there, trusted, [made])
+            for each, (other, way) in zip(apart_filmed, found, strict=True):
+                differences([frame.filmed], [other.filmed], way.flow, way.trusted, [each])
         found_noise = noise_of(frame.planes[0], apart[0]) if self._smoothing else None
         if found_noise is None and not self._sharpen:
             return Fused(None, 0.0)

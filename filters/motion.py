@@ -8,8 +8,9 @@ adding up the steps between them costs it more accuracy than it saves time at th
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar, cast
+from weakref import WeakKeyDictionary
 
 import cv2
 import numpy as np
@@ -65,6 +66,20 @@ class FlowFrame:
     """(8, 8): how much detail there is in each region of the picture."""
     scale: float
     """Pixels of the full picture per pixel of this one."""
+    found: "WeakKeyDictionary[FlowFrame, Registration | None]" = field(
+        default_factory=WeakKeyDictionary, repr=False
+    )
+    """What `registered` found in other frames, for as long as they are there."""
+
+
+@dataclass(frozen=True, eq=False)
+class Registration:
+    """How one frame is found in another."""
+
+    flow: Flow
+    """As `flow` finds it."""
+    trusted: NDArray[np.float32]
+    """As `trust` tells it, (h, w) in 0..1."""
 
 
 def guide(planes: Sequence[Tensor], coding: Coding) -> FlowFrame:
@@ -131,6 +146,18 @@ def follow(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> Flow:
     estimator.setVariationalRefinementIterations(3)
     estimator.setGradientDescentIterations(8)
     return np.asarray(estimator.calc(one, other, start), np.float32)
+
+
+def registered(one: FlowFrame, other: FlowFrame) -> Registration | None:
+    """How one frame is found in another of the same size; None where nearly nothing of it is.
+
+    Looked for once, whoever asks: what tells a network of the motion, and what fuses frames.
+    """
+    if other not in one.found:
+        there = flow(one, other)
+        trusted = trust(one, other, there)
+        one.found[other] = None if trusted is None else Registration(there, trusted)
+    return one.found[other]
 
 
 def joined(first: Flow, second: Flow) -> Flow:

@@ -92,6 +92,8 @@ class RestoreOptions:
         """On how many frames before and after it a frame's result depends."""
         # Beyond those that a frame is fused with, what tells the motion of these.
         fused = sum(before for before, _ in self.passes)
+        if self.strength == 0:
+            return fused
         if self.model == NONE:
             return fused + (NEXT if fused else 0)
         return fused + TOLD

@@ -1,6 +1,6 @@
 """What is told of frames beside them: how they move, and what their neighbors show."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import cv2
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from filters.motion import Flow, FlowFrame, flow, guide, joined, trust
+from filters.motion import Flow, FlowFrame, joined, registered
 from filters.shutter import Shutter
 from mssnet.motion import AROUND, Neighbor, extent, lag, planes, steady
 from mssnet.regions import Where
@@ -73,14 +73,12 @@ class Motion:
         self._stand_in = stand_in
         self._frames: list[_Shown] = []
         self._count = 0
-        self._steps: dict[tuple[int, int], Flow | None] = {}
-        """The ways from frames, by their numbers, to those 1 or -1 from there."""
 
     def push(
-        self, frame: Frame, values: Sequence[Tensor], image: Tensor | None, *, wanted: bool = True
+        self, frame: Frame, guide: FlowFrame, image: Tensor | None, *, wanted: bool = True
     ) -> Iterator[Told | None]:
-        """Take the next frame: its planes as `filters.color.values_of` has them, and for a network
-        as RGB, (1, 3, H, W) in 0..1, on the device that it is on.
+        """Take the next frame, what it is followed by, and for a network as RGB, (1, 3, H, W) in
+        0..1, on the device that it is on.
 
         Yields what is told of the next frame that nothing was told of; None where it is not
         `wanted`, or not blurred.
@@ -89,7 +87,7 @@ class Motion:
             self._count,
             None if image is None else _picture(image),
             frame.luma,
-            guide(values, frame.coding),
+            guide,
             frame.cut,
             not frame.damaged,
             wanted,
@@ -97,8 +95,6 @@ class Motion:
         )
         self._frames = [*self._frames, shown][-1 - TOLD - self._ahead :]
         self._count += 1
-        oldest = self._frames[0].number
-        self._steps = {step: way for step, way in self._steps.items() if step[0] >= oldest}
         index = len(self._frames) - 1 - self._ahead
         if not self._shutter.known and self._count % _WATCHED == 0:
             # The frame that is told of, where there is one after it.
@@ -114,7 +110,7 @@ class Motion:
         """The end of the sequence: what is told of the frames that wait."""
         for index in range(max(len(self._frames) - self._ahead, 0), len(self._frames)):
             yield self._tell(index)
-        self._frames, self._steps = [], {}
+        self._frames = []
 
     def _tell(self, index: int) -> Told | None:
         """What is told of a frame."""
@@ -173,11 +169,8 @@ class Motion:
         if not 0 <= index + step < len(self._frames):
             return None
         now, other = self._frames[index], self._frames[index + step]
-        key = now.number, step
-        if key not in self._steps:
-            same = other.usable and not max(now, other, key=lambda each: each.number).cut
-            self._steps[key] = way(now.guide, other.guide) if same else None
-        return self._steps[key]
+        same = other.usable and not max(now, other, key=lambda each: each.number).cut
+        return way(now.guide, other.guide) if same else None
 
     def _farther(self, index: int, step: int, near: Flow | None) -> Flow | None:
         """The way from a frame to the one beyond that which is `near`. Of both steps: at this size
@@ -189,8 +182,8 @@ class Motion:
 def way(now: FlowFrame, other: FlowFrame) -> Flow | None:
     """The motion from one frame to another, in pixels of what is followed; None where nearly
     nothing is found again."""
-    there = flow(now, other)
-    return None if trust(now, other, there) is None else there
+    found = registered(now, other)
+    return None if found is None else found.flow
 
 
 def _picture(image: Tensor) -> Tensor:

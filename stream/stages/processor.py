@@ -14,10 +14,12 @@ from filters import (
     CELL,
     Burst,
     Flow,
+    FlowFrame,
     Fused,
     add_values,
     changes_of,
     displaced,
+    guide,
     rgb_of,
     sent,
     to_planes,
@@ -47,6 +49,8 @@ class _Seen:
     """The planes as fusion takes them, where they were needed already."""
     image: Tensor | None
     """What the network sees of it, R'G'B' in 0..1; None where there is nothing for it to do."""
+    guide: FlowFrame | None = None
+    """What it is followed by, where its motion is told."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +77,8 @@ class _Fusing:
     """What has been added to them; None: nothing."""
     lag: Flow | None = None
     """That of `Told`."""
+    guide: FlowFrame | None = None
+    """What it is followed by, as long as that is known."""
     share: float = 0.0
 
     def add(self, changes: Sequence[Tensor] | None) -> None:
@@ -167,19 +173,19 @@ class Processor:
         if self._motion is None and (self._submit is None or not _wanted(frame)):
             return _Seen(frame, planes, None, None)
         values = values_of(planes, frame.coding)
-        if self._submit is None:
-            return _Seen(frame, planes, values, None)
-        return _Seen(frame, planes, values, rgb_of(values, frame.coding).clamp_(0, 1))
+        image = None if self._submit is None else rgb_of(values, frame.coding).clamp_(0, 1)
+        followed = None if self._motion is None else guide(values, frame.coding)
+        return _Seen(frame, planes, values, image, followed)
 
     @torch.inference_mode()
     def _told(self, seen: _Seen) -> list[Told | None]:
         """What is told of the oldest frames that are not begun."""
-        if self._motion is None or seen.values is None:
+        if self._motion is None or seen.guide is None:
             return [None]
         frame = seen.frame
         # At once: what is lazy would be made outside of the inference mode.
         wanted = self._restores(frame)
-        return list(self._motion.push(frame, seen.values, seen.image, wanted=wanted))
+        return list(self._motion.push(frame, seen.guide, seen.image, wanted=wanted))
 
     @torch.inference_mode()
     def _told_last(self) -> list[Told | None]:
@@ -213,7 +219,9 @@ class Processor:
                 change = change * as_pixels(sent(frame.need, self._device), change, CELL)
         if self._fusion:
             values = seen.values or values_of(planes, frame.coding)
-            fusing = _Fusing(frame, planes, list(values), values[0], lag=begun.lag)
+            fusing = _Fusing(
+                frame, planes, list(values), values[0], lag=begun.lag, guide=seen.guide
+            )
             fusing.add(None if change is None else changes_of(change, frame.coding))
             self._fuse([fusing], 0)
             return
@@ -260,6 +268,7 @@ class Processor:
                 fusing.values,
                 frame.coding,
                 filmed=None if fusing.filmed is fusing.values[0] else fusing.filmed,
+                followed=fusing.guide,
                 cut=frame.cut,
                 usable=not frame.damaged,
             )
@@ -321,6 +330,8 @@ def _taken(waiting: deque[_Fusing], made: Iterable[Fused]) -> Iterator[_Fusing]:
         elif not restored:
             fusing.filmed = fusing.values[0]
         fusing.share = max(fusing.share, fused.share)
+        # What has been fused is sharper, and followed anew.
+        fusing.guide = None
         yield fusing
 
 

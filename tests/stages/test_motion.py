@@ -14,8 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+import filters.motion
 import mssnet
-from filters import CELL, Coding, Shutter, rgb_of, values_of
+from filters import CELL, Burst, Coding, FlowFrame, Shutter, guide, rgb_of, values_of
 from filters.motion import joined
 from mssnet.motion import AROUND, unknown
 from stream.compute.models import load_model
@@ -67,10 +68,10 @@ def panned(count: int) -> list[Frame]:
     return filmed([(4 * n - 12, 2 * n + n % 3) for n in range(count)])
 
 
-def seen(frame: Frame) -> tuple[list[Tensor], Tensor]:
+def seen(frame: Frame) -> tuple[FlowFrame, Tensor]:
     """A frame as `Motion` takes it."""
     values = values_of([torch.from_numpy(plane) for plane in frame.planes], FULL)
-    return values, rgb_of(values, FULL).clamp(0, 1)
+    return guide(values, FULL), rgb_of(values, FULL).clamp(0, 1)
 
 
 def told(
@@ -118,6 +119,31 @@ def test_motion_and_neighbors_are_found(ahead: int) -> None:
         assert shown(one, frame) == there
         for step in there:
             assert float((one[BESIDE[step]] - own).abs()[:, *inside].median()) < 3 * CODE, step
+
+
+def test_the_way_between_two_frames_is_found_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[tuple[NDArray[np.uint8], ...]] = []
+    follow = filters.motion.follow
+
+    def counted(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> NDArray[np.float32]:
+        found.append((one, other))
+        return follow(one, other)
+
+    monkeypatch.setattr(filters.motion, "follow", counted)
+    # Every second one is blurred, so that each helps its neighbors or is helped by them.
+    frames = panned(6)
+    for frame in frames[::2]:
+        frame.planes[0][:] = cv2.blur(frame.planes[0], (9, 9))
+    motion, burst = Motion(Shutter(share=0.5), ahead=1), Burst(1, 1)
+    shares = []
+    for frame in frames:
+        followed, _ = seen(frame)
+        list(motion.push(frame, followed, None))
+        values = values_of([torch.from_numpy(plane) for plane in frame.planes], FULL)
+        shares += [fused.share for fused in burst.push(values, FULL, followed=followed)]
+    # Of the last one nothing is told before the end.
+    assert len({(id(one), id(other)) for one, other in found}) == len(found) == 9
+    assert max(shares) > 0.1
 
 
 def test_live_and_without_fusion_the_frame_two_before_stands_in() -> None:
@@ -248,9 +274,11 @@ def through(stage: Stage[Frame], frames: Sequence[Frame]) -> list[Frame]:
     return [*found, *stage.flush()]
 
 
-def stage(restore: mssnet.Deblurrer, share: float = 1.0, *, fuse: int = 0) -> Stage[Frame]:
-    asked, shutter = Settings(model="lite", fuse=fuse), Shutter(share=share)
-    return stages_of(asked, restore, None, {}, shutter=shutter)["deblur"]
+def stage(
+    restore: mssnet.Deblurrer, share: float = 1.0, asked: Settings | None = None
+) -> Stage[Frame]:
+    asked = asked or Settings(model="lite", fuse=0)
+    return stages_of(asked, restore, None, {}, shutter=Shutter(share=share))["deblur"]
 
 
 def test_all_frames_come_out_in_order(restore: mssnet.Deblurrer) -> None:
@@ -266,19 +294,33 @@ def test_all_frames_come_out_in_order(restore: mssnet.Deblurrer) -> None:
     assert not np.array_equal(made[1].planes[0], shorter[1].planes[0]), "it is told the shutter"
 
 
-@pytest.mark.parametrize(("model", "fuse"), [("lite", 0), ("lite", 1), ("none", 1)])
-def test_a_part_is_restored_as_in_the_whole(
-    restore: mssnet.Deblurrer, model: str, fuse: int
-) -> None:
+@pytest.mark.parametrize(
+    "asked",
+    [
+        Settings(model="lite", fuse=0),
+        Settings(model="lite", fuse=1),
+        Settings(model="none", fuse=1),
+        # Nothing but noise is averaged away: the motion is not asked for.
+        Settings(model="none", fuse=1, strength=0.0, smooth=1.0),
+    ],
+    ids=lambda asked: f"{asked.model} {asked.fuse} {asked.strength:g}",
+)
+def test_a_part_is_restored_as_in_the_whole(restore: mssnet.Deblurrer, asked: Settings) -> None:
     # Turning, so that frames are also brought to the middle of their exposure.
-    frames = filmed([(3 * n - 12 + 4 * (n % 2), 2 * n + n % 3) for n in range(8)])
-    if model == "none":
+    frames = filmed([(3 * n - 15 + 4 * (n % 2), 2 * n + n % 3) for n in range(11)])
+    if asked.strength == 0:
+        draw = np.random.default_rng(1)
+        for frame in frames:
+            frame.planes[0][:] = np.clip(
+                frame.planes[0] + draw.normal(0, 4, (HEIGHT, WIDTH)), 0, 255
+            )
+    if asked.model == "none":
         restore = load_model("none", device="cpu")
-    whole = through(stage(restore, fuse=fuse), frames)
-    reach = Settings(model=model, fuse=fuse).reach
-    inside = range(reach, len(frames) - reach)
+    whole = through(stage(restore, asked=asked), frames)
+    inside = range(asked.reach, len(frames) - asked.reach)
     part = [replace(frame, beyond=frame.pts not in inside) for frame in frames]
-    made = through(stage(restore, fuse=fuse), part)
+    made = through(stage(restore, asked=asked), part)
     assert [frame.pts for frame in made] == list(inside)
     for one in made:
         assert np.array_equal(one.planes[0], whole[one.pts].planes[0]), one.pts
+    assert any(not np.array_equal(one.planes[0], frames[one.pts].planes[0]) for one in made)
