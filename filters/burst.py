@@ -10,7 +10,7 @@ from torch import Tensor
 from filters.coding import Coding
 from filters.defaults import USUAL_SMOOTHING
 from filters.fusion import Filmed, Fused, fuse
-from filters.motion import FlowFrame, differences, guide, interleaved, registered, room
+from filters.motion import FlowFrame, differences, guide, halfway, interleaved, registered, room
 from filters.noise import noise_of
 from filters.sharpness import noise
 
@@ -86,16 +86,18 @@ class Burst:
 
         `planes`, each (h, w) float32 on one device, are in the units of `color.values_of`, luma
         first, and must stay as they are until then. `filmed` is the luma before a network restored
-        it, which tells what each frame has kept; None: no network did. The frame is followed by
-        `followed`, what `motion.guide` makes of it; None: of `planes`. No frame from before a `cut`
-        is a neighbor of one from then on, and one that is not `usable`, as it is damaged, is
-        nobody's.
+        it, which tells what each frame has kept; None: no network did. `followed` is what
+        `motion.guide` made of the frame as it was filmed; None: it is followed as it is now alone.
+        No frame from before a `cut` is a neighbor of one from then on, and one that is not
+        `usable`, as it is damaged, is nobody's.
         """
         last = self._frames.get(self._count - 1)
         other = last is not None and last.planes[0].shape != planes[0].shape
         self._scene += cut or other
         planes = interleaved(planes)
         seen, grain = followed or guide(planes, coding), 0.0
+        if followed is not None and filmed is not None:
+            seen = halfway(followed, planes[0])
         if self._smoothing:
             # A corner is enough where it has to leave a GPU.
             part = planes[0] if planes[0].device.type == "cpu" else planes[0][:512, :512].cpu()

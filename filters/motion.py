@@ -67,7 +67,7 @@ class FlowFrame:
     scale: float
     """Pixels of the full picture per pixel of this one."""
     found: "WeakKeyDictionary[FlowFrame, Registration | None]" = field(
-        default_factory=WeakKeyDictionary, repr=False
+        default_factory=WeakKeyDictionary, init=False, repr=False
     )
     """What `registered` found in other frames, for as long as they are there."""
 
@@ -102,6 +102,18 @@ def guide(planes: Sequence[Tensor], coding: Coding) -> FlowFrame:
     return FlowFrame(
         luma, color, np.asarray(slope, np.float32), _detail(planes[0]), width / size[0]
     )
+
+
+def halfway(seen: FlowFrame, restored: Tensor) -> FlowFrame:
+    """A frame that is followed by the mean of its luma as it was filmed and as it was `restored`,
+    (h, w) at full size.
+
+    Between filmed frames GoPro's pairs are followed better (0.11 dB once fused, DAVIDE's 0.06 dB
+    worse), and by the mean as well as by the better one of both.
+    """
+    height, width = seen.luma.shape
+    other = np.clip(255 * _resized(restored, (width, height)) + 0.5, 0, 255).astype(np.uint8)
+    return replace(seen, luma=np.asarray(cv2.addWeighted(seen.luma, 0.5, other, 0.5, 0), np.uint8))
 
 
 def _detail(luma: Tensor) -> NDArray[np.float32]:

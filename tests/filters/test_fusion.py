@@ -20,7 +20,9 @@ from filters.motion import (
     displaced,
     flow,
     guide,
+    halfway,
     interleaved,
+    registered,
     room,
     trust,
 )
@@ -329,6 +331,23 @@ def test_texture_is_not_taken_for_noise_and_noise_is_told_by_its_brightness() ->
     assert found is not None
     assert float(found[4]) == pytest.approx(0.03**2 * 0.8, rel=0.5)
     assert float(found[1]) < 0.5 * float(found[4])
+
+
+def test_frames_that_were_restored_are_followed_by_the_mean_of_both() -> None:
+    filmed, other = (planes(frame, FULL) for frame in shifted(9, [(0, 0), (5, 3)]))
+    one, neighbor = guide(filmed, FULL), guide(other, FULL)
+    way = registered(one, neighbor)
+    assert way is not None
+    assert registered(one, neighbor) is way, "it is found once"
+    restored = (1 - filmed[0]).clamp(0, 1)
+    mean = halfway(one, restored)
+    assert mean.luma.shape == one.luma.shape
+    assert int(np.abs(mean.luma.astype(int) - 128).max()) <= 1
+    # What is far off as a picture is not found as the filmed one was.
+    assert mean.color is one.color
+    assert registered(mean, neighbor) is not way
+    same = halfway(one, filmed[0])
+    assert int(np.abs(same.luma.astype(int) - one.luma).max()) <= 1
 
 
 def test_fusing_by_torch_is_fusing_by_opencv() -> None:
