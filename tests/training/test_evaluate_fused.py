@@ -138,34 +138,33 @@ def test_a_network_is_asked_once_and_its_change_is_fused() -> None:
         assert (versions["fused"] - faded(other["fused"])).abs().mean() < 4 / 255
 
 
-def test_frames_are_read_no_farther_ahead_than_they_must_be() -> None:
-    read = 0
+class Counted:
+    """Blurred frames, and how many of them were read."""
 
-    def frames() -> Iterator[Picture]:
-        nonlocal read
-        for blurred, _ in flickering(1, 12).read():
-            read += 1
+    def __init__(self, count: int) -> None:
+        self._pairs = flickering(1, count)
+        self.read = 0
+
+    def __iter__(self) -> Iterator[Picture]:
+        for blurred, _ in self._pairs.read():
+            self.read += 1
             yield blurred
 
-    versions = Restored(NONE, exposure=Exposure("180deg"))(frames())
+
+def test_frames_are_read_no_farther_ahead_than_they_must_be() -> None:
+    frames = Counted(12)
+    versions = Restored(NONE, exposure=Exposure("180deg"))(frames)
     for index in range(12):
         next(versions)
-        assert read == min(index + 1 + 3 + 2 + 1, 12)  # The two passes, and the motion.
+        assert frames.read == min(index + 1 + 3 + 2 + 1, 12)  # The two passes, and the motion.
     assert next(versions, None) is None
-    assert sum(1 for _ in Restored(NONE, 0)(frames())) == 12
+    assert sum(1 for _ in Restored(NONE, 0)(Counted(12))) == 12
 
 
 def test_frames_that_tell_the_shutter_are_read_first() -> None:
-    read = 0
-
-    def frames() -> Iterator[Picture]:
-        nonlocal read
-        for blurred, _ in flickering(1, 60).read():
-            read += 1
-            yield blurred
-
-    next(Restored(NONE)(frames()))
-    assert read == 48
+    frames = Counted(60)
+    next(Restored(NONE)(frames))
+    assert frames.read == 48
 
 
 def test_what_is_lost_of_sharp_frames_is_not_hidden() -> None:
