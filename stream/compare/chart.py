@@ -18,7 +18,7 @@ from stream.compare.measure.figures import Each, Figure
 from stream.compare.measure.pictures import FONT, Picture
 
 _TITLES = {
-    "sharpness": "Sharpness: variance of the Laplacian of luma",
+    "sharpness": "Sharpness: mean gradient of smoothed luma",
     "flicker": "Flicker: warping error to the frame before, x 1000",
     "psnr": "PSNR against the truth, in dB",
 }

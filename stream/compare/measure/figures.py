@@ -1,7 +1,7 @@
 """How sharp, how steady and, where the truth is known, how right videos are, frame by frame.
 
-- Sharpness: the variance of the Laplacian of luma, 0..255, at the size of the input (Pech-Pacheco
-  et al., "Diatom autofocusing in brightfield microscopy", ICPR 2000). Noise raises it as well.
+- Sharpness: the mean gradient of luma, 0..255 by the pixel, smoothed by a Gaussian of 1.5 pixels,
+  at the size of the input (`stream.stages.advice.sharpness`). Noise hardly raises it.
 - Flicker: E_warp, times 1000 (Lai et al., "Learning blind video temporal consistency", ECCV 2018):
   the mean squared difference, pictures in 0..1, between a frame and the next one warped back onto
   it, where nothing is hidden. The motion is that of the input (OpenCV's DIS, medium preset) for
