@@ -30,9 +30,9 @@ class _Shown:
 
     planes: Sequence[Tensor]
     guide: FlowFrame
-    grain: float
-    """Standard deviation of what could be noise, told by the frame alone: fine texture that fills
-    the picture is taken for it as well. 0 where nobody asks."""
+    noisy: bool
+    """Whether there could be noise to average away, told by the frame alone: fine texture that
+    fills the picture is taken for it as well."""
     scene: int
     """Frames of one scene have the same number."""
     usable: bool
@@ -95,18 +95,18 @@ class Burst:
         other = last is not None and last.planes[0].shape != planes[0].shape
         self._scene += cut or other
         planes = interleaved(planes)
-        seen, grain = followed or guide(planes, coding), 0.0
+        seen, noisy = followed or guide(planes, coding), False
         if followed is not None and filmed is not None:
             seen = halfway(followed, planes[0])
         if self._smoothing:
             # A corner is enough where it has to leave a GPU.
             part = planes[0] if planes[0].device.type == "cpu" else planes[0][:512, :512].cpu()
-            grain = noise(part.numpy())
+            noisy = noise(part.numpy()) > _CLEAN
         luma = planes[0]
         if filmed is not None and self.after:
             # With frames of the past alone it does not pay: GoPro's gain 0.05 dB less by it.
             luma = filmed.contiguous()
-        self._frames[self._count] = _Shown(planes, seen, grain, self._scene, usable, luma)
+        self._frames[self._count] = _Shown(planes, seen, noisy, self._scene, usable, luma)
         self._count += 1
         return [self._fuse()] if self._count - self._fused > self.after else []
 
@@ -147,7 +147,7 @@ class Burst:
             filmed = Filmed(frame.filmed, apart_filmed, fused=not self._last)
             for each, (other, way) in zip(apart_filmed, found, strict=True):
                 differences([frame.filmed], [other.filmed], way.flow, way.trusted, [each])
-        found_noise = noise_of(frame.planes[0], apart[0]) if self._smoothing else None
+        found_noise = noise_of(frame.planes[0], apart[0]) if frame.noisy else None
         if found_noise is None and not self._sharpen:
             return Fused(None, 0.0)
         return fuse(
@@ -161,7 +161,7 @@ class Burst:
 
     def _helpful(self, frame: _Shown, others: Sequence[_Shown]) -> Sequence[_Shown]:
         """The neighbors from which there is something to be had."""
-        if self._smoothing and frame.grain > _CLEAN:
+        if frame.noisy:
             return others
         if not self._sharpen or not others:
             return ()

@@ -68,8 +68,10 @@ def noise(light: NDArray[np.float32]) -> float:
     Immerkaer, "Fast noise variance estimation", CVIU 64, 1996, in the quietest tenth of it.
     """
     response: Any = np.abs(cv2.filter2D(light, -1, _LAPLACIAN, borderType=cv2.BORDER_REFLECT))
-    size = max(light.shape[1] // CELL, 1), max(light.shape[0] // CELL, 1)
-    means = cv2.resize(response, size, interpolation=cv2.INTER_AREA)
+    rows, columns = (max(length // CELL, 1) for length in light.shape)
+    # Of whole cells alone, which takes a tenth of the time.
+    response = response[: rows * CELL, : columns * CELL]
+    means = cv2.resize(response, (columns, rows), interpolation=cv2.INTER_AREA)
     return float(np.percentile(means, 10)) * float(np.sqrt(np.pi / 2)) / 6
 
 
