@@ -3,7 +3,8 @@
 Along its motion a blurred picture is averaged over the way that a point went while the shutter was
 open. So at some places the picture is sampled along the motion of a whole frame interval, and
 across it, and a small network, trained on clips whose shutter is known, tells the share from each
-pair of these profiles. What many places say is summed up.
+pair of these profiles. What many places of a frame say is multiplied, what frames say is averaged:
+where the motion is not what it seems they are wrong together, and tremor lasts for seconds.
 """
 
 import math
@@ -26,17 +27,19 @@ INPUTS: Final = 2 * SAMPLES + 1
 """Of the network: both profiles, and half the logarithm of the motion's length in pixels."""
 _LEAST, _MOST = 3.0, 80.0
 """Pixels that a place must move, and may, in a frame interval."""
+_TURN, _UNSURE = 0.25, 0.3
+"""How far motion may turn or change, squared: a share of its length, and as many squared pixels of
+what is followed as flow may be wrong by. With a whole pixel a hand's small tremors pass for steady,
+and tell shutters that were hardly open."""
 _PLACES = 256
 """Of a frame."""
 _SEEN = 1 << 21
 """Pixels among which they are chosen: of larger frames, every second one each way, or fewer."""
-_TIMID = 0.35
+_TIMID = 0.45
 """The quantile of the distribution that is told: where it is not sure, the smaller share, which
 does less harm."""
 _FRAME = 25.0
 """How many independent places a frame is worth: those that are near each other say the same."""
-_WRONG = 0.2
-"""The share of frames that tell nothing, or something wrong."""
 _KEPT = 0.9
 """Of what was seen so far at each frame: in the end, the last ten or so count."""
 _UNKNOWN = 0.3
@@ -85,8 +88,8 @@ class Shutter:
         """Without `net` it is and stays `share`; with it that is what it is until something moves.
         So much of what was seen is `kept` at each further frame that is seen."""
         self._net, self._share, self._kept = net, share, kept
-        self._evidence = np.zeros(len(SHARES), np.float32)
-        self._watched = False
+        self._likely = np.zeros(len(SHARES), np.float32)
+        """The sum of what frames say, those before counting less and less."""
         self._rng = np.random.default_rng(0)
 
     @property
@@ -97,7 +100,8 @@ class Shutter:
     @property
     def share(self) -> float:
         """Of the frame interval, 0 to 1, by all that was seen so far."""
-        return _quantile(_likely(self._evidence)) if self._watched else self._share
+        seen = self._likely.sum()
+        return _quantile(self._likely / seen) if seen else self._share
 
     def watch(self, luma: NDArray[np.uint8], before: Flow, after: Flow) -> None:
         """See a frame, (H, W) luma, and how it moved to the frames before and after it, (h, w, 2)
@@ -106,11 +110,7 @@ class Shutter:
             return
         seen = profiles(luma, before, after, self._rng)
         if seen is not None:
-            likely = _likely(_FRAME * self._net.evidence(seen))
-            # A frame can be wrong altogether, where its motion is not what it seems.
-            doubted = (1 - _WRONG) * likely + _WRONG / len(SHARES)
-            self._evidence = self._kept * self._evidence + np.log(doubted)
-            self._watched = True
+            self._likely = self._kept * self._likely + _likely(_FRAME * self._net.evidence(seen))
 
 
 def likely_share(evidence: NDArray[np.float32]) -> float:
@@ -145,7 +145,8 @@ def profiles(
     height, width = luma.shape
     motion = (after - before) * np.float32(0.5)
     # What turns or stops within two frames says nothing of the middle of them.
-    steady = squared(after + before) < 0.25 * (squared(after) + squared(before)) + 1
+    lengths = squared(after) + squared(before)
+    steady = squared(after + before) < _TURN * lengths + _UNSURE
     scale = np.array([width / motion.shape[1], height / motion.shape[0]], np.float32)
     step = math.ceil(math.sqrt(width * height / _SEEN))
     rows, columns = (np.arange(step // 2, length, step) for length in (height, width))

@@ -18,7 +18,7 @@ from stream.options.exposure import Exposure
 from stream.options.restore import USUAL_FUSE
 from stream.options.settings import Settings
 from stream.stages.build import asks_shutter, stages_of
-from stream.stages.shutter import share_of
+from stream.stages.shutter import share_of, spots_among
 from weights.evaluate.measure import Restore, Row, measure
 from weights.evaluate.pairs import Frame, PairSet
 
@@ -26,9 +26,7 @@ CODING = Coding("bt601", full_range=True, depth=16, subsampling=(1, 1))
 """How frames pass through the stages: 16 bits and 4:4:4, which lose nothing of 8-bit RGB."""
 _RATE = 30
 _LOOKED_AT = 48
-"""Frames of a sequence that tell its shutter ..."""
-_STEP = 3
-"""... of which every third begins three that are looked at."""
+"""Frames of a sequence that tell its shutter."""
 _REMEMBERED = 6
 _DELAYS = {"fused": None, "causal": 0}
 """`Settings.delay` of each version that is fused."""
@@ -101,9 +99,7 @@ class Restored:
     def _shutter(self, frames: Sequence[stream.frame.Frame]) -> Shutter:
         if not self._exposure.auto:
             return Shutter(share=self._exposure.share(_RATE))
-        return Shutter(
-            share=share_of(frames[first : first + 3] for first in range(0, len(frames) - 2, _STEP))
-        )
+        return Shutter(share=share_of(spots_among(frames)))
 
 
 class _CachedRestorer(mssnet.Deblurrer):
