@@ -1,6 +1,7 @@
 """The network that tells for how long the shutter was open: its training, and what is shipped."""
 
 from dataclasses import replace
+from fractions import Fraction
 from itertools import islice
 from pathlib import Path
 
@@ -12,9 +13,10 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
 import weights
-from filters import Shutter, ShutterNet
-from filters.motion import follow
+from filters import Coding, Shutter, ShutterNet
 from filters.shutter import INPUTS, SHARES
+from stream.frame import Frame
+from stream.stages.shutter import share_of, spots_among
 from weights.evaluate.pairs import find_pairs
 from weights.train.camera import CameraSettings, codes
 from weights.train.data import DataSettings
@@ -63,17 +65,12 @@ def test_a_hand_that_trembles_does_not_hide_the_shutter(shared: Path, first: int
     (clip,) = find_pairs(shared / "data" / "eval" / "davide" / "farm03.mp4")
     pairs = list(islice(clip.read(), first, first + 30))
     for side, least, most in ((0, 0.33, 1.0), (1, 0.0, 0.1)):
-        shutter = Shutter(ShutterNet.load(weights.path("shutter")), kept=1.0)
         views = [cv2.cvtColor(pair[side], cv2.COLOR_RGB2GRAY) for pair in pairs]
-        height, width = (length // 7 for length in views[0].shape)
-        small = [cv2.resize(view, (width, height), interpolation=cv2.INTER_AREA) for view in views]
-        for at in range(1, len(views) - 1, 3):
-            before, after = (
-                follow(np.asarray(small[at], np.uint8), np.asarray(small[other], np.uint8))
-                for other in (at - 1, at + 1)
-            )
-            shutter.watch(np.asarray(views[at], np.uint8), before, after)
-        assert least < shutter.share < most
+        frames = [
+            Frame((np.asarray(view, np.uint8),), Coding(gray=True), index, Fraction(1, 25))
+            for index, view in enumerate(views)
+        ]
+        assert least < share_of(spots_among(frames, count=10)) < most
 
 
 def test_a_few_clips_teach_short_from_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
